@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * memory.h - a shard's memory: one reservation, slabs by size class, a hard
+ * limit and a watermark.
+ *
+ * The only allocator of the data plane after boot.  The reservation is cut
+ * into spans of 64 KiB; a span serves one size class, or several spans in a
+ * row serve one large block.  Spans that fall empty go back and serve others.
+ *
+ *   Memory    the host maps the reservation and gives it at boot
+ *   Runs on   owner core; another shard may read a block it was lent
+ *   Limits    the reservation.  Exhaustion is an ordinary answer (NULL).
+ *   Overload  lp_memory_pressed(): used bytes are above the watermark; those
+ *             who take in work stop, those who finish it may still allocate.
+ *
+ * Under ASan freed and never-used blocks are poisoned.
+ *
+ * Invariant: used_bytes == sum over live blocks of their class size (or spans).
+ */
+#pragma once
+
+#include <lepus/base.h>
+#include <lepus/err.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LP_SPAN_BYTES (64u * 1024u)
+/* 64, 96, 128, 192, 256, 384, 512, 768, 1K, 1.5K, 2K, 3K, 4K, 6K, 8K, 16K, 32K: then whole spans. */
+#define LP_MEMORY_CLASS_COUNT 17u
+
+struct lp_memory;
+
+struct lp_memory_class_stats {
+    uint32_t block_bytes;
+    uint32_t spans;
+    uint64_t blocks_used;
+};
+
+/*
+ * Build the allocator inside the reservation itself (its tables take the first
+ * spans).  `base` is aligned to 64 KiB, `bytes` a multiple of it, at least 1 MiB.
+ * Memory must read as zero or be untouched; pages are touched only when used.
+ *
+ * LP_ERR_BAD_CONFIG  size or alignment is wrong, or watermark_bytes > bytes
+ */
+LP_MUST_CHECK enum lp_err lp_memory_init_boot(void *base, uint64_t bytes, uint64_t watermark_bytes,
+                                              struct lp_memory **ret_memory);
+
+/* At least `bytes` bytes (1 and up), aligned to 64 (blocks of a span or more: to 64 KiB); NULL: none left.  Not zeroed. */
+void *lp_memory_alloc(struct lp_memory *memory, uint64_t bytes);
+
+/* Give a block back.  `*block` is cleared. */
+void lp_memory_release(struct lp_memory *memory, void **block);
+
+/* What lp_memory_alloc(bytes) would really take: the class's size, or whole spans. */
+uint64_t lp_memory_block_bytes(uint64_t bytes);
+
+uint64_t lp_memory_used_bytes(const struct lp_memory *memory);
+uint64_t lp_memory_limit_bytes(const struct lp_memory *memory);
+uint64_t lp_memory_watermark_bytes(const struct lp_memory *memory);
+bool lp_memory_pressed(const struct lp_memory *memory);
+uint64_t lp_memory_refusal_count(const struct lp_memory *memory);
+void lp_memory_class_stats(const struct lp_memory *memory, uint32_t class_index,
+                           struct lp_memory_class_stats *ret_stats);
+
+/* Walks everything; asserts the invariant. */
+void lp_memory_check(const struct lp_memory *memory);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker.h - the broker's part of a shard: what protocols, queues and the
+ * shard's turn share.
+ *
+ *   Memory    the shard's
+ *   Runs on   owner core
+ */
+#pragma once
+
+#include <lepus/control_region.h>
+#include <lepus/entropy.h>
+#include <lepus/protocol.h>
+#include <lepus/transport.h>
+
+#include "dataplane/base/hash.h"
+#include "dataplane/base/list.h"
+#include "dataplane/base/memory.h"
+#include "dataplane/base/pool.h"
+#include "dataplane/base/wheel.h"
+#include "dataplane/broker/topology.h"
+#include "dataplane/link/link.h"
+#include "dataplane/mesh/mesh.h"
+
+#define LP_PROTOCOLS_MAX 8u
+
+/* Confirms of one session that travel back to its shard in one record (per peer: the open one). */
+struct lp_confirm_batch {
+    lp_handle session;
+    uint32_t count;
+    uint32_t credits; /* of requests whose answer is only their credit */
+    uint32_t number[12];
+};
+
+/* Loans on their way back to a shard: entries that are done with, on a list. */
+struct lp_release_list {
+    struct lp_list entries; /* struct lp_entry.link (broker/queue.h) */
+};
+
+struct lp_broker {
+    struct lp_memory *memory;
+    struct lp_hash_key key;
+    struct lp_entropy entropy;
+    struct lp_transport transport;
+    struct lp_wheel wheel;
+    struct lp_mesh mesh;
+    struct lp_link link;
+    struct lp_topology topology;
+    struct lp_protocol_limits limits;
+    struct lp_stats_page *stats;
+    uint64_t now_ns;
+    uint64_t wall_ns;
+    uint32_t shard;
+    uint32_t permission_epoch;
+    bool stopping;
+    bool pressed; /* memory is above the watermark: publishers are paused */
+
+    /* C's side */
+    struct lp_pool connections;
+    struct lp_pool sessions;
+    struct lp_pool consumers;
+    struct lp_pool deliveries; /* that found the output full */
+    struct lp_list sessions_waiting;
+    struct lp_list sessions_confirming;
+    struct lp_list consumers_waiting;
+    struct lp_list connections_flush;
+    struct lp_list connections_resume;
+    struct lp_list connections_paused;
+    uint64_t next_connection;
+    uint64_t draw; /* counter for deterministic names mixed with entropy */
+
+    /* H's side */
+    struct lp_pool messages;
+    struct lp_pool entries;
+    struct lp_pool subscriptions;
+    struct lp_list queues_dirty; /* struct lp_queue.in_dirty: dispatch has work */
+    struct lp_confirm_batch confirm_batch[LP_SHARDS_MAX];
+    struct lp_release_list release[LP_SHARDS_MAX];
+
+    void *protocol_state[LP_PROTOCOLS_MAX];
+};
+
+/* Seeded random bytes (names nobody must guess). */
+static inline void
+lp_broker_random(struct lp_broker *broker, void *data, size_t bytes)
+{
+    broker->entropy.fill(broker->entropy.self, data, bytes);
+}

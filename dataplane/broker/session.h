@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session.h - what a protocol holds of the broker: an ordered conversation
+ * (AMQP's channel) that publishes, consumes, gets and settles.
+ *
+ * Everything is asynchronous: queues may live on other shards.  An operation
+ * answers DONE (nothing more comes), LATER (a callback of struct
+ * lp_session_ops will come) or WAIT (nothing was done: there is no room now;
+ * the session is put on a list, ops->room is called in a later step, and the
+ * protocol repeats the operation).  A protocol that got LATER or WAIT must
+ * hold back what follows on the same session (it parks the channel).
+ *
+ *   Memory    sessions, consumers and windows from the shard's pools
+ *   Runs on   owner core
+ *   Limits    LP_DELIVERY_WINDOW deliveries under way a consumer
+ *   Overload  WAIT, see above; deliveries wait in the queue while the
+ *             protocol's output is full
+ */
+#pragma once
+
+#include <lepus/bytes.h>
+
+#include "dataplane/base/list.h"
+#include "dataplane/base/window.h"
+#include "dataplane/broker/message.h"
+#include "dataplane/broker/topology.h"
+
+struct lp_broker;
+struct lp_session;
+
+enum lp_result {
+    LP_DONE,
+    LP_LATER,
+    LP_WAIT,
+    LP_UNKNOWN, /* settle: no such open delivery */
+};
+
+enum lp_settle {
+    LP_SETTLE_ACK,
+    LP_SETTLE_REQUEUE,
+    LP_SETTLE_DISCARD, /* reject without requeue */
+};
+
+enum lp_consumer_state {
+    LP_CONSUMER_ATTACHING, /* CONSUME sent */
+    LP_CONSUMER_ACTIVE,
+    LP_CONSUMER_CANCELLING,
+    LP_CONSUMER_CANCELLED, /* only its unacknowledged deliveries are left */
+    LP_CONSUMER_GETTER,    /* not a consumer: owns what basic.get took */
+    LP_CONSUMER_DETACHING,
+};
+
+/* C's half of a consumer; the protocol's part hangs off `user`. */
+struct lp_consumer {
+    struct lp_list in_session;
+    struct lp_list in_waiting; /* lp_broker.consumers_waiting: news to send */
+    struct lp_list pending;    /* deliveries that found the output full */
+    struct lp_list in_wanting; /* lp_session.wanting */
+    struct lp_session *session;
+    lp_handle self;
+    lp_handle subscription; /* H's; 0 until known */
+    void *user;             /* the protocol's own (tag etc.); NULL for getters */
+    uint32_t queue_id;
+    uint16_t home_shard;
+    uint8_t state; /* enum lp_consumer_state */
+    bool no_ack;
+    bool limited; /* counts against the session's shared prefetch */
+    bool gone;    /* the queue was deleted */
+    uint32_t open;        /* unacknowledged deliveries in the session's window */
+    uint32_t credit_owed; /* deliveries written out and not yet told */
+    uint32_t wanted;      /* LIMITED: what H asked for */
+    uint32_t granted;     /* LIMITED: granted and not yet delivered */
+    uint32_t grant_owed;  /* LIMITED: granted, news not sent yet */
+};
+
+/* A delivery, borrowed for the callback. */
+struct lp_delivery {
+    struct lp_consumer *consumer;
+    const struct lp_message *message;
+    uint64_t number; /* delivery number (tag), from 1, per session */
+    bool redelivered;
+    uint32_t ready_left; /* got: ready messages left */
+};
+
+struct lp_session_ops {
+    /* Room may have come: repeat what answered WAIT. */
+    void (*room)(void *owner);
+    /* Is there room to write a delivery of this message?  Asked before deliver() and got(). */
+    bool (*can_deliver)(void *owner, const struct lp_message *message);
+    /* Write it out now; it cannot fail any more. */
+    void (*deliver)(void *owner, const struct lp_delivery *delivery);
+    /* consume answered: code 0, or 403 exclusive use, 404 gone, 405 exclusive owner (then the consumer is freed). */
+    void (*consumed)(void *owner, struct lp_consumer *consumer, uint16_t code);
+    /* cancel answered; no delivery follows.  `user` is not used by the broker after this. */
+    void (*cancelled)(void *owner, struct lp_consumer *consumer);
+    /* The queue was deleted under an active consumer (not asked for).  `user` as above. */
+    void (*gone)(void *owner, struct lp_consumer *consumer);
+    /* get answered: delivery NULL: empty.  code: as consumed. */
+    void (*got)(void *owner, const struct lp_delivery *delivery, uint16_t code);
+    /* stat or purge answered. */
+    void (*counts)(void *owner, uint16_t code, uint64_t ready, uint64_t consumers);
+    /* Publishes up to `number` (multiple) or `number` alone are confirmed, or refused (nack). */
+    void (*confirm)(void *owner, uint64_t number, bool multiple, bool nack);
+    /* close is complete: everything is requeued and detached; the session is freed when this returns. */
+    void (*closed)(void *owner);
+};
+
+/* Fields are the broker's; protocols read `unacked` and `confirms` counters only. */
+struct lp_session {
+    const struct lp_session_ops *ops;
+    void *owner;
+    struct lp_broker *broker;
+    lp_handle self;
+    uint64_t connection;
+    struct lp_list consumers;   /* lp_consumer.in_session */
+    struct lp_list in_waiting;  /* lp_broker.sessions_waiting: wants room() */
+    struct lp_list in_confirms; /* lp_broker.sessions_confirming: confirms to flush this turn */
+    struct lp_list in_blocked;  /* lp_broker.sessions_blocked: pending deliveries wait for output */
+    struct lp_window unacked;   /* slots: struct lp_unacked */
+    struct lp_window confirms;  /* slots: struct lp_unconfirmed */
+    uint64_t confirm_flushed;   /* confirms up to here were told as a prefix */
+    struct lp_list wanting;     /* consumers of a shared prefetch that want grants */
+    uint32_t prefetch_shared;   /* 0: no limit */
+    uint32_t limited_open;      /* open + granted deliveries under the shared limit */
+    bool confirming;            /* confirm mode */
+    bool closing;
+    uint32_t detaching; /* answers outstanding while closing */
+    /* A publish under way: where it goes and how far it got. */
+    uint32_t *targets; /* queue ids; NULL: none parked */
+    uint32_t target_count;
+    uint32_t target_next;
+    uint64_t target_number; /* its confirm number, 0: none */
+    /* A settle under way. */
+    uint64_t settle_next;
+};
+
+struct lp_unacked {
+    lp_handle entry;
+    lp_handle consumer;
+};
+
+struct lp_unconfirmed {
+    uint32_t remaining; /* queues that have not answered */
+    uint8_t nacked;
+    uint8_t answered; /* complete, to be told at the flush */
+    uint8_t pad[2];
+};
+
+/* NULL: no room for a session. */
+struct lp_session *lp_session_open(struct lp_broker *broker, const struct lp_session_ops *ops,
+                                   void *owner, uint64_t connection);
+
+/*
+ * Give everything back: consumers detached, unacknowledged requeued, parked
+ * publish dropped.  ops->closed follows, perhaps before this returns; nothing
+ * else does.
+ */
+void lp_session_close(struct lp_session *session);
+
+/* Confirm mode on; publishes count from 1 from here on. */
+void lp_session_confirm_select(struct lp_session *session);
+
+struct lp_publish {
+    struct lp_exchange *exchange;
+    lp_handle message;    /* complete, no loans; ownership moves unless LP_WAIT */
+    struct lp_bytes headers; /* field table of the properties, or empty */
+    uint64_t number;      /* out: the confirm number, 0 when not in confirm mode */
+    bool unroutable;      /* out: nothing matched.  The message is NOT freed: the protocol may return it
+                             to its publisher and then calls lp_publish_drop() */
+};
+
+/*
+ * Route and send to every queue.  DONE: out fields are set; unless unroutable
+ * the message is out of our hands; confirms follow by ops->confirm.  WAIT:
+ * repeat with lp_session_publish_resume() after ops->room.
+ */
+enum lp_result lp_session_publish(struct lp_session *session, struct lp_publish *publish);
+enum lp_result lp_session_publish_resume(struct lp_session *session, struct lp_publish *publish);
+/* The unroutable message has been dealt with: free it, and confirm its number. */
+void lp_session_publish_drop(struct lp_session *session, struct lp_publish *publish);
+
+struct lp_consume {
+    struct lp_queue_ref *queue;
+    uint32_t prefetch;
+    int32_t priority;
+    bool no_ack;
+    bool exclusive;
+    void *user;
+};
+
+/* LATER: ops->consumed comes; WAIT: no room. */
+enum lp_result lp_session_consume(struct lp_session *session, const struct lp_consume *consume,
+                                  struct lp_consumer **ret_consumer);
+/* LATER: ops->cancelled comes; WAIT; DONE: it was gone already (user is not used any more). */
+enum lp_result lp_session_cancel(struct lp_session *session, struct lp_consumer *consumer);
+/* LATER: ops->got comes; WAIT. */
+enum lp_result lp_session_get(struct lp_session *session, struct lp_queue_ref *queue, bool no_ack);
+/* LATER: ops->counts comes; WAIT. */
+enum lp_result lp_session_stat(struct lp_session *session, struct lp_queue_ref *queue);
+enum lp_result lp_session_purge(struct lp_session *session, struct lp_queue_ref *queue);
+
+/*
+ * Settle delivery `number`; multiple: all open ones up to it (0: all).  DONE;
+ * UNKNOWN: not open (multiple: above the last delivered); WAIT: part of a
+ * multiple may have been sent; repeat the same call after ops->room.
+ */
+enum lp_result lp_session_settle(struct lp_session *session, uint64_t number, bool multiple,
+                                 enum lp_settle outcome);
+
+/* Prefetch shared by all consumers started from now on (basic.qos global=true); 0: none. */
+void lp_session_prefetch_shared(struct lp_session *session, uint32_t limit);
+
+/* Call ops->room in a later step (something other than this header answered "no room": the link, memory). */
+void lp_session_want_room(struct lp_session *session);
+
+/* The connection's output has drained: deliveries held back by can_deliver() are tried again. */
+void lp_session_output_ready(struct lp_session *session);

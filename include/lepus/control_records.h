@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control_records.h - what a shard and the control process say to each other.
+ *
+ * Every record's payload is the fields listed at its type, in that order,
+ * little-endian: `str` is lp_writer_short (octet of length), `blob` is
+ * lp_writer_long_le (32-bit length), `bool` is one octet 0 or 1, `addr` is
+ * family u8, port u16, 16 octets of ip.  Fields may be added at the end in
+ * later versions: a reader ignores what follows the fields it knows, and
+ * fails a record that is shorter than them.
+ *
+ * `sequence` of a request is its number: unique in the shard for as long as
+ * the data plane runs; the REPLY carries the same.  A shard keeps a request
+ * until it is answered and sends it again after ATTACH (the control process
+ * was restarted); every request is therefore idempotent, and two answers to
+ * one number are one too many: the second is dropped by the shard.
+ *
+ * Order.  Rings are FIFO.  A REPLY that says "declared" is pushed only after
+ * every shard has answered APPLIED for the revision that holds the change, so
+ * the requester's shard has it and so has everyone else's.
+ *
+ * Identifiers (vhost, exchange, queue: u32; connection: u64) are given by the
+ * control process (connections: by the shard: shard index << 48 | counter),
+ * are never 0, are never used twice while the data plane runs, and survive a
+ * restart of the control process.
+ *
+ * Argument tables are AMQP 0-9-1 field tables without their length prefix, as
+ * the client sent them (RabbitMQ's dialect, field_table.h).
+ */
+#pragma once
+
+#include <lepus/base.h>
+
+/* Flags of exchanges and queues, as records carry them (u8). */
+enum lp_object_flag {
+    LP_OBJECT_DURABLE = 1,
+    LP_OBJECT_AUTO_DELETE = 2,
+    LP_OBJECT_EXCLUSIVE = 4, /* queues */
+    LP_OBJECT_INTERNAL = 8,  /* exchanges */
+    LP_OBJECT_PASSIVE = 16,  /* declare requests only */
+    LP_OBJECT_SERVER_NAMED = 32, /* declare requests only: the shard made the name up (amq.gen-...) */
+};
+
+/* Exchange types (u8); LP_EXCHANGE_TYPE_UNKNOWN only in requests, with the name beside it. */
+enum lp_exchange_kind {
+    LP_EXCHANGE_DIRECT = 0, /* the default exchange is a direct one named "" */
+    LP_EXCHANGE_FANOUT = 1,
+    LP_EXCHANGE_TOPIC = 2,
+    LP_EXCHANGE_HEADERS = 3,
+};
+
+/* Which right (u8 bit). */
+enum lp_permission {
+    LP_PERMISSION_CONFIGURE = 1,
+    LP_PERMISSION_WRITE = 2,
+    LP_PERMISSION_READ = 4,
+};
+
+/* What a right or a binding's end is about (u8). */
+enum lp_resource {
+    LP_RESOURCE_EXCHANGE = 0,
+    LP_RESOURCE_QUEUE = 1,
+};
+
+enum lp_control_type {
+    /* ---- shard to control: requests, answered by LP_CONTROL_REPLY with the same sequence ---- */
+
+    /* connection u64, mechanism str ("PLAIN", "AMQPLAIN"), user str, password blob, peer addr,
+     * loopback bool.  Reply: user_name str.  Fault 403: refused, text for the client. */
+    LP_CONTROL_LOGIN = 1,
+    /* connection u64, vhost str, protocol str, local addr, peer addr, client_properties blob,
+     * heartbeat_s u16, frame_max u32, channel_max u16, connected_at_ms u64, user str.
+     * Reply: vhost_id u32, unrestricted u8 (permission bits whose pattern admits every name),
+     * epoch u32.  Fault 530: no such vhost, or no access (C18, C19). */
+    LP_CONTROL_OPEN = 2,
+    /* connection u64.  The connection is gone: its exclusive queues are deleted everywhere before
+     * the (empty) reply.  Also for connections that never got to OPEN. */
+    LP_CONTROL_CLOSED = 3,
+    /* connection u64, permission u8, resource u8, name str.  Reply: epoch u32.  Fault 403 (C84). */
+    LP_CONTROL_PERMIT = 4,
+    /* connection u64, vhost_id u32, name str, kind_name str, flags u8, arguments blob.
+     * Reply: exchange_id u32. */
+    LP_CONTROL_EXCHANGE_DECLARE = 5,
+    /* connection u64, vhost_id u32, name str, if_unused bool.  Reply: empty. */
+    LP_CONTROL_EXCHANGE_DELETE = 6,
+    /* connection u64, vhost_id u32, name str, flags u8, arguments blob, home_shard u16 (where the
+     * declarer lives; the control process may choose otherwise).
+     * Reply: queue_id u32, created bool. */
+    LP_CONTROL_QUEUE_DECLARE = 7,
+    /* connection u64, vhost_id u32, name str, if_unused bool, if_empty bool.
+     * Reply: message_count u32. */
+    LP_CONTROL_QUEUE_DELETE = 8,
+    /* connection u64, vhost_id u32, source str, destination_resource u8, destination str, key str,
+     * arguments blob.  Reply: empty. */
+    LP_CONTROL_BIND = 9,
+    LP_CONTROL_UNBIND = 10,
+    /* queue_id u32.  An auto-delete queue lost its last consumer.  Reply: empty, after the delete
+     * was applied everywhere; a queue that is gone already is fine. */
+    LP_CONTROL_QUEUE_UNUSED = 11,
+    /* connection u64, user str, password blob: connection.update-secret.  Reply: empty. */
+    LP_CONTROL_UPDATE_SECRET = 12,
+
+    /* ---- shard to control: news, not answered ---- */
+
+    /* generation u32.  The shard saw ATTACH; its connections follow as HELLO_CONNECTION, then
+     * HELLO_END; then it sends its pending requests again. */
+    LP_CONTROL_HELLO = 32,
+    /* the fields of OPEN, and vhost_id u32 at the end (0: not open yet). */
+    LP_CONTROL_HELLO_CONNECTION = 33,
+    LP_CONTROL_HELLO_END = 34,
+    /* sequence = revision up to which every delta has been applied; payload empty. */
+    LP_CONTROL_APPLIED = 35,
+    /* sequence = the check's number; verdict u8 (enum lp_delete_verdict), message_count u32. */
+    LP_CONTROL_DELETE_CHECKED = 36,
+    /* sequence = query; queue_id u32, ready u64, unacked u64, consumers u32, bytes u64, state u8 0. */
+    LP_CONTROL_ROW_QUEUE = 37,
+    /* sequence = query; connection u64, channels u16, received_bytes u64, sent_bytes u64,
+     * state u8 (enum lp_connection_state). */
+    LP_CONTROL_ROW_CONNECTION = 38,
+    /* sequence = query: this shard has no more rows. */
+    LP_CONTROL_ROWS_END = 39,
+    /* every connection is closed after STOP; connections_closed u32, messages_held u64. */
+    LP_CONTROL_STOPPED = 40,
+    /* listener addresses, once after boot and after each ATTACH: count u16, then addr each
+     * (UNIX: family 1 and the path as str after the 16 octets), protocol str each. */
+    LP_CONTROL_LISTENERS = 41,
+    /* level u8 (0 debug .. 3 error), text blob: a line for the broker's log. */
+    LP_CONTROL_LOG = 42,
+
+    /* ---- control to shard ---- */
+
+    /* generation u32, revision u64, permission_epoch u32: a control process starts to speak.  SYNC_BEGIN follows. */
+    LP_CONTROL_ATTACH = 64,
+    /* sequence = revision.  Everything that exists follows as *_UP; what the shard holds and is not
+     * named again before SYNC_END is gone. */
+    LP_CONTROL_SYNC_BEGIN = 65,
+    LP_CONTROL_SYNC_END = 66,
+    /* vhost_id u32, name str */
+    LP_CONTROL_VHOST_UP = 67,
+    /* vhost_id u32: with everything in it */
+    LP_CONTROL_VHOST_DOWN = 68,
+    /* exchange_id u32, vhost_id u32, name str, kind u8, flags u8, alternate str (name of the
+     * alternate exchange or ""), arguments blob */
+    LP_CONTROL_EXCHANGE_UP = 69,
+    /* exchange_id u32: its bindings, as source and as destination, were sent as BIND_DOWN before */
+    LP_CONTROL_EXCHANGE_DOWN = 70,
+    /* queue_id u32, vhost_id u32, name str, home_shard u16, flags u8, owner u64 (connection; 0: not
+     * exclusive), arguments blob */
+    LP_CONTROL_QUEUE_UP = 71,
+    /* queue_id u32: its bindings were sent as BIND_DOWN before */
+    LP_CONTROL_QUEUE_DOWN = 72,
+    /* binding_id u64, source u32 (exchange), destination_resource u8, destination u32, key str,
+     * arguments blob.  The default exchange's bindings are implied and never sent. */
+    LP_CONTROL_BIND_UP = 73,
+    /* binding_id u64 */
+    LP_CONTROL_BIND_DOWN = 74,
+    /* sequence = revision: answer APPLIED with it. */
+    LP_CONTROL_REVISION = 75,
+    /* epoch u32: forget every cached permission of an older epoch. */
+    LP_CONTROL_PERMISSION_EPOCH = 76,
+    /* sequence = the request's; code u16 (0: done, else enum lp_fault_code), text str, then the
+     * reply's fields when code is 0. */
+    LP_CONTROL_REPLY = 77,
+    /* sequence = number; queue_id u32, if_unused bool, if_empty bool.  To the home shard: check, and
+     * if it may go, stop it (no new messages or consumers, ready messages dropped).  Asked twice, the
+     * same answer is given twice. */
+    LP_CONTROL_DELETE_CHECK = 78,
+    /* connection u64, code u16, text str: close it with this (hard) fault. */
+    LP_CONTROL_CLOSE_CONNECTION = 79,
+    /* sequence = query */
+    LP_CONTROL_LIST_QUEUES = 80,
+    LP_CONTROL_LIST_CONNECTIONS = 81,
+    /* grace_ms u32: stop accepting, close every connection with 320, then STOPPED. */
+    LP_CONTROL_STOP = 82,
+};
+
+enum lp_delete_verdict {
+    LP_DELETE_ALLOWED = 0,
+    LP_DELETE_IN_USE = 1,
+    LP_DELETE_NOT_EMPTY = 2,
+    LP_DELETE_UNKNOWN = 3, /* no such queue here: treat as allowed with no messages */
+};
+
+enum lp_connection_state {
+    LP_CONNECTION_STARTING = 0,
+    LP_CONNECTION_RUNNING = 1,
+    LP_CONNECTION_BLOCKED = 2, /* publishing is held back by memory */
+    LP_CONNECTION_CLOSING = 3,
+};

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * protocol.h - the contract of a client protocol.
+ *
+ * One folder under dataplane/protocol/ and one line in its list make a
+ * protocol.  The shard owns the stream and its buffers (broker/connection.h);
+ * the protocol owns `connection->state` and what it allocates itself.
+ *
+ *   Runs on   owner core, inside a turn; no waiting, no heap
+ *
+ * Life: open, then input/output_ready/force_close in any order, then exactly
+ * one gone().  After gone() the protocol gives everything back, asynchronously
+ * if it must (sessions detach), and calls lp_connection_release() when
+ * nothing of it refers to the connection any more.
+ */
+#pragma once
+
+#include <lepus/base.h>
+#include <lepus/fault.h>
+
+struct lp_broker;
+struct lp_connection;
+
+/* What an operator can set that protocols need; the broker keeps it. */
+struct lp_protocol_limits {
+    uint32_t frame_max_bytes;
+    uint16_t channel_max;
+    uint16_t heartbeat_s;
+    uint32_t handshake_timeout_ms;
+    uint64_t message_bytes_max;
+    char cluster_name[128];
+};
+
+struct lp_protocol_row {
+    uint16_t channels;
+    uint8_t state; /* enum lp_connection_state */
+};
+
+struct lp_protocol {
+    const char *name;          /* "amqp091" */
+    uint32_t connection_bytes; /* private state of a connection, zeroed */
+    /* Once per shard at boot: make pools; `*ret_state` is found again with lp_broker_protocol_state(). */
+    bool (*boot)(struct lp_broker *broker, void **ret_state);
+    /* A stream was accepted.  False: no room; the stream is closed. */
+    bool (*open)(struct lp_connection *connection);
+    /*
+     * Bytes, contiguous, oldest first.  Gives how many were used up; the rest
+     * is offered again, with more behind it, when more arrives or reading
+     * goes on after lp_connection_pause().  Stops by itself after a budget of
+     * work by leaving bytes and calling lp_connection_again().
+     */
+    uint32_t (*input)(struct lp_connection *connection, const uint8_t *data, uint32_t bytes);
+    /* Output fell below half of LP_OUTPUT_FULL_BYTES after it had been full. */
+    void (*output_ready)(struct lp_connection *connection);
+    /* Close politely with this fault (operator, shutdown). */
+    void (*force_close)(struct lp_connection *connection, const struct lp_fault *fault);
+    /* The stream is closed: no more input, output goes nowhere. */
+    void (*gone)(struct lp_connection *connection);
+    /* For listings. */
+    void (*row)(const struct lp_connection *connection, struct lp_protocol_row *ret_row);
+    /* Write the fields of LP_CONTROL_HELLO_CONNECTION after the connection's id; false: not logged in yet, leave it out. */
+    bool (*hello)(const struct lp_connection *connection, void *writer /* struct lp_writer * */);
+    /* Everything given back?  (shard at rest) */
+    bool (*at_rest)(const void *state);
+};
+
+/* Ask for another input() next turn though nothing new arrived. */
+void lp_connection_again(struct lp_connection *connection);
+/* Nothing refers to the connection any more; it is freed at once.  Only after gone(). */
+void lp_connection_release(struct lp_connection *connection);
+/* The protocol's own state of this shard, as boot() made it. */
+void *lp_broker_protocol_state(struct lp_broker *broker, const struct lp_protocol *protocol);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * queue_type.h - the contract of a queue type: what to do with what arrives
+ * at a queue's home shard.
+ *
+ * One folder under dataplane/queue/ and one line in its list make a type.
+ * The broker resolves records of the mesh to queues and subscriptions and
+ * calls these; a type answers through broker/queue.h.
+ *
+ *   Runs on   the queue's home core, inside a turn; no waiting, no heap.
+ *             Handlers never wait for room: replies always have it, news is
+ *             kept as state and sent from dispatch().
+ */
+#pragma once
+
+#include <lepus/base.h>
+
+struct lp_broker;
+struct lp_mesh_record;
+struct lp_queue;
+struct lp_queue_counts {
+    uint64_t ready;
+    uint64_t unacked;
+    uint32_t consumers;
+    uint64_t bytes; /* bodies of ready messages */
+};
+
+struct lp_queue_type {
+    const char *name;     /* "classic" */
+    uint32_t queue_bytes; /* size of the type's queue, struct lp_queue first */
+    bool (*open)(struct lp_queue *queue);
+    /* Everything goes: messages released, subscriptions told. */
+    void (*close)(struct lp_queue *queue);
+    /* One record of the mesh for this queue, from shard `from`; requests must be answered, now or later. */
+    void (*handle)(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record *record);
+    /* Deliver what can be delivered, at most `budget` messages; false: there is more to do (call again next turn). */
+    bool (*dispatch)(struct lp_queue *queue, uint32_t budget);
+    void (*counts)(const struct lp_queue *queue, struct lp_queue_counts *ret_counts);
+    /* Asserts the type's invariants. */
+    void (*check)(const struct lp_queue *queue);
+};
