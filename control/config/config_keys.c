@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config_keys.h"
+
+#include <lepus/control_region.h>
+
+#define MIB ((int64_t)1024 * 1024)
+#define GIB (1024 * MIB)
+
+#define KEY(pattern, type, preset, least, most, help)                            \
+    {                                                                            \
+        pattern, type, CONFIG_IMPLEMENTED, preset, least, most, NULL, NULL, help \
+    }
+#define TEXT(pattern, preset, help) KEY(pattern, CONFIG_TEXT, preset, 0, 0, help)
+#define ENUM(pattern, preset, choices, help)                                        \
+    {                                                                               \
+        pattern, CONFIG_ENUM, CONFIG_IMPLEMENTED, preset, 0, 0, choices, NULL, help \
+    }
+#define EACH(pattern, type, name, preset, help)                           \
+    {                                                                     \
+        pattern, type, CONFIG_IMPLEMENTED, preset, 0, 0, NULL, name, help \
+    }
+/* NOT_YET's second argument: the values that already describe what Lepus does. */
+#define NOT_YET(pattern, harmless, help)                                     \
+    {                                                                        \
+        pattern, CONFIG_TEXT, CONFIG_REFUSED, "", 0, 0, harmless, NULL, help \
+    }
+#define IGNORED(pattern, help)                                           \
+    {                                                                    \
+        pattern, CONFIG_TEXT, CONFIG_IGNORED, "", 0, 0, NULL, NULL, help \
+    }
+
+/*
+ * Order: what an operator meets first comes first, families last, since a
+ * family ("management.*") must not hide a key of its own below it.
+ */
+const struct config_key config_keys[] = {
+    /* clang-format off */
+    EACH("listeners.tcp.$name", CONFIG_ADDRESS, "default", "5672",
+         "Where AMQP clients connect: a port (all interfaces, IPv4 and IPv6), or address:port; $name is any word. Port 0 picks a free one."),
+    ENUM("listeners.tcp", "", "none", "\"none\" turns TCP listeners off, the default one too."),
+    EACH("lepus.listeners.unix.$name", CONFIG_PATH, NULL, "",
+         "A Unix socket for AMQP clients on this machine: the path to make it at."),
+
+    TEXT("default_user", "guest", "The user made when the data directory is new."),
+    TEXT("default_pass", "guest", "Its password."),
+    TEXT("default_vhost", "/", "The virtual host made when the data directory is new."),
+    TEXT("default_permissions.configure", ".*", "What default_user may declare and delete there: a regular expression."),
+    TEXT("default_permissions.write", ".*", "What default_user may publish to and bind: a regular expression."),
+    TEXT("default_permissions.read", ".*", "What default_user may consume from: a regular expression."),
+    EACH("default_user_tags.$tag", CONFIG_BOOL, "administrator", "true", "Tags of default_user: administrator, monitoring, policymaker, management."),
+    ENUM("loopback_users", "", "none", "\"none\" lets every user log in from anywhere."),
+    EACH("loopback_users.$user", CONFIG_BOOL, "guest", "true", "true: this user may log in from this machine only."),
+
+    KEY("heartbeat", CONFIG_TIME_S, "60", 0, 65535, "Seconds between heartbeats that Lepus proposes; a client's own choice wins. 0: none."),
+    KEY("frame_max", CONFIG_BYTES, "131072", 4096, 16 * MIB, "The largest AMQP frame, in bytes."),
+    KEY("channel_max", CONFIG_INTEGER, "2047", 1, 65535, "Channels on one connection."),
+    KEY("max_message_size", CONFIG_BYTES, "16777216", 0, 512 * MIB, "The largest message body, in bytes."),
+    KEY("handshake_timeout", CONFIG_TIME_MS, "10000", 100, 3600000, "Milliseconds from accepting a connection to its connection.open."),
+    TEXT("cluster_name", "", "The name that clients see in the server properties; default: lepus@ and this machine's name."),
+
+    KEY("vm_memory_high_watermark.relative", CONFIG_SHARE, "auto", 1, 1000000, "Publishers wait when messages take this share of the machine's memory; default: four fifths of lepus.memory."),
+    KEY("vm_memory_high_watermark.absolute", CONFIG_BYTES, "auto", 8 * MIB, 65536 * GIB, "The same as a size; it wins over the share."),
+    KEY("total_memory_available_override_value", CONFIG_BYTES, "auto", 64 * MIB, 65536 * GIB, "The machine's memory, when what the kernel and the cgroup say is not what Lepus may reckon with."),
+
+    KEY("log.console", CONFIG_BOOL, "true", 0, 0, "Write the log to standard output and error."),
+    ENUM("log.console.level", "info", "debug|info|notice|warning|error|critical|none", "The least severe lines to log."),
+
+    KEY("lepus.shards", CONFIG_INTEGER, "auto", 1, LP_SHARDS_MAX, "Threads that serve clients, each with its own connections and queues; default: the processors that this process may use."),
+    ENUM("lepus.transport", "auto", "auto|io_uring|epoll", "How sockets are driven; auto takes io_uring where the kernel has it."),
+    ENUM("lepus.poll", "adaptive", "adaptive|busy|sleep", "What an idle shard does: spin a little then sleep, spin for ever, or sleep at once."),
+    ENUM("lepus.pin", "auto", "auto|yes|no", "Whether each shard keeps to a processor of its own; auto decides by the machine."),
+    KEY("lepus.memory", CONFIG_BYTES, "auto", 16 * MIB, 65536 * GIB, "Memory of the data plane, all shards together, never exceeded; default: 40 % of the machine's."),
+    KEY("lepus.control_timeout", CONFIG_TIME_MS, "30000", 100, 3600000, "Milliseconds that a login or a declare waits for the control process to come back."),
+
+    NOT_YET("listeners.ssl", "none", "TLS listeners."),
+    NOT_YET("listeners.ssl.$name", NULL, "TLS listeners."),
+    NOT_YET("ssl_options", "none", "TLS."),
+    NOT_YET("auth_mechanisms.$name", NULL, "PLAIN and AMQPLAIN are always offered."),
+    NOT_YET("auth_backends.$num", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
+    NOT_YET("auth_backends.$num.authn", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
+    NOT_YET("auth_backends.$num.authz", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
+    NOT_YET("password_hashing_module", "rabbit_password_hashing_sha256", "Passwords are kept as salted SHA-256."),
+    NOT_YET("credential_validator.*", NULL, "Rules for passwords."),
+    NOT_YET("default_users.*", NULL, "More users at the first start; use 'lepusctl add_user'."),
+    NOT_YET("default_policies.*", NULL, "Policies at the first start."),
+    NOT_YET("default_limits.*", NULL, "Limits at the first start."),
+    NOT_YET("anonymous_login_user", "none", "The ANONYMOUS mechanism."),
+    NOT_YET("anonymous_login_pass", NULL, "The ANONYMOUS mechanism."),
+    NOT_YET("load_definitions", NULL, "Definition files."),
+    NOT_YET("definitions.*", NULL, "Definition files."),
+    NOT_YET("connection_max", "infinity", "A limit on connections."),
+    NOT_YET("max_connections", "infinity", "A limit on connections."),
+    NOT_YET("max_channels_per_connection", NULL, "Use channel_max."),
+    NOT_YET("vhost_max", "infinity", "A limit on virtual hosts."),
+    NOT_YET("cluster_queue_limit", "infinity", "A limit on queues."),
+    NOT_YET("cluster_exchange_limit", "infinity", "A limit on exchanges."),
+    NOT_YET("initial_frame_max", "4096", "The largest frame before tune-ok."),
+    NOT_YET("consumer_timeout", NULL, "A limit on the age of unacknowledged deliveries."),
+    NOT_YET("disk_free_limit.relative", NULL, "Messages are not on disk yet."),
+    NOT_YET("disk_free_limit.absolute", NULL, "Messages are not on disk yet."),
+    NOT_YET("default_queue_type", "classic|rabbit_classic_queue", "Queue types other than classic."),
+    NOT_YET("classic_queue.*", NULL, "Versions of classic queues."),
+    NOT_YET("quorum_queue.*", NULL, "Quorum queues."),
+    NOT_YET("stream.*", NULL, "Streams."),
+    NOT_YET("cluster_formation.*", NULL, "Clusters."),
+    NOT_YET("proxy_protocol", "false", "The proxy protocol."),
+    NOT_YET("reverse_dns_lookups", "false", "Peers are logged by address."),
+    NOT_YET("collect_statistics", "none|coarse", "Statistics by channel."),
+    NOT_YET("message_interceptors.*", NULL, "Message interceptors."),
+    NOT_YET("deprecated_features.*", NULL, "Switches for deprecated features."),
+    NOT_YET("motd_file", NULL, "A message of the day."),
+    NOT_YET("product.name", NULL, "Another product name."),
+    NOT_YET("product.version", NULL, "Another product version."),
+    NOT_YET("log.dir", NULL, "Log files; the log goes to the console."),
+    NOT_YET("log.file", "false", "Log files; the log goes to the console."),
+    NOT_YET("log.file.*", NULL, "Log files; the log goes to the console."),
+    NOT_YET("log.exchange", "false", "The log as messages."),
+    NOT_YET("log.exchange.*", NULL, "The log as messages."),
+    NOT_YET("log.journald", "false", "The journal's own protocol; the console is journalled as it is."),
+    NOT_YET("log.journald.*", NULL, "The journal's own protocol."),
+    NOT_YET("log.syslog", "false", "Syslog."),
+    NOT_YET("log.syslog.*", NULL, "Syslog."),
+
+    IGNORED("log.console.*", "The console's format is fixed."),
+    IGNORED("log.$category.*", "Log categories share the console's level."),
+    IGNORED("num_acceptors.tcp", "Each shard accepts for itself."),
+    IGNORED("num_acceptors.ssl", "Each shard accepts for itself."),
+    IGNORED("tcp_listen_options", "Socket options are chosen by the transport."),
+    IGNORED("tcp_listen_options.*", "Socket options are chosen by the transport."),
+    IGNORED("socket_writer.*", "Tunes the Erlang garbage collector."),
+    IGNORED("vm_memory_high_watermark_paging_ratio", "Messages are not paged out."),
+    IGNORED("vm_memory_calculation_strategy", "Memory is counted exactly."),
+    IGNORED("memory_monitor_interval", "Memory is counted at each message."),
+    IGNORED("collect_statistics_interval", "Counters are read when somebody asks."),
+    IGNORED("default_worker_pool_size", "Tunes Erlang worker pools."),
+    IGNORED("delegate_count", "Tunes Erlang delegates."),
+    IGNORED("channel_operation_timeout", "Tunes Erlang calls."),
+    IGNORED("hipe_compile", "Tunes the Erlang compiler."),
+    IGNORED("background_gc_enabled", "Tunes the Erlang garbage collector."),
+    IGNORED("background_gc_target_interval", "Tunes the Erlang garbage collector."),
+    IGNORED("mnesia_table_loading_retry_timeout", "There is no Mnesia."),
+    IGNORED("mnesia_table_loading_retry_limit", "There is no Mnesia."),
+    IGNORED("message_store_shutdown_timeout", "There is no such store."),
+    IGNORED("queue_index_embed_msgs_below", "There is no such index."),
+    IGNORED("vhost_restart_strategy", "Virtual hosts are not processes."),
+    IGNORED("net_ticktime", "Tunes the Erlang distribution."),
+    IGNORED("cluster_partition_handling", "One node has no partitions."),
+    IGNORED("cluster_partition_handling.*", "One node has no partitions."),
+    IGNORED("cluster_keepalive_interval", "One node has no peers."),
+    IGNORED("queue_master_locator", "One node has all queues."),
+    IGNORED("queue_leader_locator", "One node has all queues."),
+    IGNORED("mirroring_sync_batch_size", "There is no queue mirroring."),
+    IGNORED("mirroring_sync_max_throughput", "There is no queue mirroring."),
+    IGNORED("erlang.*", "Tunes the Erlang machine."),
+    IGNORED("distribution.*", "Tunes the Erlang distribution."),
+    IGNORED("sysmon_handler.*", "Tunes the Erlang machine."),
+    IGNORED("raft.*", "There is no Raft log."),
+
+    NOT_YET("ssl_options.*", NULL, "TLS."),
+    NOT_YET("ssl_allow_poodle_attack", "false", "TLS."),
+    NOT_YET("ssl_handshake_timeout", NULL, "TLS."),
+    NOT_YET("ssl_cert_login_from", NULL, "Logging in by certificate."),
+    NOT_YET("ssl_cert_login_san_type", NULL, "Logging in by certificate."),
+    NOT_YET("ssl_cert_login_san_index", NULL, "Logging in by certificate."),
+    NOT_YET("management.*", NULL, "The HTTP API and the management pages."),
+    NOT_YET("management_agent.*", NULL, "The HTTP API and the management pages."),
+    NOT_YET("prometheus.*", NULL, "Metrics over HTTP."),
+    NOT_YET("mqtt.*", NULL, "MQTT."),
+    NOT_YET("web_mqtt.*", NULL, "MQTT over WebSocket."),
+    NOT_YET("stomp.*", NULL, "STOMP."),
+    NOT_YET("web_stomp.*", NULL, "STOMP over WebSocket."),
+    NOT_YET("amqp1_0.*", NULL, "AMQP 1.0."),
+    NOT_YET("auth_ldap.*", NULL, "LDAP."),
+    NOT_YET("auth_http.*", NULL, "Authorisation over HTTP."),
+    NOT_YET("auth_oauth2.*", NULL, "OAuth 2."),
+    NOT_YET("auth_cache.*", NULL, "A cache before another back end."),
+    NOT_YET("federation.*", NULL, "Federation."),
+    NOT_YET("shovel.*", NULL, "Shovels."),
+    NOT_YET("trust_store.*", NULL, "Trust stores."),
+    NOT_YET("event_exchange.*", NULL, "The event exchange."),
+    NOT_YET("aws.*", NULL, "AWS."),
+    /* clang-format on */
+};
+
+const size_t config_key_count = LP_COUNT_OF(config_keys);
