@@ -1,0 +1,288 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/test [--only STAGE[,STAGE]]... [--list] [--help]
+
+Runs the stages in order, each with its time, and ends with one line alone:
+
+    N passed, N failed
+
+which counts every meson test, every client test and every stage. Exit code 0 only when nothing failed.
+A stage that needs an earlier one's build makes it when it is not there. Builds are kept, so the
+second run compiles what changed.
+
+  LP_BUILDS      folder of the builds                  (this repository: build, build-clang, ...)
+  LP_JOBS        compilers and tests at once           (number of processors)
+  LP_FUZZ_S      seconds of fresh fuzzing a target     (10)
+"""
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILDS = os.environ.get("LP_BUILDS") or ROOT
+JOBS = os.environ.get("LP_JOBS") or str(os.cpu_count() or 2)
+FUZZ_S = int(os.environ.get("LP_FUZZ_S", "10"))
+RELEASE = os.path.join(BUILDS, "build")
+CLANG = os.path.join(BUILDS, "build-clang")
+ASAN = os.path.join(BUILDS, "build-asan")
+TSAN = os.path.join(BUILDS, "build-tsan")
+PYTHON = "/usr/bin/python3"
+
+# A user's own python or compiler may come first in PATH; the tests use Debian's.
+ENV = dict(os.environ, PATH="/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", ""),
+           LP_BUILD=RELEASE, LP_JOBS=JOBS, LEPUS_BIN=os.path.join(RELEASE, "bin"),
+           ASAN_OPTIONS="detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
+           UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",
+           TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1")
+
+
+class Count:
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.failures = []
+
+    def add(self, ok, name):
+        self.passed += bool(ok)
+        self.failed += not ok
+        if not ok:
+            self.failures.append(name)
+        return ok
+
+
+count = Count()
+
+
+def run(command, timeout=900, env=None, quiet=False):
+    """Run to the end; its whole process group is ended if it takes too long."""
+    process = subprocess.Popen(command, cwd=ROOT, env=env or ENV, start_new_session=True, text=True,
+                               errors="replace", stdout=subprocess.PIPE if quiet else None,
+                               stderr=subprocess.STDOUT if quiet else None)
+    try:
+        output, _ = process.communicate(timeout=timeout)
+        return process.returncode, output or ""
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        return 124, (output or "") + "\nstopped after %d s" % timeout
+
+
+def last_lines(output, number=40):
+    return "\n".join("    " + line for line in output.rstrip().split("\n")[-number:])
+
+
+def compile_in(folder, options, compilers=None):
+    """Configure (again: new test files are found then) and compile."""
+    env = dict(ENV, **(compilers or {}))
+    made = os.path.isfile(os.path.join(folder, "build.ninja"))
+    setup = ["meson", "setup"] + (["--reconfigure"] if made else []) + [folder, ROOT] + options
+    code, output = run(setup, env=env, quiet=True)
+    if code != 0 and made:
+        shutil.rmtree(folder)  # another version's, or a moved checkout's
+        code, output = run(["meson", "setup", folder, ROOT] + options, env=env, quiet=True)
+    if code == 0:
+        code, output = run(["ninja", "-C", folder, "-j", JOBS], env=env, quiet=True)
+    if code != 0:
+        print(last_lines(output, 60))
+    return code == 0
+
+
+def meson_tests(folder, suites):
+    """Run the suites of a build; each test counts. True when none failed."""
+    log = os.path.join(folder, "meson-logs", "testlog.json")
+    if os.path.exists(log):
+        os.remove(log)
+    suite_words = [word for suite in suites for word in ("--suite", suite)]
+    code, output = run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs",
+                        "--num-processes", JOBS] + suite_words, quiet=True)
+    if not os.path.exists(log):
+        if "No suitable tests" in output or "No tests defined" in output:
+            print("    no tests in %s" % ", ".join(suites))
+            return True
+        print(last_lines(output))
+        return False
+    failed = 0
+    total = 0
+    with open(log) as file:
+        for line in file:
+            result = json.loads(line)
+            ok = result["result"] in ("OK", "EXPECTEDFAIL", "SKIP")
+            total += 1
+            failed += not ok
+            count.add(ok, "%s (%s)" % (result["name"], os.path.basename(folder)))
+    print("    %d tests, %d failed" % (total, failed))
+    if failed or code != 0:
+        print(last_lines(output, 80))
+    return failed == 0 and code == 0
+
+
+def stage_setup():
+    """missing Debian packages"""
+    return run(["scripts/setup", "test"])[0] == 0
+
+
+def stage_gcc():
+    """gcc release build; unit tests; fuzz corpus"""
+    return build_release() and meson_tests(RELEASE, ["unit", "fuzz"])
+
+
+def build_release():
+    if not compile_in(RELEASE, []):
+        return False
+    code, output = run(["scripts/build", RELEASE], quiet=True)
+    if code != 0:
+        print(last_lines(output))
+    return code == 0
+
+
+def stage_checks():
+    """layers, purity, globals, headers, format, tidy, cppcheck"""
+    if not os.path.isfile(os.path.join(RELEASE, "compile_commands.json")) and not build_release():
+        return False
+    code, output = run(["scripts/checks/run"], quiet=True)
+    print("\n".join("    " + line for line in output.rstrip().split("\n")))
+    return code == 0
+
+
+def stage_clang():
+    """clang release build, warnings as errors"""
+    return compile_in(CLANG, [], {"CC": "clang", "CXX": "clang++"})
+
+
+def build_asan():
+    return compile_in(ASAN, ["-Db_sanitize=address,undefined", "-Db_lundef=false"],
+                      {"CC": "clang", "CXX": "clang++"})
+
+
+def stage_asan():
+    """ASan + UBSan build: unit, simulator, fuzz corpus"""
+    return build_asan() and meson_tests(ASAN, ["unit", "sim", "fuzz", "regress"])
+
+
+def stage_tsan():
+    """TSan build: stress tests with real threads"""
+    return (compile_in(TSAN, ["-Db_sanitize=thread", "-Db_lundef=false"], {"CC": "clang", "CXX": "clang++"})
+            and meson_tests(TSAN, ["stress"]))
+
+
+def stage_sim():
+    """simulator, optimised: fixed seeds and fresh ones, each run twice and compared"""
+    return build_release() and meson_tests(RELEASE, ["sim", "stress", "regress"])
+
+
+def python_tests(pattern):
+    """unittest programs; counts what each says that it ran."""
+    good = True
+    for script in sorted(glob.glob(os.path.join(ROOT, pattern))):
+        name = os.path.relpath(script, ROOT)
+        began = time.monotonic()
+        code, output = run([PYTHON, script], timeout=600, quiet=True)
+        ran = re.search(r"^Ran (\d+) tests?", output, re.M)
+        bad = sum(int(n) for n in re.findall(r"(?:failures|errors|unexpected successes)=(\d+)", output))
+        ok = code == 0
+        total = int(ran.group(1)) if ran else 1
+        bad = max(bad, 0 if ok else 1)
+        for index in range(total):
+            count.add(index >= bad, name)
+        good = good and ok
+        print("    %s: %d tests, %d failed, %.1f s" % (name, total, bad, time.monotonic() - began))
+        if not ok:
+            print(last_lines(output, 80))
+    return good
+
+
+def stage_clients():
+    """whole processes, driven by clients: tests/clients, tests/crash"""
+    if not build_release():
+        return False
+    good = python_tests("tests/clients/test_*.py")
+    return python_tests("tests/crash/test_*.py") and good
+
+
+def stage_fuzz():
+    """fresh fuzzing from the corpus, a few seconds a target"""
+    if not build_asan():
+        return False
+    good = True
+    for source in sorted(glob.glob(os.path.join(ROOT, "tests/fuzz/fuzz_*.c"))):
+        name = os.path.basename(source)[:-2]
+        target = os.path.join(ASAN, "tests", "fuzz", name)
+        found = os.path.join(ASAN, "fuzz-found", name)
+        os.makedirs(found, exist_ok=True)
+        corpus = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
+        code, output = run([target, "-max_total_time=%d" % FUZZ_S, "-timeout=10", "-rss_limit_mb=2048",
+                            "-print_final_stats=1", "-artifact_prefix=%s/crash-" % found, found]
+                           + ([corpus] if os.path.isdir(corpus) else []), timeout=FUZZ_S + 120, quiet=True)
+        runs = re.search(r"number_of_executed_units: (\d+)", output)
+        edges = re.findall(r"cov: (\d+)", output)
+        print("    %s: %s runs, %s edges" % (name, runs.group(1) if runs else "?", edges[-1] if edges else "?"))
+        if code != 0:
+            print(last_lines(output))
+            print("    again with: %s %s/crash-..." % (target, found))
+        good = count.add(code == 0, name) and good
+    return good
+
+
+def stage_gates():
+    """instructions per operation against bench/gate/limits.txt"""
+    if not build_release():
+        return False
+    code, output = run(["scripts/gates", RELEASE], quiet=True)
+    print("\n".join("    " + line for line in output.rstrip().split("\n")))
+    return code == 0
+
+
+STAGES = [(name, globals()["stage_" + name]) for name in
+          ("setup", "gcc", "checks", "clang", "asan", "tsan", "sim", "clients", "fuzz", "gates")]
+
+
+def arguments(words):
+    names = [name for name, _ in STAGES]
+    chosen = []
+    while words:
+        word = words.pop(0)
+        if word in ("-h", "--help"):
+            print(__doc__)
+            print_stages()
+            sys.exit(0)
+        elif word == "--list":
+            print_stages()
+            sys.exit(0)
+        elif word == "--only" and words:
+            chosen += words.pop(0).split(",")
+        else:
+            sys.exit("%s? See scripts/test --help" % word)
+    unknown = [name for name in chosen if name not in names]
+    if unknown:
+        sys.exit("no such stage: %s (there are: %s)" % (", ".join(unknown), ", ".join(names)))
+    return chosen or names
+
+
+def print_stages():
+    for name, function in STAGES:
+        print("  %-8s %s" % (name, function.__doc__))
+
+
+def main():
+    chosen = arguments(sys.argv[1:])
+    began_all = time.monotonic()
+    for name, function in STAGES:
+        if name not in chosen:
+            continue
+        print("== %s: %s" % (name, function.__doc__))
+        began = time.monotonic()
+        ok = count.add(function(), "stage " + name)
+        print("   %s: %s in %.1f s" % (name, "passed" if ok else "FAILED", time.monotonic() - began))
+    print("total %.0f s" % (time.monotonic() - began_all))
+    for failure in count.failures:
+        print("failed: " + failure)
+    print("%d passed, %d failed" % (count.passed, count.failed))
+    return 1 if count.failed else 0
+
+
+sys.exit(main())
