@@ -315,6 +315,7 @@ class Timeout(AssertionError):
     """Nothing came within the deadline."""
 
 
+UNASKED = ("basic.deliver", "basic.return", "basic.ack", "basic.nack", "basic.cancel")
 WITH_CONTENT = ("basic.deliver", "basic.get-ok", "basic.return")
 
 
@@ -333,7 +334,7 @@ class Raw:
         self.partial = {}
         self.heartbeats = []
         self.server = {}
-        self.tune = None
+        self.tune, self.frame_max = None, 131072
 
     # bytes and frames
 
@@ -449,9 +450,9 @@ class Raw:
         self.start_ok(user, password, **more)
         self.tune = self.next(0)
         assert self.tune.name == "connection.tune", self.tune
-        self.send(0, "connection.tune-ok", heartbeat=heartbeat,
-                  channel_max=self.tune.channel_max if channel_max is None else channel_max,
-                  frame_max=self.tune.frame_max if frame_max is None else frame_max)
+        self.frame_max = self.tune.frame_max if frame_max is None else frame_max
+        self.send(0, "connection.tune-ok", heartbeat=heartbeat, frame_max=self.frame_max,
+                  channel_max=self.tune.channel_max if channel_max is None else channel_max)
         self.send(0, "connection.open", vhost=vhost)
         event = self.next(0)
         if event.name == "connection.close":
@@ -492,19 +493,26 @@ class Channel:
         return event
 
     def call(self, method, **arguments):
-        """Send and wait for the method's own -ok, which must come next."""
+        """Send and wait for the method's own -ok, which must come next.
+
+        Deliveries, confirms and the like may come first; they stay queued."""
         self.send(method, **arguments)
-        if method == "basic.get":
+        wanted = [method + "-ok"] + ["basic.get-empty"] * (method == "basic.get")
+        held = []
+        while True:
             event = self.next()
-            assert event.name in ("basic.get-ok", "basic.get-empty"), event
-            return event
-        return self.next(method + "-ok")
+            if event.name not in UNASKED:
+                break
+            held.append(event)
+        self.connection.events[self.number].extendleft(reversed(held))
+        if event.name not in wanted:
+            raise AssertionError("expected %s, got %r" % (wanted[0], event))
+        return event
 
     def publish(self, body=b"x", exchange="", routing_key="", properties=None, mandatory=False,
                 immediate=False):
-        piece_max = (self.connection.tune.frame_max or 131072) - 8
         self.connection.write(publish_frames(
-            self.number, body, properties, piece_max, exchange=exchange, routing_key=routing_key,
+            self.number, body, properties, self.connection.frame_max - 8, exchange=exchange, routing_key=routing_key,
             mandatory=mandatory, immediate=immediate))
 
     def confirmed(self, count=1):
