@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * launcher.h - the parts of `lepus`, the one program that a user starts.
+ *
+ * It reads the configuration, makes the memory that the two processes share,
+ * starts lepus-dataplane and lepus-control and keeps them running:
+ *
+ *   options.c    the command line          plan.c     what to start, and how
+ *   machine.c    processors and memory     region.c   memfd and eventfds
+ *   child.c      fork, exec, pidfd         start.c    the children's arguments
+ *   supervise.c  what to do when one ends  listing.c  `lepus config`
+ *
+ *   Memory    the launcher allocates at boot and when it starts a child
+ *   Runs on   one thread; it blocks in poll() and nowhere else
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include <lepus/control_region.h>
+
+#include "control/config/config.h"
+
+#define LAUNCHER_SETTINGS_MAX  128u
+#define LAUNCHER_LISTENERS_MAX 32u
+#define LAUNCHER_WHY_BYTES     512u
+
+enum launcher_verb {
+    LAUNCHER_RUN,
+    LAUNCHER_CONFIG,
+    LAUNCHER_HELP,
+    LAUNCHER_VERSION,
+};
+
+struct launcher_options {
+    enum launcher_verb verb;
+    const char *config_path;
+    const char *data;
+    const char *key; /* of `lepus config KEY` */
+    size_t setting_count;
+    const char *setting[LAUNCHER_SETTINGS_MAX];
+};
+
+struct launcher_machine {
+    uint32_t processors;   /* that this process may use, at least 1 */
+    uint64_t memory_bytes; /* the machine's, or the cgroup's when that is less */
+    bool ipv6;
+};
+
+struct launcher_plan {
+    const struct launcher_options *options;
+    struct lp_config *config;
+    char data[PATH_MAX];
+    char programs[PATH_MAX]; /* the folder of lepus-dataplane and lepus-control */
+    uint32_t shard_count;
+    uint64_t memory_bytes;
+    uint64_t watermark_bytes;
+    char cluster_name[256];
+    size_t listener_count;
+    char *listener[LAUNCHER_LISTENERS_MAX]; /* tcp:IP:PORT, tcp:[IP]:PORT, unix:PATH */
+};
+
+struct launcher_region {
+    void *base; /* NULL: none */
+    size_t bytes;
+    uint32_t shard_count;
+    int memory_fd;
+    int control_wake_fd;
+    int shard_wake_fd[LP_SHARDS_MAX];
+};
+
+struct launcher_child {
+    const char *name;
+    pid_t pid; /* 0: not running */
+    int pidfd;
+    uint64_t started_ms;
+};
+
+/* How a child ended. */
+struct launcher_ending {
+    bool signalled;
+    int number; /* exit status or signal */
+};
+
+/* ---- options.c ---- */
+LP_MUST_CHECK bool launcher_options_parse(struct launcher_options *options, int argc, char **argv,
+                                          char *ret_why, size_t why_bytes);
+void launcher_help_print(FILE *out);
+
+/* ---- machine.c: `root` is "" or, in tests, a folder that holds proc/ and sys/ ---- */
+void launcher_machine_read(struct launcher_machine *ret_machine, const char *root);
+
+/* ---- plan.c ---- */
+LP_MUST_CHECK enum lp_err launcher_plan_make(struct launcher_plan *plan,
+                                             const struct launcher_options *options,
+                                             const struct launcher_machine *machine, char *ret_why,
+                                             size_t why_bytes);
+void launcher_plan_fini(struct launcher_plan *plan);
+
+/* ---- data.c: make the data directory and take the lock in it; -1 with a sentence ---- */
+LP_MUST_CHECK int launcher_data_lock(const char *path, char *ret_why, size_t why_bytes);
+
+/* ---- region.c ---- */
+LP_MUST_CHECK bool launcher_region_open(struct launcher_region *region, uint32_t shard_count,
+                                        char *ret_why, size_t why_bytes);
+void launcher_region_close(struct launcher_region *region);
+/* Clients connected now, from the shards' counters. */
+uint64_t launcher_region_connections(const struct launcher_region *region);
+
+/* ---- child.c ---- */
+struct launcher_spawn {
+    const char *path;
+    char *const *argv;
+    const int *fds; /* the only descriptors besides 0, 1 and 2 that the child gets */
+    size_t fd_count;
+};
+LP_MUST_CHECK bool launcher_child_start(struct launcher_child *child,
+                                        const struct launcher_spawn *spawn);
+void launcher_child_signal(const struct launcher_child *child, int number);
+/* After its pidfd became readable. */
+struct launcher_ending launcher_child_reap(struct launcher_child *child);
+void launcher_ending_print(struct launcher_ending ending, char *ret_text, size_t text_bytes);
+
+/* ---- start.c ---- */
+LP_MUST_CHECK bool launcher_start_dataplane(struct launcher_child *child,
+                                            const struct launcher_plan *plan,
+                                            const struct launcher_region *region, int ready_fd);
+LP_MUST_CHECK bool launcher_start_control(struct launcher_child *child,
+                                          const struct launcher_plan *plan,
+                                          const struct launcher_region *region, uint32_t generation,
+                                          bool fresh);
+
+/* ---- supervise.c: runs the broker until it ends; the exit status ---- */
+int launcher_supervise(const struct launcher_plan *plan);
+
+/* ---- listing.c: `lepus config` ---- */
+int launcher_config_print(FILE *out, const char *key);
+
+/* ---- say.c: a line for the operator, "lepus: ..." ---- */
+void launcher_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void launcher_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+uint64_t launcher_now_ms(void);

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the configuration and the machine to what is started. */
+#include "launcher.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MIB     ((uint64_t)1024 * 1024)
+#define MILLION 1000000u
+
+static void
+ignored_say(void *context, const char *key, const char *why)
+{
+    (void)context;
+    launcher_warn("%s is accepted and ignored: %s", key, why);
+}
+
+static enum lp_err
+config_read(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
+{
+    const struct launcher_options *options = plan->options;
+    enum lp_err err = lp_config_open(options->config_path, &plan->config, ret_why, why_bytes);
+
+    for (size_t i = 0; err == LP_OK && i < options->setting_count; i++) {
+        err = lp_config_set(plan->config, options->setting[i], ret_why, why_bytes);
+    }
+    if (err == LP_OK) {
+        lp_config_ignored_each(plan->config, ignored_say, NULL);
+    }
+    return err;
+}
+
+/* Beside our own binary, wherever it was started from. */
+static enum lp_err
+programs_find(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
+{
+    const char *given = getenv("LEPUS_BIN_DIR");
+    if (given != NULL && *given != '\0') {
+        (void)snprintf(plan->programs, sizeof(plan->programs), "%s", given);
+        return LP_OK;
+    }
+    const ssize_t bytes = readlink("/proc/self/exe", plan->programs, sizeof(plan->programs) - 1);
+    if (bytes <= 0) {
+        (void)snprintf(ret_why, why_bytes,
+                       "cannot tell where its own binary is; set LEPUS_BIN_DIR to the folder of "
+                       "lepus-dataplane and lepus-control");
+        return LP_ERR_NOT_FOUND;
+    }
+    plan->programs[bytes] = '\0';
+    char *slash = strrchr(plan->programs, '/');
+    LP_ASSERT(slash != NULL);
+    *slash = '\0';
+    return LP_OK;
+}
+
+struct listeners {
+    struct launcher_plan *plan;
+    bool ipv6;
+    bool too_many;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+listener_add(struct listeners *listeners, const char *format, ...)
+{
+    struct launcher_plan *plan = listeners->plan;
+    va_list list;
+
+    if (plan->listener_count == LAUNCHER_LISTENERS_MAX) {
+        listeners->too_many = true;
+        return;
+    }
+    va_start(list, format);
+    const int bytes = vasprintf(&plan->listener[plan->listener_count], format, list);
+    va_end(list);
+    listeners->too_many |= bytes < 0;
+    plan->listener_count += bytes >= 0;
+}
+
+static void
+tcp_add(void *context, const char *name, const char *value)
+{
+    struct listeners *listeners = context;
+    char ip[LP_CONFIG_IP_BYTES];
+    uint16_t port;
+
+    (void)name;
+    const bool good = lp_config_address(value, ip, &port);
+    LP_ASSERT(good); /* the parser has checked it */
+    if (*ip == '\0') {
+        listener_add(listeners, "tcp:0.0.0.0:%u", port);
+        if (listeners->ipv6) {
+            listener_add(listeners, "tcp:[::]:%u", port);
+        }
+        return;
+    }
+    const bool six = strchr(ip, ':') != NULL;
+    listener_add(listeners, "tcp:%s%s%s:%u", six ? "[" : "", ip, six ? "]" : "", port);
+}
+
+static void
+unix_add(void *context, const char *name, const char *value)
+{
+    (void)name;
+    listener_add(context, "unix:%s", value);
+}
+
+static enum lp_err
+listeners_plan(struct launcher_plan *plan, bool ipv6, char *ret_why, size_t why_bytes)
+{
+    struct listeners listeners = {plan, ipv6, false};
+
+    lp_config_each(plan->config, "listeners.tcp.$name", tcp_add, &listeners);
+    lp_config_each(plan->config, "lepus.listeners.unix.$name", unix_add, &listeners);
+    if (listeners.too_many) {
+        (void)snprintf(ret_why, why_bytes, "there are more than %u listeners",
+                       LAUNCHER_LISTENERS_MAX);
+        return LP_ERR_BAD_CONFIG;
+    }
+    if (plan->listener_count == 0) {
+        (void)snprintf(ret_why, why_bytes,
+                       "there is no listener, so nobody could connect: set "
+                       "listeners.tcp.default or lepus.listeners.unix.NAME");
+        return LP_ERR_BAD_CONFIG;
+    }
+    return LP_OK;
+}
+
+/*
+ * The limit is never exceeded and the watermark is where publishers begin to
+ * wait, so it lies below; what was not given follows from what was:
+ * watermark = limit * 4/5.
+ */
+static enum lp_err
+memory_plan(struct launcher_plan *plan, uint64_t machine_bytes, char *ret_why, size_t why_bytes)
+{
+    const struct lp_config *config = plan->config;
+    const uint64_t share = (uint64_t)lp_config_integer(config, "vm_memory_high_watermark.relative");
+    const uint64_t total =
+        (uint64_t)lp_config_integer(config, "total_memory_available_override_value");
+    uint64_t limit = (uint64_t)lp_config_integer(config, "lepus.memory");
+    uint64_t watermark = (uint64_t)lp_config_integer(config, "vm_memory_high_watermark.absolute");
+
+    machine_bytes = total > 0 ? total : machine_bytes;
+    if (watermark == 0 && share > 0) {
+        watermark = machine_bytes / MILLION * share;
+    }
+    if (limit == 0) {
+        limit = watermark > 0 ? watermark / 4 * 5 : machine_bytes / 10 * 4;
+    }
+    if (watermark == 0) {
+        watermark = limit / 5 * 4;
+    }
+    if (watermark > limit) {
+        (void)snprintf(ret_why, why_bytes,
+                       "the memory watermark (%llu MiB) is above lepus.memory (%llu MiB); raise "
+                       "lepus.memory or lower vm_memory_high_watermark",
+                       (unsigned long long)(watermark / MIB), (unsigned long long)(limit / MIB));
+        return LP_ERR_BAD_CONFIG;
+    }
+    plan->memory_bytes = limit;
+    plan->watermark_bytes = watermark;
+    return LP_OK;
+}
+
+static void
+name_plan(struct launcher_plan *plan)
+{
+    char host[128] = "localhost";
+    const char *given = lp_config_text(plan->config, "cluster_name");
+
+    if (*given != '\0') {
+        (void)snprintf(plan->cluster_name, sizeof(plan->cluster_name), "%s", given);
+        return;
+    }
+    if (gethostname(host, sizeof(host) - 1) != 0) {
+        (void)snprintf(host, sizeof(host), "localhost");
+    }
+    (void)snprintf(plan->cluster_name, sizeof(plan->cluster_name), "lepus@%s", host);
+}
+
+enum lp_err
+launcher_plan_make(struct launcher_plan *plan, const struct launcher_options *options,
+                   const struct launcher_machine *machine, char *ret_why, size_t why_bytes)
+{
+    memset(plan, 0, sizeof(*plan));
+    plan->options = options;
+    enum lp_err err = config_read(plan, ret_why, why_bytes);
+    if (err != LP_OK) {
+        return err;
+    }
+    err = lp_config_data_dir(options->data, plan->data, sizeof(plan->data));
+    if (err != LP_OK) {
+        (void)snprintf(ret_why, why_bytes,
+                       "there is no home directory to keep data in; say where with --data DIR");
+        return err;
+    }
+    const uint32_t shards = (uint32_t)lp_config_integer(plan->config, "lepus.shards");
+    plan->shard_count = shards > 0 ? shards : LP_MIN(machine->processors, LP_SHARDS_MAX);
+    name_plan(plan);
+    err = programs_find(plan, ret_why, why_bytes);
+    if (err == LP_OK) {
+        err = listeners_plan(plan, machine->ipv6, ret_why, why_bytes);
+    }
+    if (err == LP_OK) {
+        err = memory_plan(plan, machine->memory_bytes, ret_why, why_bytes);
+    }
+    return err;
+}
+
+void
+launcher_plan_fini(struct launcher_plan *plan)
+{
+    for (size_t i = 0; i < plan->listener_count; i++) {
+        free(plan->listener[i]);
+    }
+    plan->listener_count = 0;
+    lp_config_close(&plan->config);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The children's command lines. */
+#include "launcher.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+#define ARGUMENTS_MAX (LAUNCHER_SETTINGS_MAX + LAUNCHER_LISTENERS_MAX + 32u)
+
+struct arguments {
+    size_t count;
+    bool failed;
+    char *item[ARGUMENTS_MAX + 1]; /* NULL at the end */
+};
+
+static void __attribute__((format(printf, 2, 3)))
+argument_add(struct arguments *arguments, const char *format, ...)
+{
+    va_list list;
+
+    LP_ASSERT(arguments->count < ARGUMENTS_MAX);
+    va_start(list, format);
+    const int bytes = vasprintf(&arguments->item[arguments->count], format, list);
+    va_end(list);
+    if (bytes < 0) {
+        arguments->failed = true;
+        arguments->item[arguments->count] = NULL;
+        return;
+    }
+    arguments->count++;
+}
+
+static void
+arguments_fini(struct arguments *arguments)
+{
+    for (size_t i = 0; i < arguments->count; i++) {
+        free(arguments->item[i]);
+    }
+    arguments->count = 0;
+}
+
+static void
+region_add(struct arguments *arguments, const struct launcher_region *region)
+{
+    char list[LP_SHARDS_MAX * 12];
+    size_t used = 0;
+
+    for (uint32_t i = 0; i < region->shard_count; i++) {
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%d", i > 0 ? "," : "",
+                                 region->shard_wake_fd[i]);
+        LP_ASSERT(used < sizeof(list));
+    }
+    argument_add(arguments, "--region-fd=%d", region->memory_fd);
+    argument_add(arguments, "--control-wake-fd=%d", region->control_wake_fd);
+    argument_add(arguments, "--shard-wake-fds=%s", list);
+    argument_add(arguments, "--shards=%u", region->shard_count);
+}
+
+static bool
+start(struct launcher_child *child, const struct launcher_plan *plan,
+      const struct launcher_region *region, struct arguments *arguments, int extra_fd)
+{
+    int fds[LP_SHARDS_MAX + 3];
+    size_t count = 0;
+    char path[PATH_MAX + 32];
+    bool good = false;
+
+    fds[count++] = region->memory_fd;
+    fds[count++] = region->control_wake_fd;
+    for (uint32_t i = 0; i < region->shard_count; i++) {
+        fds[count++] = region->shard_wake_fd[i];
+    }
+    if (extra_fd >= 0) {
+        fds[count++] = extra_fd;
+    }
+    (void)snprintf(path, sizeof(path), "%s/%s", plan->programs, child->name);
+    if (arguments->failed) {
+        launcher_warn("%s cannot be started: out of memory", child->name);
+    } else {
+        good = launcher_child_start(child,
+                                    &(struct launcher_spawn){path, arguments->item, fds, count});
+    }
+    arguments_fini(arguments);
+    return good;
+}
+
+bool
+launcher_start_dataplane(struct launcher_child *child, const struct launcher_plan *plan,
+                         const struct launcher_region *region, int ready_fd)
+{
+    const struct lp_config *config = plan->config;
+    struct arguments arguments = {0};
+
+    argument_add(&arguments, "%s", child->name);
+    region_add(&arguments, region);
+    for (size_t i = 0; i < plan->listener_count; i++) {
+        argument_add(&arguments, "--listen=%s", plan->listener[i]);
+    }
+    argument_add(&arguments, "--transport=%s", lp_config_text(config, "lepus.transport"));
+    argument_add(&arguments, "--pin=%s", lp_config_text(config, "lepus.pin"));
+    argument_add(&arguments, "--poll=%s", lp_config_text(config, "lepus.poll"));
+    argument_add(&arguments, "--memory-bytes=%llu", (unsigned long long)plan->memory_bytes);
+    argument_add(&arguments, "--watermark-bytes=%llu", (unsigned long long)plan->watermark_bytes);
+    static const struct {
+        const char *option;
+        const char *key;
+    } numbers[] = {
+        {"heartbeat-s", "heartbeat"},
+        {"frame-max", "frame_max"},
+        {"channel-max", "channel_max"},
+        {"max-message-size", "max_message_size"},
+        {"handshake-timeout-ms", "handshake_timeout"},
+        {"control-timeout-ms", "lepus.control_timeout"},
+    };
+    for (size_t i = 0; i < LP_COUNT_OF(numbers); i++) {
+        argument_add(&arguments, "--%s=%lld", numbers[i].option,
+                     (long long)lp_config_integer(config, numbers[i].key));
+    }
+    argument_add(&arguments, "--cluster-name=%s", plan->cluster_name);
+    argument_add(&arguments, "--ready-fd=%d", ready_fd);
+    return start(child, plan, region, &arguments, ready_fd);
+}
+
+bool
+launcher_start_control(struct launcher_child *child, const struct launcher_plan *plan,
+                       const struct launcher_region *region, uint32_t generation, bool fresh)
+{
+    const struct launcher_options *options = plan->options;
+    struct arguments arguments = {0};
+
+    argument_add(&arguments, "%s", child->name);
+    region_add(&arguments, region);
+    argument_add(&arguments, "--data=%s", plan->data);
+    argument_add(&arguments, "--generation=%u", generation);
+    if (fresh) {
+        argument_add(&arguments, "--fresh");
+    }
+    if (options->config_path != NULL) {
+        argument_add(&arguments, "--config=%s", options->config_path);
+    }
+    for (size_t i = 0; i < options->setting_count; i++) {
+        argument_add(&arguments, "--set=%s", options->setting[i]);
+    }
+    return start(child, plan, region, &arguments, -1);
+}
