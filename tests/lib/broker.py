@@ -228,3 +228,16 @@ def open_broker(**options):
     """The broker that the environment asks for; options are for a started one."""
     address = os.environ.get("LEPUS_EXTERNAL")
     return External(address) if address else Broker(**options)
+
+
+FLAGS = ("-std=gnu11 -O2 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wconversion -Wshadow "
+         "-Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla -Wundef -Wcast-qual "
+         "-Wwrite-strings -Wformat=2 -Wnull-dereference -Wdouble-promotion -Werror").split()
+
+
+def compile_c(source, folder, *libraries):
+    """Compile one C file of the tests into `folder`; the program's path."""
+    program = os.path.join(folder, os.path.basename(source)[:-2])
+    line = [os.environ.get("CC", "cc"), *FLAGS, "-o", program, source]
+    subprocess.run(line + ["-l" + name for name in libraries], check=True)
+    return program

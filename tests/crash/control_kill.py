@@ -1,0 +1,215 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""lepus-control dies again and again, and then everything dies: what must live on.
+
+  - established publishing and consuming go on while control is down;
+  - logins and declares wait for it, and then succeed;
+  - durable topology, users and permissions survive a restart after SIGTERM and
+    after kill -9 of all processes; transient topology does not.
+"""
+import os
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import suite
+from amqp_raw import Closed, EndOfStream, Raw
+
+KILLS = 10
+DEADLINE_S = 30.0
+
+
+class Traffic(threading.Thread):
+    """One connection that publishes, confirmed, and consumes what it published."""
+
+    def __init__(self, target):
+        super().__init__(daemon=True)
+        self.connection = Raw(target.host, target.port).handshake()
+        self.channel = self.connection.channel()
+        self.queue = self.channel.call("queue.declare", exclusive=True).queue
+        self.channel.call("confirm.select")
+        self.channel.call("basic.consume", queue=self.queue)
+        self.rounds, self.stop, self.problem, self.longest = 0, threading.Event(), None, 0.0
+
+    def run(self):
+        try:
+            while not self.stop.is_set():
+                began = time.monotonic()
+                body = b"%d" % self.rounds
+                self.channel.publish(body, routing_key=self.queue)
+                self.channel.confirmed()
+                event = self.channel.next("basic.deliver")
+                assert event.body == body and not event.redelivered, event
+                self.channel.send("basic.ack", delivery_tag=event.delivery_tag)
+                self.longest = max(self.longest, time.monotonic() - began)
+                self.rounds += 1
+        except Exception as problem:
+            self.problem = problem
+
+    def finish(self):
+        self.stop.set()
+        self.join(DEADLINE_S)
+        self.connection.drop()
+
+
+class ControlKill(unittest.TestCase):
+    def setUp(self):
+        if self.broker.external:
+            self.skipTest("needs a broker of its own")
+
+    def channel(self, **options):
+        connection = Raw(self.broker.host, self.broker.port).handshake(**options)
+        self.addCleanup(connection.drop)
+        return connection.channel()
+
+    def killed_control(self):
+        """Kill lepus-control, waiting for one to be there; the pid."""
+        until = time.monotonic() + DEADLINE_S
+        while time.monotonic() < until:
+            pid = self.broker.kill_control()
+            if pid:
+                return pid
+        self.fail("lepus-control did not come back\n" + self.broker.log_tail())
+
+    def test_traffic_goes_on_and_logins_and_declares_wait(self):
+        traffic = Traffic(self.broker)
+        traffic.start()
+        try:
+            established = self.channel()
+            for number in range(KILLS):
+                before = traffic.rounds
+                self.killed_control()
+                queue = established.call("queue.declare", queue="kept.%d" % number).queue
+                self.assertEqual(queue, "kept.%d" % number)
+                fresh = self.channel()
+                fresh.call("queue.bind", queue=queue, exchange="amq.direct", routing_key=queue)
+                fresh.call("confirm.select")
+                fresh.publish(b"x", exchange="amq.direct", routing_key=queue, mandatory=True)
+                fresh.confirmed()
+                self.assertEqual(fresh.call("queue.delete", queue=queue).message_count, 1)
+                fresh.connection.close()
+                self.assertIsNone(traffic.problem)
+                self.assertGreater(traffic.rounds, before)
+        finally:
+            traffic.finish()
+        self.assertIsNone(traffic.problem)
+        print("      %d rounds, longest %.3f s" % (traffic.rounds, traffic.longest))
+        self.assertLess(traffic.longest, 1.0)
+
+    def test_pipelined_declares_are_answered_in_order_after_a_kill(self):
+        channel = self.channel()
+        self.killed_control()
+        names = ["pipe.%d" % n for n in range(50)]
+        for name in names:
+            channel.send("queue.declare", queue=name)
+        self.assertEqual([channel.next("queue.declare-ok").queue for _ in names], names)
+        for name in names:
+            channel.call("queue.delete", queue=name)
+
+    def test_refused_login_is_refused_after_a_kill(self):
+        self.killed_control()
+        connection = Raw(self.broker.host, self.broker.port)
+        self.addCleanup(connection.drop)
+        connection.start()
+        connection.start_ok("guest", "wrong")
+        event = connection.next(0)
+        self.assertEqual((event.name, event.code), ("connection.close", 403))
+
+    def test_exclusive_queue_of_a_connection_that_ends_while_control_is_down_goes(self):
+        channel = self.channel()
+        channel.call("queue.declare", queue="mine", exclusive=True)
+        self.killed_control()
+        channel.connection.close()
+        other = self.channel()
+        other.call("queue.declare", queue="mine", exclusive=True)
+
+    # restarts
+
+    def build(self):
+        channel = self.channel()
+        channel.call("exchange.declare", exchange="d.x", type="topic", durable=True)
+        channel.call("exchange.declare", exchange="d.y", type="fanout", durable=True)
+        channel.call("exchange.declare", exchange="t.x", type="direct")
+        channel.call("queue.declare", queue="d.q", durable=True)
+        channel.call("queue.declare", queue="t.q")
+        channel.call("queue.bind", queue="d.q", exchange="d.y")
+        channel.call("exchange.bind", source="d.x", destination="d.y", routing_key="#.kept")
+        channel.call("queue.bind", queue="t.q", exchange="d.y")
+        self.broker.ctl("add_user", "keeper", "secret")
+        self.broker.ctl("set_permissions", "-p", "/", "keeper", "^keeper", ".*", ".*")
+        channel.connection.close()
+
+    def missing(self, method, **arguments):
+        channel = self.channel()
+        channel.send(method, passive=True, **arguments)
+        self.assertEqual(channel.next("channel.close").code, 404, arguments)
+
+    def check(self):
+        channel = self.channel()
+        for exchange, kind in (("d.x", "topic"), ("d.y", "fanout")):
+            channel.call("exchange.declare", exchange=exchange, type=kind, durable=True)
+        self.assertEqual(channel.call("queue.declare", queue="d.q", durable=True).message_count, 0)
+        self.missing("queue.declare", queue="t.q")
+        self.missing("exchange.declare", exchange="t.x", type="direct")
+        channel.call("confirm.select")
+        channel.publish(b"x", exchange="d.x", routing_key="is.kept", mandatory=True)
+        channel.confirmed()
+        self.assertEqual(channel.call("basic.get", queue="d.q", no_ack=True).body, b"x")
+        keeper = self.channel(user="keeper", password="secret")
+        keeper.call("queue.declare", queue="keeper.q")
+        keeper.send("queue.declare", queue="other.q")
+        self.assertEqual(keeper.next("channel.close").code, 403)
+        with self.assertRaises(Closed):
+            self.channel(user="keeper", password="wrong")
+
+    def cleanup(self):
+        channel = self.channel()
+        for name in ("d.q", "keeper.q"):
+            channel.call("queue.delete", queue=name)
+        for name in ("d.x", "d.y"):
+            channel.call("exchange.delete", exchange=name)
+        self.broker.ctl("delete_user", "keeper", check=False)
+
+    def restarted(self, stop):
+        self.build()
+        stop()
+        self.broker.start()
+        self.check()
+        self.cleanup()
+
+    def test_durable_topology_and_users_survive_sigterm(self):
+        self.restarted(self.broker.terminate)
+
+    def test_durable_topology_and_users_survive_kill_of_everything(self):
+        self.restarted(self.broker.kill_all)
+
+    def test_durable_topology_survives_kill_of_everything_right_after_control(self):
+        def stop():
+            self.killed_control()
+            self.broker.kill_all()
+        self.restarted(stop)
+
+    def test_dataplane_death_is_not_survived_in_silence(self):
+        """Its connections end; the launcher either exits or serves new ones."""
+        channel = self.channel()
+        pid = self.broker.child("lepus-dataplane")
+        os.kill(pid, 9)
+        self.assertEqual(channel.connection.read_to_end(DEADLINE_S), b"")
+        until = time.monotonic() + DEADLINE_S
+        while time.monotonic() < until:
+            if self.broker.process.poll() is not None:
+                self.assertNotEqual(self.broker.process.returncode, 0)
+                self.broker.start()
+                break
+            try:
+                self.channel()
+                break
+            except (OSError, AssertionError, EndOfStream):
+                continue
+        self.channel()
+
+
+if __name__ == "__main__":
+    sys.exit(suite.main([sys.modules["__main__"]]))
