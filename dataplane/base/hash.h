@@ -5,7 +5,8 @@
  *
  *   Memory    nodes live in the items; bucket segments come from lp_memory
  *   Runs on   owner core
- *   Limits    items as many as fit memory; a failed growth only lengthens chains
+ *   Limits    items as many as fit memory; a failed growth only lengthens chains;
+ *             4 KiB when empty, and down to that again when items go
  *
  * Keys are compared by the caller: lp_hash_first/next give every node with
  * the same 64-bit hash.  Iteration order depends on insertions and the key,
@@ -47,14 +48,14 @@ struct lp_hash_node {
 };
 
 #define LP_HASH_SEGMENT_BUCKETS 512u
-#define LP_HASH_SEGMENTS_MAX 8192u /* 4 Mi buckets */
+#define LP_HASH_SEGMENTS_MAX    8192u /* 4 Mi buckets */
 
 struct lp_hash {
     struct lp_memory *memory;
-    struct lp_hash_node ***segments; /* directory, grown in place of its own block */
+    struct lp_hash_node ***segments; /* directory; doubles */
     uint32_t segments_room;
     uint32_t buckets;    /* in use now */
-    uint32_t level_mask; /* 2^level - 1; buckets is in (level_mask/2 + ..., 2 * (level_mask + 1)] */
+    uint32_t level_mask; /* 2^level - 1; level_mask + 1 <= buckets < 2 * (level_mask + 1) */
     uint32_t count;
 };
 

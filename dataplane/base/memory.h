@@ -10,7 +10,8 @@
  *   Memory    the host maps the reservation and gives it at boot
  *   Runs on   owner core; another shard may read a block it was lent
  *   Limits    the reservation.  Exhaustion is an ordinary answer (NULL).
- *   Overload  lp_memory_pressed(): used bytes are above the watermark; those
+ *   Overload  lp_memory_pressed(): used bytes are above the watermark, or
+ *             whole spans fill less than half of what is above it; those
  *             who take in work stop, those who finish it may still allocate.
  *
  * Under ASan freed and never-used blocks are poisoned.
@@ -27,7 +28,10 @@ extern "C" {
 #endif
 
 #define LP_SPAN_BYTES (64u * 1024u)
-/* 64, 96, 128, 192, 256, 384, 512, 768, 1K, 1.5K, 2K, 3K, 4K, 6K, 8K, 16K, 32K: then whole spans. */
+/*
+ * 64, 128, 192, 256, 384, 512, 768, 1K, 1.5K, 2K, 3K, 4K, 6K, 8K, 12K, 16K, 32K: then whole spans.
+ * All are multiples of a cache line: a block that is lent shares its lines with no other.
+ */
 #define LP_MEMORY_CLASS_COUNT 17u
 
 struct lp_memory;
@@ -48,7 +52,18 @@ struct lp_memory_class_stats {
 LP_MUST_CHECK enum lp_err lp_memory_init_boot(void *base, uint64_t bytes, uint64_t watermark_bytes,
                                               struct lp_memory **ret_memory);
 
-/* At least `bytes` bytes (1 and up), aligned to 64 (blocks of a span or more: to 64 KiB); NULL: none left.  Not zeroed. */
+/*
+ * The reservation is its owner's again, whatever was still in use: nothing may
+ * refer to it any more.  `*memory` is cleared.  Needed where an address may be
+ * mapped again for something else in the same process (tests under ASan).
+ */
+void lp_memory_fini(struct lp_memory **memory);
+
+/*
+ * `bytes` bytes (1 and up), aligned to 64 (blocks of more than 32 KiB: to 64
+ * KiB); NULL: none left.  Not zeroed.  Who wants the whole of a block asks for
+ * lp_memory_block_bytes(): ASan guards what was not asked for.
+ */
 void *lp_memory_alloc(struct lp_memory *memory, uint64_t bytes);
 
 /* Give a block back.  `*block` is cleared. */

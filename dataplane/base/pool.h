@@ -26,13 +26,14 @@
 extern "C" {
 #endif
 
-/* Fields are pool.c's own; the struct is here so that owners can embed it and lp_pool_get() inlines. */
+/* Fields are pool.c's own; the struct is here so that owners can embed it and lp_pool_get()
+ * inlines. */
 struct lp_pool {
     const char *name; /* for reports */
     struct lp_memory *memory;
-    uint8_t **chunks;         /* directory for `capacity` items, allocated at boot */
-    uint32_t item_stride;     /* bytes from item to item, its 16-byte header included */
-    uint32_t chunk_shift;     /* log2 of items a chunk */
+    uint8_t **chunks;     /* directory for `capacity` items, allocated at boot */
+    uint32_t item_stride; /* bytes from item to item, its 16-byte header included */
+    uint32_t chunk_shift; /* log2 of items a chunk */
     uint32_t capacity;
     uint32_t made;      /* items ever carved out of chunks */
     uint32_t free_head; /* index + 1; 0: none */
@@ -45,6 +46,12 @@ struct lp_pool_header {
     uint64_t pad;
 };
 
+/*
+ * LP_ERR_BAD_CONFIG  item_bytes or capacity is zero or beyond reason
+ * LP_ERR_NO_MEMORY   no room for the directory of chunks
+ *
+ * Items are aligned to 16.
+ */
 LP_MUST_CHECK enum lp_err lp_pool_init_boot(struct lp_pool *pool, const char *name,
                                             struct lp_memory *memory, uint32_t item_bytes,
                                             uint32_t capacity);
@@ -71,7 +78,8 @@ static inline void *
 lp_pool_get(const struct lp_pool *pool, lp_handle handle)
 {
     const uint32_t index = lp_handle_index(handle);
-    if (LP_UNLIKELY(index >= pool->made || handle == LP_HANDLE_NONE)) {
+    /* An even generation is a free item's: no handle that we gave out has one. */
+    if (LP_UNLIKELY(index >= pool->made || (lp_handle_generation(handle) & 1u) == 0)) {
         return NULL;
     }
     struct lp_pool_header *header = lp_pool_header_at(pool, index);

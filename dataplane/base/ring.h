@@ -37,8 +37,8 @@ struct lp_ring {
     uint32_t head_seen; /* the producer's last look at head */
     uint8_t pad1[LP_PAIR_BYTES - 12];
     /* Lines 4-5: written by the consumer only. */
-    uint32_t head;      /* given back */
-    uint32_t taken;     /* read, not yet given back; consumer's private */
+    uint32_t head;  /* given back */
+    uint32_t taken; /* read, not yet given back; consumer's private */
     uint32_t tail_seen;
     uint8_t pad2[LP_PAIR_BYTES - 12];
     struct lp_record slot[];
@@ -58,7 +58,8 @@ size_t lp_ring_bytes(uint32_t capacity);
 LP_MUST_CHECK enum lp_err lp_ring_init_boot(void *mem, size_t mem_bytes, uint32_t capacity,
                                             struct lp_ring **ret_ring);
 
-/* Producer: how many records fit now, staged ones counted as used.  Looks at head when fewer than `want`. */
+/* Producer: how many records fit now, staged ones counted as used.  Looks at head when fewer than
+ * `want`. */
 static inline uint32_t
 lp_ring_room(struct lp_ring *ring, uint32_t want)
 {
@@ -72,7 +73,8 @@ lp_ring_room(struct lp_ring *ring, uint32_t want)
     return room;
 }
 
-/* Producer: stage one record, or false when the ring is full.  Invisible until lp_ring_publish(). */
+/* Producer: stage one record, or false when the ring is full.  Invisible until lp_ring_publish().
+ */
 static inline bool
 lp_ring_stage(struct lp_ring *ring, const struct lp_record *record)
 {

@@ -8,7 +8,8 @@
  *
  *   Memory    timers live in their owners; the wheel is a struct
  *   Runs on   owner core, inside a turn
- *   Limits    resolution 1 ms (2^20 ns); 6 levels of 64 slots: 795 days
+ *   Limits    resolution 1 ms (2^20 ns); 6 levels of 64 slots: 834 days;
+ *             what is later waits on a list of its own
  */
 #pragma once
 
@@ -22,7 +23,8 @@ extern "C" {
 
 struct lp_timer;
 
-/* Called from lp_wheel_advance() with the timer disarmed; may arm it again, or any other, or disarm others. */
+/* Called from lp_wheel_advance() with the timer disarmed; may arm it again, or any other, or disarm
+ * others. */
 typedef void lp_timer_fn(void *context, struct lp_timer *timer, uint64_t now_ns);
 
 struct lp_timer {
@@ -33,19 +35,24 @@ struct lp_timer {
 };
 
 #define LP_WHEEL_TICK_SHIFT 20u
-#define LP_WHEEL_LEVELS 6u
-#define LP_WHEEL_SLOTS 64u
+#define LP_WHEEL_LEVELS     6u
+#define LP_WHEEL_SLOTS      64u
 
+/* Holds pointers to itself: stays where it was made. */
 struct lp_wheel {
     uint64_t now_tick;
-    uint64_t armed; /* timers linked */
+    uint64_t armed;                     /* timers linked */
+    struct lp_list due;                 /* being fired or re-linked; outlives a spent budget */
+    struct lp_list late;                /* armed in the past: due at the next advance */
+    struct lp_list far;                 /* beyond the last level */
     uint64_t occupied[LP_WHEEL_LEVELS]; /* bit per slot */
     struct lp_list slot[LP_WHEEL_LEVELS][LP_WHEEL_SLOTS];
 };
 
 void lp_wheel_init(struct lp_wheel *wheel, uint64_t now_ns);
 
-/* Arm, or move, a timer.  Later is a store; earlier re-links.  A deadline in the past fires at the next advance. */
+/* Arm, or move, a timer.  Later is a store; earlier re-links.  A deadline in the past fires at the
+ * next advance. */
 void lp_timer_arm(struct lp_wheel *wheel, struct lp_timer *timer, lp_timer_fn *fire,
                   uint64_t deadline_ns);
 /* Harmless when disarmed. */

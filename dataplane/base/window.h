@@ -24,7 +24,8 @@
 extern "C" {
 #endif
 
-#define LP_WINDOW_CHUNK_SLOTS 128u
+/* With the chunk's 16 bytes of bits, 8, 16, 32 and 64 byte slots fill a class of lp_memory. */
+#define LP_WINDOW_CHUNK_SLOTS 126u
 
 /* Fields are window.c's own. */
 struct lp_window {
@@ -32,13 +33,14 @@ struct lp_window {
     void **directory;        /* ring of chunk pointers; NULL: all closed */
     uint32_t directory_room; /* a power of two, or 0 */
     uint32_t slot_bytes;
-    uint64_t next;       /* the number that append gives */
+    uint64_t next; /* the number that append gives */
     uint64_t first_open;
     uint64_t open_count;
 };
 
-/* `slot_bytes`: the caller's part of a slot, 1 to 64. */
+/* `slot_bytes`: the caller's part of a slot, 1 to 64; slots are aligned to 8. */
 void lp_window_init(struct lp_window *window, struct lp_memory *memory, uint32_t slot_bytes);
+/* Gives everything back, open or not. */
 void lp_window_fini(struct lp_window *window);
 
 /* Open the next number; its zeroed slot, or NULL (then no number was used). */
@@ -53,7 +55,8 @@ void *lp_window_get(const struct lp_window *window, uint64_t number);
 /* Close an open number. */
 void lp_window_close(struct lp_window *window, uint64_t number);
 
-/* The lowest open number >= `from` and its slot; NULL when there is none.  O(closed chunks skipped). */
+/* The lowest open number >= `from` and its slot; NULL when there is none.  O(closed chunks
+ * skipped). */
 void *lp_window_next_open(const struct lp_window *window, uint64_t from, uint64_t *ret_number);
 
 #ifdef __cplusplus

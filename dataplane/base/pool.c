@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "dataplane/base/poison.h"
+#include "dataplane/base/pool.h"
+
+/* Big enough that a chunk's own cost vanishes, small enough that a pool of few items stays small.
+ */
+#define CHUNK_BYTES_GOAL (16u * 1024u)
+#define ITEM_BYTES_MAX   (1u << 20)
+#define CAPACITY_MAX     (1u << 31)
+
+LP_STATIC_ASSERT(sizeof(struct lp_pool_header) == 16, "items keep an alignment of 16");
+
+static inline uint32_t
+chunk_items(const struct lp_pool *pool)
+{
+    return 1u << pool->chunk_shift;
+}
+
+static inline uint32_t
+chunk_count(const struct lp_pool *pool, uint32_t items)
+{
+    return (uint32_t)(((uint64_t)items + chunk_items(pool) - 1) >> pool->chunk_shift);
+}
+
+static inline uint32_t
+item_bytes(const struct lp_pool *pool)
+{
+    return pool->item_stride - (uint32_t)sizeof(struct lp_pool_header);
+}
+
+enum lp_err
+lp_pool_init_boot(struct lp_pool *pool, const char *name, struct lp_memory *memory, uint32_t bytes,
+                  uint32_t capacity)
+{
+    if (bytes == 0 || bytes > ITEM_BYTES_MAX || capacity == 0 || capacity > CAPACITY_MAX) {
+        return LP_ERR_BAD_CONFIG;
+    }
+    struct lp_pool made = {
+        .name = name,
+        .memory = memory,
+        .item_stride = ((bytes + 15u) & ~15u) + (uint32_t)sizeof(struct lp_pool_header),
+        .capacity = capacity,
+    };
+    /* The largest power of two of items that stays within the goal and is not twice the capacity.
+     */
+    while (made.item_stride << (made.chunk_shift + 1) <= CHUNK_BYTES_GOAL &&
+           1u << made.chunk_shift < capacity) {
+        made.chunk_shift++;
+    }
+    /* Entries are written when their chunk is made, and not read before. */
+    made.chunks =
+        lp_memory_alloc(memory, (uint64_t)chunk_count(&made, capacity) * sizeof(made.chunks[0]));
+    if (made.chunks == NULL) {
+        return LP_ERR_NO_MEMORY;
+    }
+    *pool = made;
+    return LP_OK;
+}
+
+void
+lp_pool_fini(struct lp_pool *pool)
+{
+    if (pool->chunks == NULL) {
+        return;
+    }
+    LP_ASSERT(pool->used == 0);
+    const uint32_t count = chunk_count(pool, pool->made);
+    for (uint32_t i = 0; i < count; i++) {
+        void *chunk = pool->chunks[i];
+        lp_memory_release(pool->memory, &chunk);
+    }
+    void *directory = pool->chunks;
+    lp_memory_release(pool->memory, &directory);
+    memset(pool, 0, sizeof(*pool));
+}
+
+/* Make the item after the last one; false when there is no room for its chunk. */
+static bool
+item_carve(struct lp_pool *pool)
+{
+    const uint32_t index = pool->made;
+    if (index == pool->capacity) {
+        return false;
+    }
+    if ((index & (chunk_items(pool) - 1)) == 0) {
+        const uint64_t bytes = (uint64_t)pool->item_stride << pool->chunk_shift;
+        uint8_t *chunk = lp_memory_alloc(pool->memory, bytes);
+        if (chunk == NULL) {
+            return false;
+        }
+        pool->chunks[index >> pool->chunk_shift] = chunk;
+    }
+    struct lp_pool_header *header = lp_pool_header_at(pool, index);
+    memset(header, 0, sizeof(*header));
+    lp_poison(header + 1, item_bytes(pool));
+    pool->made++;
+    header->next_free = pool->free_head;
+    pool->free_head = index + 1;
+    return true;
+}
+
+void *
+lp_pool_alloc(struct lp_pool *pool, lp_handle *ret_handle)
+{
+    if (pool->free_head == 0 && !item_carve(pool)) {
+        return NULL;
+    }
+    const uint32_t index = pool->free_head - 1;
+    LP_ASSERT(index < pool->made);
+    struct lp_pool_header *header = lp_pool_header_at(pool, index);
+    LP_ASSERT((header->generation & 1u) == 0);
+
+    pool->free_head = header->next_free;
+    header->next_free = 0;
+    header->generation++;
+    pool->used++;
+    lp_unpoison(header + 1, item_bytes(pool));
+    memset(header + 1, 0, item_bytes(pool));
+    *ret_handle = lp_handle_make(index, header->generation);
+    return header + 1;
+}
+
+void
+lp_pool_release(struct lp_pool *pool, lp_handle handle)
+{
+    LP_ASSERT(lp_pool_get(pool, handle) != NULL);
+    const uint32_t index = lp_handle_index(handle);
+    struct lp_pool_header *header = lp_pool_header_at(pool, index);
+
+    header->generation++; /* every handle to it is stale from here on */
+    header->next_free = pool->free_head;
+    pool->free_head = index + 1;
+    pool->used--;
+    lp_poison(header + 1, item_bytes(pool));
+}
+
+void *
+lp_pool_next(const struct lp_pool *pool, uint32_t *cursor, lp_handle *ret_handle)
+{
+    while (*cursor < pool->made) {
+        const uint32_t index = (*cursor)++;
+        struct lp_pool_header *header = lp_pool_header_at(pool, index);
+        if ((header->generation & 1u) != 0) {
+            *ret_handle = lp_handle_make(index, header->generation);
+            return header + 1;
+        }
+    }
+    return NULL;
+}
