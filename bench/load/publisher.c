@@ -9,6 +9,8 @@
 #define CLASS_BASIC        60
 #define FLAG_DELIVERY_MODE 0x1000
 #define OUT_BYTES          (256u << 10)
+/* What a publisher may send before the others and the consumers get their turn. */
+#define TURN_BYTES (256u << 10)
 /* How many confirm latencies are kept in mind when there is no window. */
 #define RING_UNBOUNDED (1u << 20)
 
