@@ -11,7 +11,8 @@
 #include "dataplane/mesh/mesh.h"
 
 enum lp_mesh_op {
-    /* C->H request.  a queue, w0 message, w1 session (0: no confirm wanted), w2 confirm number. */
+    /* C->H request.  a queue, w0 message, w1 session (0: no confirm wanted), w2 confirm number,
+     * w3 body bytes. */
     LP_MESH_ENQUEUE = 1,
     /* H->C reply.  Taken.  a: how many numbers, w0 session, w1..: numbers' low 32 bits, two a word. */
     LP_MESH_ENQUEUED,

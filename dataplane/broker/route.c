@@ -282,12 +282,15 @@ route_cache_put(struct lp_topology *topology, const struct lp_exchange *exchange
         slot->epoch = 0;
     }
     if (slot->block == NULL) {
-        slot->block =
-            lp_memory_pressed(topology->memory) ? NULL : lp_memory_alloc(topology->memory, bytes);
+        if (lp_memory_pressed(topology->memory)) {
+            return;
+        }
+        /* All of the block, so that the next entry here may use what this one leaves. */
+        slot->block_bytes = lp_memory_block_bytes(bytes);
+        slot->block = lp_memory_alloc(topology->memory, slot->block_bytes);
         if (slot->block == NULL) {
             return;
         }
-        slot->block_bytes = lp_memory_block_bytes(bytes);
     }
     slot->epoch = topology->epoch;
     slot->hash = hash;

@@ -26,6 +26,7 @@
 #include "dataplane/broker/topology.h"
 
 struct lp_broker;
+struct lp_mesh_record;
 struct lp_session;
 
 enum lp_result {
@@ -53,7 +54,7 @@ enum lp_consumer_state {
 /* C's half of a consumer; the protocol's part hangs off `user`. */
 struct lp_consumer {
     struct lp_list in_session;
-    struct lp_list in_waiting; /* lp_broker.consumers_waiting: news to send */
+    struct lp_list in_news; /* lp_broker.consumers_news: credits or grants to send */
     struct lp_list pending;    /* deliveries that found the output full */
     struct lp_list in_wanting; /* lp_session.wanting */
     struct lp_session *session;
@@ -66,6 +67,8 @@ struct lp_consumer {
     bool no_ack;
     bool limited; /* counts against the session's shared prefetch */
     bool gone;    /* the queue was deleted */
+    bool busy;    /* an answer is outstanding: CONSUME, CANCEL, GET or DETACH */
+    bool limit_owed; /* the home shard must be told that `limited` is on */
     uint32_t open;        /* unacknowledged deliveries in the session's window */
     uint32_t credit_owed; /* deliveries written out and not yet told */
     uint32_t wanted;      /* LIMITED: what H asked for */
@@ -113,25 +116,44 @@ struct lp_session {
     lp_handle self;
     uint64_t connection;
     struct lp_list consumers;   /* lp_consumer.in_session */
-    struct lp_list in_waiting;  /* lp_broker.sessions_waiting: wants room() */
+    struct lp_list in_waiting;  /* lp_broker.sessions_waiting: wants room(), or goes on closing */
     struct lp_list in_confirms; /* lp_broker.sessions_confirming: confirms to flush this turn */
-    struct lp_list in_blocked;  /* lp_broker.sessions_blocked: pending deliveries wait for output */
+    struct lp_list in_settles;  /* lp_broker.sessions_settling: a settle record to send this turn */
     struct lp_window unacked;   /* slots: struct lp_unacked */
     struct lp_window confirms;  /* slots: struct lp_unconfirmed */
-    uint64_t confirm_flushed;   /* confirms up to here were told as a prefix */
+    uint64_t confirm_told;      /* confirms up to here were told as a prefix */
+    uint64_t confirm_ready;     /* ... and can be told up to here */
     struct lp_list wanting;     /* consumers of a shared prefetch that want grants */
     uint32_t prefetch_shared;   /* 0: no limit */
     uint32_t limited_open;      /* open + granted deliveries under the shared limit */
     bool confirming;            /* confirm mode */
     bool closing;
-    uint32_t detaching; /* answers outstanding while closing */
-    /* A publish under way: where it goes and how far it got. */
+    /* A publish that found no room: where it goes and how far it got. */
     uint32_t *targets; /* queue ids; NULL: none parked */
     uint32_t target_count;
     uint32_t target_next;
     uint64_t target_number; /* its confirm number, 0: none */
-    /* A settle under way. */
-    uint64_t settle_next;
+    lp_handle target_message;
+    /* Settlements of one subscription and outcome that share a record. */
+    struct lp_settle_batch {
+        lp_handle subscription;
+        uint32_t home_shard;
+        uint8_t outcome; /* enum lp_settle */
+        uint8_t count;
+        lp_handle entry[6];
+    } settles;
+};
+
+/* A delivery that found the output full. */
+struct lp_pending {
+    struct lp_list link; /* lp_consumer.pending */
+    lp_handle self;
+    lp_handle entry;
+    lp_handle message;
+    uint64_t ready_left;
+    uint16_t owner;
+    bool redelivered;
+    bool got; /* the answer to a get */
 };
 
 struct lp_unacked {
@@ -141,9 +163,7 @@ struct lp_unacked {
 
 struct lp_unconfirmed {
     uint32_t remaining; /* queues that have not answered */
-    uint8_t nacked;
-    uint8_t answered; /* complete, to be told at the flush */
-    uint8_t pad[2];
+    uint32_t nacked;    /* 1: one of them refused it */
 };
 
 /* NULL: no room for a session. */
@@ -162,7 +182,8 @@ void lp_session_confirm_select(struct lp_session *session);
 
 struct lp_publish {
     struct lp_exchange *exchange;
-    lp_handle message;    /* complete, no loans; ownership moves unless LP_WAIT */
+    lp_handle message;    /* complete, no loans; the session's from here on, also when it says WAIT
+                             (closing the session then drops it), unless unroutable */
     struct lp_bytes headers; /* field table of the properties, or empty */
     uint64_t number;      /* out: the confirm number, 0 when not in confirm mode */
     bool unroutable;      /* out: nothing matched.  The message is NOT freed: the protocol may return it
@@ -194,7 +215,8 @@ enum lp_result lp_session_consume(struct lp_session *session, const struct lp_co
 /* LATER: ops->cancelled comes; WAIT; DONE: it was gone already (user is not used any more). */
 enum lp_result lp_session_cancel(struct lp_session *session, struct lp_consumer *consumer);
 /* LATER: ops->got comes; WAIT. */
-enum lp_result lp_session_get(struct lp_session *session, struct lp_queue_ref *queue, bool no_ack);
+enum lp_result lp_session_get(struct lp_session *session, struct lp_queue_ref *queue,
+                              bool no_ack);
 /* LATER: ops->counts comes; WAIT. */
 enum lp_result lp_session_stat(struct lp_session *session, struct lp_queue_ref *queue);
 enum lp_result lp_session_purge(struct lp_session *session, struct lp_queue_ref *queue);
@@ -215,3 +237,13 @@ void lp_session_want_room(struct lp_session *session);
 
 /* The connection's output has drained: deliveries held back by can_deliver() are tried again. */
 void lp_session_output_ready(struct lp_session *session);
+
+/* ---- for the shard's turn ---- */
+
+/* A record that is for sessions and consumers; false: it is not. */
+bool lp_session_record(struct lp_broker *broker, uint32_t from,
+                       const struct lp_mesh_record *record);
+/* Sessions that waited for room try again, closing ones go on; gives how many. */
+uint32_t lp_session_retry(struct lp_broker *broker);
+/* Send settlements, credits and grants that wait; tell confirms. */
+void lp_session_flush(struct lp_broker *broker);

@@ -25,6 +25,7 @@
 #include "dataplane/base/pool.h"
 #include "dataplane/base/ring.h"
 
+
 #define LP_MESH_RING_SLOTS 4096u
 #define LP_MESH_CREDITS (LP_MESH_RING_SLOTS / 2u)
 
@@ -49,6 +50,11 @@ struct lp_fabric {
     struct lp_ring *ring[LP_SHARDS_MAX][LP_SHARDS_MAX]; /* [from][to] */
     struct lp_fabric_flag flag[LP_SHARDS_MAX];
 };
+
+/* Bytes the fabric for `shard_count` shards needs, aligned to LP_PAIR_BYTES. */
+size_t lp_fabric_bytes(uint32_t shard_count);
+/* Lay it out in zeroed memory, before the first shard is made. */
+struct lp_fabric *lp_fabric_init_boot(void *memory, uint32_t shard_count);
 
 struct lp_mesh_port {
     struct lp_ring *out;

@@ -22,7 +22,8 @@
 #include <lepus/err.h>
 #include <lepus/transport.h>
 
-struct lp_fabric;
+#include "dataplane/mesh/mesh.h"
+
 struct lp_shard;
 
 /* What an operator can set; the host fills it from its arguments. */
@@ -62,11 +63,6 @@ struct lp_turn_result {
     uint64_t next_ns; /* nothing is due before this; UINT64_MAX: nothing is */
     bool stopped;     /* graceful stop is complete: the host leaves its loop */
 };
-
-/* Bytes the fabric for `shard_count` shards needs, aligned to LP_PAIR_BYTES. */
-size_t lp_fabric_bytes(uint32_t shard_count);
-/* Lay it out in zeroed memory, before the first shard is made. */
-struct lp_fabric *lp_fabric_init_boot(void *memory, uint32_t shard_count);
 
 /*
  * Make a shard.  All shards of a fabric are made before the first turn of any.

@@ -62,6 +62,9 @@ enum lp_resource {
     LP_RESOURCE_QUEUE = 1,
 };
 
+/* Room for the longest HELLO_CONNECTION: names, addresses, and client properties cut to 2 KiB. */
+#define LP_CONTROL_HELLO_BYTES_MAX 4096u
+
 enum lp_control_type {
     /* ---- shard to control: requests, answered by LP_CONTROL_REPLY with the same sequence ---- */
 

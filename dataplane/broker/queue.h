@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * queue.h - what every queue type has in common at the queue's home shard (H):
+ * the queue's frame, entries, subscriptions, and how answers leave.
+ *
+ *   Memory    entries and subscriptions from pools; a queue is a block of its type's size
+ *   Runs on   the queue's home core
+ *   Limits    LP_DELIVERY_WINDOW deliveries a subscription that C has not reported written
+ */
+#pragma once
+
+#include <lepus/queue_type.h>
+
+#include "dataplane/broker/broker.h"
+#include "dataplane/broker/records.h"
+
+struct lp_queue {
+    const struct lp_queue_type *type;
+    struct lp_broker *broker;
+    struct lp_queue_ref *ref;
+    struct lp_list in_dirty; /* lp_broker.queues_dirty */
+    struct lp_list in_unused; /* lp_broker.queues_unused */
+    struct lp_list subscriptions; /* lp_subscription.in_queue */
+    lp_handle self;          /* in lp_broker.queues */
+    uint32_t id;
+    bool deleting;            /* DELETE_CHECK allowed it: takes nothing more */
+    uint32_t deleted_ready;   /* what that check counted */
+    uint32_t consumers;       /* subscriptions that are active consumers */
+    bool had_consumer;
+    /* CANCEL whose answer waits for an auto-delete to be applied everywhere. */
+    lp_handle cancel_consumer;
+    uint32_t cancel_shard;
+    bool cancel_waits;
+};
+
+enum lp_entry_state {
+    LP_ENTRY_READY,
+    LP_ENTRY_UNACKED,
+    LP_ENTRY_DONE, /* on its way to the release list */
+};
+
+/* A message in a queue: one loan. */
+struct lp_entry {
+    struct lp_list link; /* in a queue's list, a subscription's unacked list, or a release list;
+                            while returned: the heap's sibling (next) and child (prev) */
+    lp_handle self;
+    lp_handle message;
+    uint64_t position; /* order of arrival in the queue */
+    struct lp_subscription *subscription; /* while unacked */
+    uint32_t body_bytes;
+    uint16_t owner; /* the message's shard */
+    uint8_t state;  /* enum lp_entry_state */
+    uint8_t redelivered;
+};
+
+/* H's half of a consumer or getter. */
+struct lp_subscription {
+    struct lp_list in_queue;
+    struct lp_list in_ready; /* the type's round of those that can take a message */
+    struct lp_list in_news;  /* lp_broker.subscriptions_gone */
+    struct lp_list unacked;  /* lp_entry.link, in order of delivery */
+    struct lp_queue *queue;  /* NULL: deleted; only the news that it is gone is left */
+    lp_handle self;
+    lp_handle consumer; /* C's */
+    uint32_t client_shard;
+    uint32_t prefetch;
+    uint32_t unacked_count;
+    uint32_t outstanding; /* delivered, and C has not said it wrote them */
+    uint32_t grants;
+    int32_t priority;
+    bool no_ack;
+    bool exclusive;
+    bool limited;
+    bool asked;  /* WANT is under way */
+    bool getter;
+    bool cancelled;
+};
+
+/* Bytes of the largest queue of any type: what a slot of lp_broker.queues holds. */
+uint32_t lp_queue_item_bytes(void);
+/* The type called `name` (x-queue-type), or NULL. */
+const struct lp_queue_type *lp_queue_type_find(struct lp_bytes name);
+
+/* ---- hooks of topology.h; context is the broker ---- */
+enum lp_err lp_queue_up(void *context, struct lp_queue_ref *ref);
+void lp_queue_down(void *context, struct lp_queue_ref *ref);
+
+/* The queue of an id at its home, or NULL. */
+struct lp_queue *lp_queue_find(struct lp_broker *broker, uint32_t id);
+
+/* DELETE_CHECK (control_records.h): verdict, and how many messages it drops. */
+uint8_t lp_queue_delete_check(struct lp_broker *broker, uint32_t id, bool if_unused, bool if_empty,
+                              uint32_t *ret_count);
+
+/* ---- for queue types ---- */
+
+/* dispatch() has something to do. */
+void lp_queue_dirty(struct lp_queue *queue);
+
+/* An entry for an ENQUEUE from `from`; NULL: no memory. */
+struct lp_entry *lp_queue_entry_alloc(struct lp_queue *queue, uint32_t from,
+                                      const struct lp_mesh_record *record);
+/* The entry is done with: its loan goes home with the flush. It must be on no list. */
+void lp_queue_entry_done(struct lp_broker *broker, struct lp_entry *entry);
+
+/* Answer an ENQUEUE: taken. */
+void lp_queue_confirm(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record);
+/* Answer an ENQUEUE: not taken. */
+void lp_queue_refuse(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record,
+                     bool nack);
+
+/* Is this connection kept out by another's exclusive ownership (C55)? */
+static inline bool
+lp_queue_locked(const struct lp_queue *queue, uint64_t connection)
+{
+    return queue->ref->owner != 0 && queue->ref->owner != connection;
+}
+
+struct lp_subscription *lp_queue_subscription_alloc(struct lp_queue *queue, uint32_t from,
+                                                    lp_handle consumer);
+/* Its entries are dealt with and it is on no ready list. */
+void lp_queue_subscription_free(struct lp_subscription *subscription);
+
+/*
+ * A consumer left.  If that leaves an auto-delete queue without any, the
+ * control process is asked to delete it; true: then a CANCEL is answered by
+ * lp_queue_down(), not now.
+ */
+bool lp_queue_consumer_left(struct lp_queue *queue);
+
+/* ---- for the shard's turn ---- */
+
+/* Messages that one queue may deliver before the next one has its turn. */
+#define LP_QUEUE_DISPATCH_BUDGET 256u
+
+/* Ask again to delete auto-delete queues for which the link had no room. */
+void lp_queue_unused_retry(struct lp_broker *broker);
+
+/* Dispatch records that came for queues; true when the op was H's. */
+bool lp_queue_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record);
+/* Let dirty queues deliver; gives how many were worked on. */
+uint32_t lp_queue_dispatch(struct lp_broker *broker);
+/* Send confirms, releases and news that wait. */
+void lp_queue_flush(struct lp_broker *broker);

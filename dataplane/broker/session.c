@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session.c - opening, waiting and closing.
+ */
+#include "dataplane/broker/session_private.h"
+
+struct lp_session *
+lp_session_open(struct lp_broker *broker, const struct lp_session_ops *ops, void *owner,
+                uint64_t connection)
+{
+    lp_handle self;
+    struct lp_session *session = lp_pool_alloc(&broker->sessions, &self);
+    if (!session) {
+        return NULL;
+    }
+    session->ops = ops;
+    session->owner = owner;
+    session->broker = broker;
+    session->self = self;
+    session->connection = connection;
+    lp_list_init(&session->consumers);
+    lp_list_init(&session->wanting);
+    lp_window_init(&session->unacked, broker->memory, sizeof(struct lp_unacked));
+    lp_window_init(&session->confirms, broker->memory, sizeof(struct lp_unconfirmed));
+    return session;
+}
+
+void
+session_wait(struct lp_session *session)
+{
+    if (!lp_list_linked(&session->in_waiting)) {
+        lp_list_push_back(&session->broker->sessions_waiting, &session->in_waiting);
+    }
+}
+
+void
+lp_session_want_room(struct lp_session *session)
+{
+    session_wait(session);
+}
+
+/* ---- closing ---- */
+
+static bool
+consumer_detach(struct lp_consumer *consumer)
+{
+    struct lp_broker *broker = consumer->session->broker;
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_DETACH,
+        .a = consumer->no_ack ? consumer->credit_owed : 0,
+        .w = {consumer->subscription, consumer->self},
+    };
+    if (!lp_mesh_request(&broker->mesh, consumer->home_shard, &record)) {
+        return false;
+    }
+    consumer->state = LP_CONSUMER_DETACHING;
+    consumer->busy = true;
+    lp_list_remove(&consumer->in_news);
+    lp_list_remove(&consumer->in_wanting);
+    return true;
+}
+
+static void
+session_finish(struct lp_session *session)
+{
+    struct lp_broker *broker = session->broker;
+    lp_list_remove(&session->in_waiting);
+    lp_list_remove(&session->in_confirms);
+    lp_list_remove(&session->in_settles);
+    lp_window_fini(&session->unacked);
+    lp_window_fini(&session->confirms);
+    const struct lp_session_ops *ops = session->ops;
+    void *owner = session->owner;
+    lp_pool_release(&broker->sessions, session->self);
+    ops->closed(owner);
+}
+
+/* Go on closing as far as there is room; what is busy answers first. */
+static void
+session_close_step(struct lp_session *session)
+{
+    if (!session_settles_send(session)) {
+        session_wait(session);
+        return;
+    }
+    struct lp_list *at = session->consumers.next;
+    while (at != &session->consumers) {
+        struct lp_consumer *consumer = LP_LIST_ITEM(at, struct lp_consumer, in_session);
+        at = at->next;
+        if (consumer->busy) {
+            continue;
+        }
+        if (consumer->gone || consumer->subscription == LP_HANDLE_NONE) {
+            session_consumer_free(consumer);
+        } else if (!consumer_detach(consumer)) {
+            session_wait(session);
+            return;
+        }
+    }
+    if (lp_list_empty(&session->consumers)) {
+        session_finish(session);
+    }
+}
+
+void
+lp_session_close(struct lp_session *session)
+{
+    if (session->closing) {
+        return;
+    }
+    session->closing = true;
+    session_publish_abandon(session);
+    session_close_step(session);
+}
+
+uint32_t
+lp_session_retry(struct lp_broker *broker)
+{
+    uint32_t count = 0;
+    struct lp_list round;
+    struct lp_list *link;
+    lp_list_init(&round);
+    while ((link = lp_list_pop_front(&broker->sessions_waiting)) != NULL) {
+        lp_list_push_back(&round, link);
+    }
+    while ((link = lp_list_pop_front(&round)) != NULL) {
+        struct lp_session *session = LP_LIST_ITEM(link, struct lp_session, in_waiting);
+        count++;
+        if (session->closing) {
+            session_close_step(session);
+        } else {
+            session->ops->room(session->owner);
+        }
+    }
+    return count;
+}
+
+/* ---- consumers as objects ---- */
+
+struct lp_consumer *
+session_consumer_alloc(struct lp_session *session, const struct lp_queue_ref *queue)
+{
+    lp_handle self;
+    struct lp_consumer *consumer = lp_pool_alloc(&session->broker->consumers, &self);
+    if (!consumer) {
+        return NULL;
+    }
+    consumer->self = self;
+    consumer->session = session;
+    consumer->queue_id = queue->id;
+    consumer->home_shard = queue->home_shard;
+    lp_list_init(&consumer->pending);
+    lp_list_push_back(&session->consumers, &consumer->in_session);
+    return consumer;
+}
+
+void
+session_consumer_free(struct lp_consumer *consumer)
+{
+    struct lp_session *session = consumer->session;
+    struct lp_broker *broker = session->broker;
+    struct lp_list *link;
+    while ((link = lp_list_pop_front(&consumer->pending)) != NULL) {
+        /* Its entry was requeued by DETACH, or went with the queue. */
+        lp_pool_release(&broker->deliveries, LP_LIST_ITEM(link, struct lp_pending, link)->self);
+    }
+    session_grants_return(consumer, consumer->granted);
+    lp_list_remove(&consumer->in_session);
+    lp_list_remove(&consumer->in_news);
+    lp_list_remove(&consumer->in_wanting);
+    lp_pool_release(&broker->consumers, consumer->self);
+}
+
+void
+session_consumer_retire(struct lp_consumer *consumer)
+{
+    struct lp_session *session = consumer->session;
+    if (session->closing || consumer->busy || consumer->open > 0 ||
+        !lp_list_empty(&consumer->pending)) {
+        return;
+    }
+    if (consumer->gone) {
+        session_consumer_free(consumer);
+    } else if (consumer->state == LP_CONSUMER_CANCELLED) {
+        /* Its last settlement may still be in the batch, and must come first. */
+        if (!session_settles_send(session) || !consumer_detach(consumer)) {
+            session_consumer_news(consumer); /* tried again at the flush */
+        }
+    }
+}
+
+void
+session_consumer_news(struct lp_consumer *consumer)
+{
+    if (!lp_list_linked(&consumer->in_news)) {
+        lp_list_push_back(&consumer->session->broker->consumers_news, &consumer->in_news);
+    }
+}
+
+/* ---- answers of the home shard ---- */
+
+static void
+record_consumed(struct lp_consumer *consumer, const struct lp_mesh_record *record)
+{
+    struct lp_session *session = consumer->session;
+    consumer->busy = false;
+    consumer->subscription = record->w[1];
+    if (session->closing) {
+        session_close_step(session);
+        return;
+    }
+    const uint16_t code = (uint16_t)record->a;
+    if (code == 0) {
+        consumer->state = LP_CONSUMER_ACTIVE;
+    }
+    session->ops->consumed(session->owner, consumer, code);
+    if (code != 0) {
+        session_consumer_free(consumer);
+    }
+}
+
+static void
+record_cancelled(struct lp_consumer *consumer)
+{
+    struct lp_session *session = consumer->session;
+    if (consumer->state == LP_CONSUMER_DETACHING) {
+        return;
+    }
+    consumer->busy = false;
+    session_grants_return(consumer, consumer->granted);
+    consumer->granted = 0;
+    lp_list_remove(&consumer->in_wanting);
+    if (session->closing) {
+        session_close_step(session);
+        return;
+    }
+    if (!lp_list_empty(&consumer->pending)) {
+        return; /* deliveries that came before are written first (C114) */
+    }
+    consumer->state = LP_CONSUMER_CANCELLED;
+    session->ops->cancelled(session->owner, consumer);
+    session_consumer_retire(consumer);
+}
+
+static void
+record_gone(struct lp_consumer *consumer)
+{
+    struct lp_session *session = consumer->session;
+    const bool active = consumer->state == LP_CONSUMER_ACTIVE;
+    consumer->gone = true;
+    consumer->subscription = LP_HANDLE_NONE;
+    if (session->closing || consumer->state == LP_CONSUMER_DETACHING) {
+        return; /* DETACHED follows, or the closing goes on by itself */
+    }
+    if (active) {
+        consumer->state = LP_CONSUMER_CANCELLED;
+        session->ops->gone(session->owner, consumer);
+        /* What waited for output went with the queue. */
+        struct lp_list *link;
+        while ((link = lp_list_pop_front(&consumer->pending)) != NULL) {
+            lp_pool_release(&session->broker->deliveries,
+                            LP_LIST_ITEM(link, struct lp_pending, link)->self);
+        }
+    }
+    session_consumer_retire(consumer);
+}
+
+static void
+record_detached(struct lp_consumer *consumer)
+{
+    struct lp_session *session = consumer->session;
+    session_consumer_free(consumer);
+    if (session->closing) {
+        session_close_step(session);
+    }
+}
+
+bool
+session_record_answer(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    struct lp_consumer *consumer = lp_pool_get(&broker->consumers, record->w[0]);
+    if (!consumer) {
+        return true;
+    }
+    switch (record->op) {
+    case LP_MESH_CONSUMED:
+        record_consumed(consumer, record);
+        return true;
+    case LP_MESH_CANCELLED:
+        record_cancelled(consumer);
+        return true;
+    case LP_MESH_DETACHED:
+        record_detached(consumer);
+        return true;
+    case LP_MESH_GONE:
+        record_gone(consumer);
+        return true;
+    default:
+        return false;
+    }
+}

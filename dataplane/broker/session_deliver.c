@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_deliver.c - consuming: from a DELIVER record to the protocol's
+ * output, credits back, and the prefetch that consumers share.
+ */
+#include "dataplane/broker/session_private.h"
+
+/* Credits are told when this many are owed: a quarter of the window keeps the home shard going. */
+#define CREDIT_BATCH (LP_DELIVERY_WINDOW / 4u)
+
+/* The most grants one consumer gets at a time, so that its neighbours are not starved. */
+#define GRANT_BATCH 16u
+
+/* ---- writing deliveries out ---- */
+
+/* Write it now; false: no room in the protocol's output, or no memory for its number. */
+static bool
+delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, bool force)
+{
+    struct lp_session *session = consumer->session;
+    struct lp_broker *broker = session->broker;
+    const struct lp_message *message =
+        lp_pool_get_any(broker->mesh.fabric->messages[pending->owner], pending->message);
+    if (!force && !session->ops->can_deliver(session->owner, message)) {
+        return false;
+    }
+    struct lp_delivery delivery = {
+        .consumer = consumer,
+        .message = message,
+        .redelivered = pending->redelivered,
+        .ready_left = (uint32_t)LP_MIN(pending->ready_left, (uint64_t)UINT32_MAX),
+    };
+    if (consumer->no_ack) {
+        delivery.number = session->unacked.next;
+        lp_window_skip(&session->unacked);
+    } else {
+        struct lp_unacked *slot = lp_window_append(&session->unacked, &delivery.number);
+        if (!slot) {
+            return false;
+        }
+        slot->entry = pending->entry;
+        slot->consumer = consumer->self;
+        consumer->open++;
+    }
+    if (consumer->limited && consumer->granted > 0) {
+        consumer->granted--; /* it stays in limited_open until it is settled */
+    }
+    consumer->credit_owed++;
+    if (consumer->no_ack || consumer->credit_owed >= CREDIT_BATCH) {
+        session_consumer_news(consumer);
+    }
+    if (pending->got) {
+        broker->stats->messages_got++;
+        session->ops->got(session->owner, &delivery, 0);
+    } else {
+        broker->stats->messages_delivered++;
+        session->ops->deliver(session->owner, &delivery);
+    }
+    return true;
+}
+
+void
+session_pending_retry(struct lp_consumer *consumer)
+{
+    struct lp_broker *broker = consumer->session->broker;
+    while (!lp_list_empty(&consumer->pending)) {
+        struct lp_pending *pending = LP_LIST_ITEM(consumer->pending.next, struct lp_pending, link);
+        if (!delivery_write(consumer, pending, false)) {
+            return;
+        }
+        lp_list_remove(&pending->link);
+        lp_pool_release(&broker->deliveries, pending->self);
+    }
+    if (consumer->state == LP_CONSUMER_CANCELLING && !consumer->busy) {
+        consumer->state = LP_CONSUMER_CANCELLED;
+        consumer->session->ops->cancelled(consumer->session->owner, consumer);
+        session_consumer_retire(consumer);
+    }
+}
+
+void
+lp_session_output_ready(struct lp_session *session)
+{
+    if (session->closing) {
+        return;
+    }
+    struct lp_list *at = session->consumers.next;
+    while (at != &session->consumers) {
+        struct lp_consumer *consumer = LP_LIST_ITEM(at, struct lp_consumer, in_session);
+        at = at->next;
+        if (!lp_list_empty(&consumer->pending)) {
+            session_pending_retry(consumer);
+        }
+    }
+}
+
+/* Keep it until there is room.  Without memory even for that it is written past the mark. */
+static void
+delivery_keep(struct lp_consumer *consumer, const struct lp_pending *what)
+{
+    struct lp_broker *broker = consumer->session->broker;
+    lp_handle self;
+    struct lp_pending *pending = lp_pool_alloc(&broker->deliveries, &self);
+    if (!pending) {
+        (void)delivery_write(consumer, what, true); /* false: it stays unacked until the channel goes */
+        return;
+    }
+    *pending = *what;
+    pending->link = (struct lp_list){NULL, NULL};
+    pending->self = self;
+    lp_list_push_back(&consumer->pending, &pending->link);
+}
+
+static void
+record_got_nothing(struct lp_consumer *consumer, uint16_t code)
+{
+    struct lp_session *session = consumer->session;
+    const bool unused = consumer->subscription == LP_HANDLE_NONE;
+    if (unused) {
+        session_consumer_free(consumer);
+    }
+    session->ops->got(session->owner, NULL, code);
+}
+
+void
+session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *record, bool got)
+{
+    struct lp_consumer *consumer = lp_pool_get(&broker->consumers, record->w[0]);
+    if (!consumer) {
+        return; /* detached: its home shard has requeued what was on its way */
+    }
+    struct lp_session *session = consumer->session;
+    if (got) {
+        consumer->busy = false;
+        if (!(record->flags & LP_MESH_EMPTY)) {
+            consumer->subscription = record->w[4];
+        }
+    }
+    if (session->closing || consumer->state == LP_CONSUMER_DETACHING) {
+        if (got) {
+            session_wait(session); /* goes on closing */
+        }
+        return;
+    }
+    if (got && (record->flags & LP_MESH_EMPTY)) {
+        record_got_nothing(consumer, (uint16_t)record->w[5]);
+        return;
+    }
+    const struct lp_pending pending = {
+        .entry = record->w[1],
+        .message = record->w[2],
+        .ready_left = record->w[3],
+        .owner = (uint16_t)record->a,
+        .redelivered = (record->flags & LP_MESH_REDELIVERED) != 0,
+        .got = got,
+    };
+    LP_ASSERT(record->a < broker->mesh.count);
+    if (!lp_list_empty(&consumer->pending) || !delivery_write(consumer, &pending, false)) {
+        delivery_keep(consumer, &pending);
+    }
+}
+
+/* ---- consume, cancel, get, counts ---- */
+
+enum lp_result
+lp_session_consume(struct lp_session *session, const struct lp_consume *consume,
+                   struct lp_consumer **ret_consumer)
+{
+    struct lp_consumer *consumer = session_consumer_alloc(session, consume->queue);
+    if (!consumer) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    consumer->no_ack = consume->no_ack;
+    consumer->limited = session->prefetch_shared > 0 && !consume->no_ack;
+    consumer->user = consume->user;
+    consumer->state = LP_CONSUMER_ATTACHING;
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_CONSUME,
+        .flags = (uint8_t)((consume->no_ack ? LP_MESH_NO_ACK : 0) |
+                           (consume->exclusive ? LP_MESH_EXCLUSIVE : 0) |
+                           (consumer->limited ? LP_MESH_LIMITED : 0)),
+        .a = consume->queue->id,
+        .w = {consumer->self, consume->prefetch, session->connection, (uint32_t)consume->priority},
+    };
+    if (!lp_mesh_request(&session->broker->mesh, consumer->home_shard, &record)) {
+        session_consumer_free(consumer);
+        session_wait(session);
+        return LP_WAIT;
+    }
+    consumer->busy = true;
+    *ret_consumer = consumer;
+    return LP_LATER;
+}
+
+enum lp_result
+lp_session_cancel(struct lp_session *session, struct lp_consumer *consumer)
+{
+    LP_ASSERT(consumer->session == session);
+    if (consumer->gone || consumer->state != LP_CONSUMER_ACTIVE) {
+        return LP_DONE;
+    }
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_CANCEL,
+        .w = {consumer->subscription, consumer->self},
+    };
+    if (!lp_mesh_request(&session->broker->mesh, consumer->home_shard, &record)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    consumer->busy = true;
+    consumer->state = LP_CONSUMER_CANCELLING;
+    return LP_LATER;
+}
+
+/* One getter for each queue and way of acknowledging. */
+static struct lp_consumer *
+session_getter(struct lp_session *session, const struct lp_queue_ref *queue, bool no_ack)
+{
+    for (struct lp_list *at = session->consumers.next; at != &session->consumers; at = at->next) {
+        struct lp_consumer *consumer = LP_LIST_ITEM(at, struct lp_consumer, in_session);
+        if (consumer->state == LP_CONSUMER_GETTER && consumer->queue_id == queue->id &&
+            consumer->no_ack == no_ack && !consumer->gone) {
+            return consumer;
+        }
+    }
+    struct lp_consumer *getter = session_consumer_alloc(session, queue);
+    if (getter) {
+        getter->state = LP_CONSUMER_GETTER;
+        getter->no_ack = no_ack;
+    }
+    return getter;
+}
+
+enum lp_result
+lp_session_get(struct lp_session *session, struct lp_queue_ref *queue, bool no_ack)
+{
+    struct lp_consumer *getter = session_getter(session, queue, no_ack);
+    if (!getter) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    LP_ASSERT(!getter->busy);
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_GET,
+        .flags = no_ack ? LP_MESH_NO_ACK : 0,
+        .a = queue->id,
+        .w = {getter->self, getter->subscription, session->connection},
+    };
+    if (!lp_mesh_request(&session->broker->mesh, queue->home_shard, &record)) {
+        if (getter->subscription == LP_HANDLE_NONE) {
+            session_consumer_free(getter);
+        }
+        session_wait(session);
+        return LP_WAIT;
+    }
+    getter->busy = true;
+    return LP_LATER;
+}
+
+static enum lp_result
+session_count(struct lp_session *session, const struct lp_queue_ref *queue, enum lp_mesh_op op)
+{
+    const struct lp_mesh_record record = {
+        .op = (uint8_t)op,
+        .a = queue->id,
+        .w = {session->self, session->connection},
+    };
+    if (!lp_mesh_request(&session->broker->mesh, queue->home_shard, &record)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    return LP_LATER;
+}
+
+enum lp_result
+lp_session_stat(struct lp_session *session, struct lp_queue_ref *queue)
+{
+    return session_count(session, queue, LP_MESH_STAT);
+}
+
+enum lp_result
+lp_session_purge(struct lp_session *session, struct lp_queue_ref *queue)
+{
+    return session_count(session, queue, LP_MESH_PURGE);
+}
+
+/* ---- the prefetch that consumers share ---- */
+
+static bool
+grants_left(const struct lp_session *session, uint32_t *ret_left)
+{
+    if (session->prefetch_shared == 0) {
+        *ret_left = GRANT_BATCH;
+        return true;
+    }
+    *ret_left = session->prefetch_shared > session->limited_open
+                    ? session->prefetch_shared - session->limited_open
+                    : 0;
+    return *ret_left > 0;
+}
+
+void
+session_grants_serve(struct lp_session *session)
+{
+    uint32_t left;
+    while (!session->closing && grants_left(session, &left)) {
+        struct lp_list *link = lp_list_pop_front(&session->wanting);
+        if (!link) {
+            return;
+        }
+        struct lp_consumer *consumer = LP_LIST_ITEM(link, struct lp_consumer, in_wanting);
+        const uint32_t grant = LP_MIN(LP_MIN(consumer->wanted, left), GRANT_BATCH);
+        consumer->wanted = 0;
+        consumer->granted += grant;
+        consumer->grant_owed += grant;
+        session->limited_open += grant;
+        session_consumer_news(consumer);
+    }
+}
+
+void
+session_grants_return(struct lp_consumer *consumer, uint32_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    struct lp_session *session = consumer->session;
+    LP_ASSERT(consumer->granted >= count);
+    LP_ASSERT(session->limited_open >= count);
+    consumer->granted -= count;
+    session->limited_open -= count;
+    session_grants_serve(session);
+}
+
+void
+lp_session_prefetch_shared(struct lp_session *session, uint32_t limit)
+{
+    session->prefetch_shared = limit;
+    for (struct lp_list *at = session->consumers.next; at != &session->consumers; at = at->next) {
+        struct lp_consumer *consumer = LP_LIST_ITEM(at, struct lp_consumer, in_session);
+        const bool delivers = consumer->state == LP_CONSUMER_ATTACHING ||
+                              consumer->state == LP_CONSUMER_ACTIVE;
+        if (limit > 0 && delivers && !consumer->no_ack && !consumer->limited) {
+            consumer->limited = true;
+            consumer->limit_owed = true;
+            session->limited_open += consumer->open;
+            session_consumer_news(consumer);
+        }
+    }
+    session_grants_serve(session);
+}
+
+/* ---- news to home shards ---- */
+
+/* Everything this consumer has to tell; false: no room for all of it. */
+static bool
+consumer_tell(struct lp_consumer *consumer)
+{
+    struct lp_mesh *mesh = &consumer->session->broker->mesh;
+    if (consumer->subscription == LP_HANDLE_NONE) {
+        return consumer->gone || !consumer->limit_owed;
+    }
+    if (consumer->credit_owed > 0) {
+        const struct lp_mesh_record credit = {
+            .op = LP_MESH_CREDIT, .a = consumer->credit_owed, .w = {consumer->subscription}};
+        if (!lp_mesh_news(mesh, consumer->home_shard, &credit)) {
+            return false;
+        }
+        consumer->credit_owed = 0;
+    }
+    if (consumer->grant_owed > 0 || consumer->limit_owed) {
+        const struct lp_mesh_record grant = {
+            .op = LP_MESH_GRANT, .a = consumer->grant_owed, .w = {consumer->subscription}};
+        if (!lp_mesh_news(mesh, consumer->home_shard, &grant)) {
+            return false;
+        }
+        consumer->grant_owed = 0;
+        consumer->limit_owed = false;
+    }
+    return true;
+}
+
+static void
+consumers_flush(struct lp_broker *broker)
+{
+    struct lp_list again;
+    struct lp_list *link;
+    lp_list_init(&again);
+    while ((link = lp_list_pop_front(&broker->consumers_news)) != NULL) {
+        lp_list_push_back(&again, link);
+    }
+    while ((link = lp_list_pop_front(&again)) != NULL) {
+        struct lp_consumer *consumer = LP_LIST_ITEM(link, struct lp_consumer, in_news);
+        if (consumer->state == LP_CONSUMER_DETACHING) {
+            continue;
+        }
+        if (!consumer_tell(consumer)) {
+            session_consumer_news(consumer);
+        } else {
+            session_consumer_retire(consumer);
+        }
+    }
+}
+
+void
+lp_session_flush(struct lp_broker *broker)
+{
+    session_confirms_flush(broker);
+    struct lp_list *at = broker->sessions_settling.next;
+    while (at != &broker->sessions_settling) {
+        struct lp_session *session = LP_LIST_ITEM(at, struct lp_session, in_settles);
+        at = at->next;
+        (void)session_settles_send(session); /* false: it stays on the list */
+    }
+    consumers_flush(broker);
+}

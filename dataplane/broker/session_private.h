@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_private.h - what the files that implement session.h share.
+ */
+#pragma once
+
+#include <string.h>
+
+#include "dataplane/broker/broker.h"
+#include "dataplane/broker/records.h"
+#include "dataplane/broker/session.h"
+
+/* Put the session on the list of those whose ops->room() is called next step. */
+void session_wait(struct lp_session *session);
+
+/* A number's queue answered. */
+void session_confirm_answer(struct lp_session *session, uint64_t number, bool nack);
+
+/* Drop a parked publish: loans of queues that were not asked come back. */
+void session_publish_abandon(struct lp_session *session);
+
+/* Send the open settle record; false: no room. */
+bool session_settles_send(struct lp_session *session);
+
+struct lp_consumer *session_consumer_alloc(struct lp_session *session,
+                                           const struct lp_queue_ref *queue);
+void session_consumer_free(struct lp_consumer *consumer);
+
+/* The consumer has credits or grants to tell its home shard. */
+void session_consumer_news(struct lp_consumer *consumer);
+
+/* A cancelled consumer without open deliveries, or a getter of a gone queue, is given back. */
+void session_consumer_retire(struct lp_consumer *consumer);
+
+/* Hand grants of the shared prefetch to consumers that want them. */
+void session_grants_serve(struct lp_session *session);
+
+/* Grants that a consumer will not use are free again. */
+void session_grants_return(struct lp_consumer *consumer, uint32_t count);
+
+/* Try pending deliveries again. */
+void session_pending_retry(struct lp_consumer *consumer);
+
+/* CONSUMED, CANCELLED, DETACHED, GONE. */
+bool session_record_answer(struct lp_broker *broker, const struct lp_mesh_record *record);
+/* DELIVER, GOT. */
+void session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *record,
+                             bool got);
+/* Tell every session's confirms that are ready. */
+void session_confirms_flush(struct lp_broker *broker);

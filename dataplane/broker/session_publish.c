@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_publish.c - from a complete message to every queue it is for, and
+ * the confirms that come back.
+ */
+#include "dataplane/broker/session_private.h"
+
+void
+lp_session_confirm_select(struct lp_session *session)
+{
+    session->confirming = true;
+}
+
+static bool
+publish_send(struct lp_session *session, const struct lp_message *message, lp_handle handle,
+             uint64_t number, const struct lp_queue_ref *queue)
+{
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_ENQUEUE,
+        .flags = message->flags,
+        .a = queue->id,
+        .w = {handle, number ? session->self : LP_HANDLE_NONE, number, message->body_bytes},
+    };
+    return lp_mesh_request(&session->broker->mesh, queue->home_shard, &record);
+}
+
+/* Not everything fitted: remember what is left.  False: not even memory for that. */
+static bool
+publish_park(struct lp_session *session, uint32_t first)
+{
+    struct lp_broker *broker = session->broker;
+    const uint32_t left = broker->topology.route_count - first;
+    session->targets = lp_memory_alloc(broker->memory, (uint64_t)left * sizeof(uint32_t));
+    if (!session->targets) {
+        return false;
+    }
+    for (uint32_t i = 0; i < left; i++) {
+        session->targets[i] = broker->topology.route[first + i]->id;
+    }
+    session->target_count = left;
+    session->target_next = 0;
+    return true;
+}
+
+static void
+targets_free(struct lp_session *session)
+{
+    if (session->targets) {
+        void *block = session->targets;
+        lp_memory_release(session->broker->memory, &block);
+        session->targets = NULL;
+    }
+}
+
+/* A confirm number for this publish, with `queues` answers to wait for. */
+static bool
+publish_number(struct lp_session *session, uint32_t queues, uint64_t *ret_number)
+{
+    *ret_number = 0;
+    if (!session->confirming) {
+        return true;
+    }
+    struct lp_unconfirmed *slot = lp_window_append(&session->confirms, ret_number);
+    if (!slot) {
+        return false;
+    }
+    slot->remaining = queues;
+    return true;
+}
+
+enum lp_result
+lp_session_publish(struct lp_session *session, struct lp_publish *publish)
+{
+    struct lp_broker *broker = session->broker;
+    struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
+    LP_ASSERT(message && message->loans == 0);
+    LP_ASSERT(!session->targets);
+    const struct lp_route_input input = {lp_message_key(message), publish->headers};
+
+    session->target_message = publish->message; /* ours, until it is sent or handed back */
+    publish->unroutable = false;
+    publish->number = 0;
+    if (!lp_topology_route(&broker->topology, publish->exchange, &input)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    const uint32_t count = broker->topology.route_count;
+    /* The whole way or not at all, unless it is a fan-out that can never fit at once. */
+    if (count == 1 &&
+        lp_mesh_request_room(&broker->mesh, broker->topology.route[0]->home_shard) == 0) {
+        broker->mesh.full++;
+        session_wait(session);
+        return LP_WAIT;
+    }
+    if (count > 1 && !publish_park(session, 0)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    if (!publish_number(session, count, &publish->number)) {
+        targets_free(session);
+        session_wait(session);
+        return LP_WAIT;
+    }
+    if (count == 0) {
+        session->target_message = LP_HANDLE_NONE;
+        publish->unroutable = true;
+        broker->stats->messages_unroutable++;
+        return LP_DONE;
+    }
+    broker->stats->messages_routed++;
+    message->loans = count;
+    if (count == 1) {
+        const bool sent = publish_send(session, message, publish->message, publish->number,
+                                       broker->topology.route[0]);
+        LP_ASSERT(sent);
+        session->target_message = LP_HANDLE_NONE;
+        return LP_DONE;
+    }
+    session->target_number = publish->number;
+    return lp_session_publish_resume(session, publish);
+}
+
+enum lp_result
+lp_session_publish_resume(struct lp_session *session, struct lp_publish *publish)
+{
+    struct lp_broker *broker = session->broker;
+    if (!session->targets) {
+        return lp_session_publish(session, publish); /* it waited before anything was sent */
+    }
+    while (session->target_next < session->target_count) {
+        const uint32_t id = session->targets[session->target_next];
+        const struct lp_queue_ref *queue = lp_topology_queue_by_id(&broker->topology, id);
+        const struct lp_message *message = lp_pool_get(&broker->messages, session->target_message);
+        LP_ASSERT(message && message->loans > 0);
+        if (queue && !publish_send(session, message, session->target_message,
+                                   session->target_number, queue)) {
+            session_wait(session);
+            return LP_WAIT;
+        }
+        session->target_next++;
+        if (!queue) { /* deleted meanwhile: counts as taken (C105) */
+            lp_message_unlend(&broker->messages, session->target_message, 1);
+            if (session->target_number) {
+                session_confirm_answer(session, session->target_number, false);
+            }
+        }
+    }
+    publish->number = session->target_number;
+    publish->unroutable = false;
+    targets_free(session);
+    session->target_message = LP_HANDLE_NONE;
+    return LP_DONE;
+}
+
+void
+session_publish_abandon(struct lp_session *session)
+{
+    struct lp_broker *broker = session->broker;
+    if (session->target_message == LP_HANDLE_NONE) {
+        return;
+    }
+    if (session->targets) {
+        lp_message_unlend(&broker->messages, session->target_message,
+                          session->target_count - session->target_next);
+        targets_free(session);
+    } else {
+        lp_message_free(&broker->messages, session->target_message);
+    }
+    session->target_message = LP_HANDLE_NONE;
+}
+
+void
+lp_session_publish_drop(struct lp_session *session, struct lp_publish *publish)
+{
+    lp_message_free(&session->broker->messages, publish->message);
+    if (publish->number) {
+        struct lp_unconfirmed *slot = lp_window_get(&session->confirms, publish->number);
+        LP_ASSERT(slot && slot->remaining == 0);
+        slot->remaining = 1;
+        session_confirm_answer(session, publish->number, false);
+    }
+}
+
+/* ---- confirms ---- */
+
+/* Tell the prefix that is ready. */
+static void
+confirm_tell(struct lp_session *session)
+{
+    if (session->confirm_ready == session->confirm_told) {
+        return;
+    }
+    const bool multiple = session->confirm_ready - session->confirm_told > 1;
+    session->broker->stats->messages_confirmed += session->confirm_ready - session->confirm_told;
+    session->confirm_told = session->confirm_ready;
+    session->ops->confirm(session->owner, session->confirm_ready, multiple, false);
+}
+
+void
+session_confirm_answer(struct lp_session *session, uint64_t number, bool nack)
+{
+    struct lp_unconfirmed *slot = lp_window_get(&session->confirms, number);
+    if (!slot) {
+        return;
+    }
+    slot->nacked |= nack;
+    LP_ASSERT(slot->remaining > 0);
+    if (--slot->remaining > 0) {
+        return;
+    }
+    const bool refused = slot->nacked != 0;
+    const bool prefix = session->confirms.first_open == number;
+    lp_window_close(&session->confirms, number);
+    if (session->closing) {
+        return;
+    }
+    if (prefix && !refused) {
+        /* In order: told together with its neighbours at the end of the turn (C104). */
+        session->confirm_ready = session->confirms.first_open - 1;
+        if (!lp_list_linked(&session->in_confirms)) {
+            lp_list_push_back(&session->broker->sessions_confirming, &session->in_confirms);
+        }
+        return;
+    }
+    if (prefix) {
+        confirm_tell(session);
+        session->confirm_ready = session->confirms.first_open - 1;
+        session->confirm_told = session->confirm_ready;
+    }
+    session->broker->stats->messages_confirmed++;
+    session->ops->confirm(session->owner, number, false, refused);
+}
+
+/* Numbers travel as their low half; the window says which they are. */
+static uint64_t
+confirm_number(const struct lp_session *session, uint32_t low)
+{
+    const uint64_t newest = session->confirms.next - 1;
+    return newest - (uint32_t)((uint32_t)newest - low);
+}
+
+static void
+record_enqueued(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    struct lp_session *session = lp_pool_get(&broker->sessions, record->w[0]);
+    if (!session) {
+        return;
+    }
+    LP_ASSERT(record->a <= LP_MESH_CONFIRMS_MAX);
+    for (uint32_t i = 0; i < record->a; i++) {
+        const uint32_t low = (uint32_t)(record->w[1 + i / 2] >> (32u * (i % 2)));
+        session_confirm_answer(session, confirm_number(session, low), false);
+    }
+}
+
+static void
+record_refused(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    lp_message_unlend(&broker->messages, record->w[0], 1);
+    struct lp_session *session = lp_pool_get(&broker->sessions, record->w[1]);
+    if (session) {
+        session_confirm_answer(session, record->w[2], (record->flags & LP_MESH_NACK) != 0);
+    }
+}
+
+static void
+record_release(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    LP_ASSERT(record->a <= LP_MESH_RELEASES_MAX);
+    for (uint32_t i = 0; i < record->a; i++) {
+        lp_message_unlend(&broker->messages, record->w[i], 1);
+    }
+}
+
+/* ---- the turn ---- */
+
+static void
+record_counts(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    struct lp_session *session = lp_pool_get(&broker->sessions, record->w[0]);
+    if (session && !session->closing) {
+        session->ops->counts(session->owner, (uint16_t)record->a, record->w[1], record->w[2]);
+    }
+}
+
+static void
+record_want(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    struct lp_consumer *consumer = lp_pool_get(&broker->consumers, record->w[0]);
+    if (!consumer || consumer->session->closing || consumer->state != LP_CONSUMER_ACTIVE) {
+        return;
+    }
+    consumer->wanted = record->a;
+    if (!lp_list_linked(&consumer->in_wanting)) {
+        lp_list_push_back(&consumer->session->wanting, &consumer->in_wanting);
+    }
+    session_grants_serve(consumer->session);
+}
+
+static void
+record_ungrant(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    struct lp_consumer *consumer = lp_pool_get(&broker->consumers, record->w[0]);
+    if (consumer) {
+        session_grants_return(consumer, record->a);
+    }
+}
+
+bool
+lp_session_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record)
+{
+    (void)from;
+    switch (record->op) {
+    case LP_MESH_ENQUEUED:
+        record_enqueued(broker, record);
+        return true;
+    case LP_MESH_REFUSED:
+        record_refused(broker, record);
+        return true;
+    case LP_MESH_RELEASE:
+        record_release(broker, record);
+        return true;
+    case LP_MESH_DELIVER:
+        session_record_delivery(broker, record, false);
+        return true;
+    case LP_MESH_GOT:
+        session_record_delivery(broker, record, true);
+        return true;
+    case LP_MESH_COUNTS:
+        record_counts(broker, record);
+        return true;
+    case LP_MESH_WANT:
+        record_want(broker, record);
+        return true;
+    case LP_MESH_UNGRANT:
+        record_ungrant(broker, record);
+        return true;
+    default:
+        return session_record_answer(broker, record);
+    }
+}
+
+void
+session_confirms_flush(struct lp_broker *broker)
+{
+    struct lp_list *link;
+    while ((link = lp_list_pop_front(&broker->sessions_confirming)) != NULL) {
+        struct lp_session *session = LP_LIST_ITEM(link, struct lp_session, in_confirms);
+        if (!session->closing) {
+            confirm_tell(session);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_settle.c - acknowledging, rejecting and requeueing by delivery number.
+ */
+#include "dataplane/broker/session_private.h"
+
+bool
+session_settles_send(struct lp_session *session)
+{
+    struct lp_settle_batch *batch = &session->settles;
+    if (batch->count == 0) {
+        return true;
+    }
+    struct lp_mesh_record record = {
+        .op = LP_MESH_SETTLE,
+        .flags = batch->outcome,
+        .a = batch->count,
+        .w = {batch->subscription},
+    };
+    memcpy(&record.w[1], batch->entry, batch->count * sizeof(batch->entry[0]));
+    if (!lp_mesh_news(&session->broker->mesh, batch->home_shard, &record)) {
+        return false;
+    }
+    batch->count = 0;
+    lp_list_remove(&session->in_settles);
+    return true;
+}
+
+/* Add one settlement to the open record; false: no room for the one before it. */
+static bool
+settle_add(struct lp_session *session, const struct lp_consumer *consumer, lp_handle entry,
+           enum lp_settle outcome)
+{
+    struct lp_settle_batch *batch = &session->settles;
+    LP_STATIC_ASSERT(LP_COUNT_OF(batch->entry) == LP_MESH_SETTLES_MAX, "one record holds a batch");
+    const bool other =
+        batch->subscription != consumer->subscription || batch->outcome != (uint8_t)outcome;
+    if (batch->count > 0 && (other || batch->count == LP_MESH_SETTLES_MAX) &&
+        !session_settles_send(session)) {
+        return false;
+    }
+    batch->subscription = consumer->subscription;
+    batch->home_shard = consumer->home_shard;
+    batch->outcome = (uint8_t)outcome;
+    batch->entry[batch->count++] = entry;
+    if (!lp_list_linked(&session->in_settles)) {
+        lp_list_push_back(&session->broker->sessions_settling, &session->in_settles);
+    }
+    return true;
+}
+
+/* One open delivery; false: no room. */
+static bool
+settle_one(struct lp_session *session, uint64_t number, const struct lp_unacked *slot,
+           enum lp_settle outcome)
+{
+    struct lp_consumer *consumer = lp_pool_get(&session->broker->consumers, slot->consumer);
+    if (consumer && !consumer->gone && !settle_add(session, consumer, slot->entry, outcome)) {
+        return false;
+    }
+    lp_window_close(&session->unacked, number);
+    if (outcome == LP_SETTLE_ACK) {
+        session->broker->stats->messages_acknowledged++;
+    }
+    if (!consumer) {
+        return true;
+    }
+    LP_ASSERT(consumer->open > 0);
+    consumer->open--;
+    if (consumer->limited) {
+        LP_ASSERT(session->limited_open > 0);
+        session->limited_open--;
+        session_grants_serve(session);
+    }
+    session_consumer_retire(consumer);
+    return true;
+}
+
+enum lp_result
+lp_session_settle(struct lp_session *session, uint64_t number, bool multiple,
+                  enum lp_settle outcome)
+{
+    const uint64_t last = session->unacked.next - 1;
+    if (!multiple) {
+        const struct lp_unacked *slot = lp_window_get(&session->unacked, number);
+        if (!slot) {
+            return LP_UNKNOWN;
+        }
+        if (!settle_one(session, number, slot, outcome)) {
+            session_wait(session);
+            return LP_WAIT;
+        }
+        return LP_DONE;
+    }
+    if (number > last) {
+        return LP_UNKNOWN;
+    }
+    const uint64_t upto = number == 0 ? last : number;
+    uint64_t at = 0;
+    const struct lp_unacked *slot;
+    while ((slot = lp_window_next_open(&session->unacked, at, &at)) != NULL && at <= upto) {
+        if (!settle_one(session, at, slot, outcome)) {
+            session_wait(session);
+            return LP_WAIT;
+        }
+        at++;
+    }
+    return LP_DONE;
+}

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard.c - boot and the turn.
+ */
+#include "dataplane/shard/shard.h"
+
+#include <string.h>
+
+#include "dataplane/base/histogram.h"
+#include "dataplane/broker/connection.h"
+#include "dataplane/broker/connection_turn.h"
+#include "dataplane/broker/message.h"
+#include "dataplane/broker/queue.h"
+#include "dataplane/broker/session.h"
+#include "dataplane/shard/shard_private.h"
+
+/* The list in dataplane/protocol/meson.build makes this table. */
+#define X(name) extern const struct lp_protocol lp_protocol_##name;
+#include "dataplane/protocol/registry.inc"
+#undef X
+
+static const struct lp_protocol *const protocols[] = {
+#define X(name) &lp_protocol_##name,
+#include "dataplane/protocol/registry.inc"
+#undef X
+};
+LP_STATIC_ASSERT(LP_COUNT_OF(protocols) <= LP_PROTOCOLS_MAX, "every protocol has a slot");
+
+/* Records from the control process, timers, and inbox passes that one turn may take. */
+#define CONTROL_BUDGET 512u
+#define TIMER_BUDGET 256u
+#define PASSES_MAX 4u
+/* Who waits for room is not told when a ring drains: look again this soon. */
+#define RETRY_NS 1000000u
+/* A turn longer than this is counted as a fault of ours (or of a noisy neighbour). */
+#define TURN_BOUND_NS 500000u
+
+/* ---- boot ---- */
+
+static enum lp_err
+shard_pools_init(struct lp_shard *shard)
+{
+    struct lp_broker *broker = &shard->broker;
+    const uint64_t bytes = shard->env.memory_bytes;
+    /* As many as could ever fit: the limit is memory, not a table. */
+    const uint32_t small = (uint32_t)LP_MIN(bytes / 96, (uint64_t)1u << 28);
+    const struct {
+        struct lp_pool *pool;
+        const char *name;
+        size_t item_bytes;
+        uint32_t capacity;
+    } pools[] = {
+        {&broker->connections, "connections", sizeof(struct lp_connection),
+         shard->config.connections_max},
+        {&broker->sessions, "sessions", sizeof(struct lp_session), small / 4},
+        {&broker->consumers, "consumers", sizeof(struct lp_consumer), small / 4},
+        {&broker->deliveries, "pending deliveries", sizeof(struct lp_pending), small},
+        {&broker->messages, "messages", sizeof(struct lp_message), small},
+        {&broker->entries, "queue entries", sizeof(struct lp_entry), small},
+        {&broker->subscriptions, "subscriptions", sizeof(struct lp_subscription), small / 4},
+        {&broker->queues, "queues", lp_queue_item_bytes(), small / 4},
+    };
+    for (size_t i = 0; i < LP_COUNT_OF(pools); i++) {
+        const enum lp_err err =
+            lp_pool_init_boot(pools[i].pool, pools[i].name, broker->memory,
+                              (uint32_t)pools[i].item_bytes, LP_MAX(pools[i].capacity, 1u));
+        if (err != LP_OK) {
+            return err;
+        }
+    }
+    return LP_OK;
+}
+
+static void
+shard_lists_init(struct lp_broker *broker)
+{
+    lp_list_init(&broker->sessions_waiting);
+    lp_list_init(&broker->sessions_confirming);
+    lp_list_init(&broker->sessions_settling);
+    lp_list_init(&broker->consumers_news);
+    lp_list_init(&broker->connections_flush);
+    lp_list_init(&broker->connections_resume);
+    lp_list_init(&broker->connections_paused);
+    lp_list_init(&broker->queues_dirty);
+    lp_list_init(&broker->queues_unused);
+    lp_list_init(&broker->subscriptions_gone);
+    for (uint32_t i = 0; i < LP_SHARDS_MAX; i++) {
+        lp_list_init(&broker->release[i].entries);
+    }
+}
+
+static enum lp_err
+shard_broker_init(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
+{
+    struct lp_broker *broker = &shard->broker;
+    const struct lp_shard_config *config = &shard->config;
+    broker->entropy = shard->env.entropy;
+    broker->transport = shard->env.transport;
+    broker->shard = config->index;
+    broker->now_ns = now_ns;
+    broker->wall_ns = wall_ns;
+    broker->stats = lp_control_region_stats(shard->env.region, config->index);
+    broker->limits = shard->limits;
+    lp_broker_random(broker, &broker->key, sizeof(broker->key));
+    shard_lists_init(broker);
+    lp_wheel_init(&broker->wheel, now_ns);
+    lp_mesh_init(&broker->mesh, shard->env.fabric, config->index);
+
+    enum lp_err err = shard_pools_init(shard);
+    if (err != LP_OK) {
+        return err;
+    }
+    shard->env.fabric->messages[config->index] = &broker->messages;
+    const struct lp_topology_hooks hooks = {lp_queue_up, lp_queue_down, broker};
+    err = lp_topology_init_boot(&broker->topology, broker->memory, &broker->key, &hooks);
+    if (err != LP_OK) {
+        return err;
+    }
+    const struct lp_link_options link = {
+        .region = shard->env.region,
+        .shard = config->index,
+        .shard_count = config->count,
+        .memory = broker->memory,
+        .wheel = &broker->wheel,
+        .timeout_ns = (uint64_t)config->control_timeout_ms * 1000000u,
+        .context = broker,
+        .record = shard_control_record,
+    };
+    err = lp_link_init_boot(&broker->link, &link);
+    broker->link.now_ns = now_ns;
+    return err;
+}
+
+enum lp_err
+lp_shard_init_boot(const struct lp_shard_config *config, const struct lp_shard_env *env,
+                   uint64_t now_ns, uint64_t wall_ns, struct lp_shard **ret_shard)
+{
+    struct lp_memory *memory;
+    if (config->index >= config->count || config->count != env->fabric->shard_count ||
+        config->frame_max_bytes < 4096 || config->connections_max == 0) {
+        return LP_ERR_BAD_CONFIG;
+    }
+    enum lp_err err =
+        lp_memory_init_boot(env->memory, env->memory_bytes, env->watermark_bytes, &memory);
+    if (err != LP_OK) {
+        return err;
+    }
+    struct lp_shard *shard = lp_memory_alloc(memory, sizeof(*shard));
+    if (!shard) {
+        return LP_ERR_NO_MEMORY;
+    }
+    memset(shard, 0, sizeof(*shard));
+    shard->magic = SHARD_MAGIC;
+    shard->config = *config;
+    shard->env = *env;
+    shard->region = env->region;
+    shard->broker.memory = memory;
+    shard->limits = (struct lp_protocol_limits){
+        .frame_max_bytes = config->frame_max_bytes,
+        .channel_max = config->channel_max,
+        .heartbeat_s = config->heartbeat_s,
+        .handshake_timeout_ms = config->handshake_timeout_ms,
+        .message_bytes_max = config->message_bytes_max,
+    };
+    memcpy(shard->limits.cluster_name, config->cluster_name, sizeof(config->cluster_name));
+    err = shard_broker_init(shard, now_ns, wall_ns);
+    if (err != LP_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < LP_COUNT_OF(protocols); i++) {
+        if (!protocols[i]->boot(&shard->broker, &shard->broker.protocol_state[i])) {
+            return LP_ERR_NO_MEMORY;
+        }
+    }
+    shard->listeners_owed = true;
+    *ret_shard = shard;
+    return LP_OK;
+}
+
+void *
+lp_broker_protocol_state(struct lp_broker *broker, const struct lp_protocol *protocol)
+{
+    for (size_t i = 0; i < LP_COUNT_OF(protocols); i++) {
+        if (protocols[i] == protocol) {
+            return broker->protocol_state[i];
+        }
+    }
+    LP_ASSERT(!"a protocol that is not in the list");
+    return NULL;
+}
+
+/* ---- the turn ---- */
+
+static void
+turn_accepted(struct lp_shard *shard, const struct lp_transport_event *event)
+{
+    /* One protocol so far; with more, the listener tells which. */
+    if (!lp_connection_open(&shard->broker, protocols[0], event)) {
+        shard->broker.stats->connections_refused++;
+        shard->env.transport.ops->close(shard->env.transport.self, event->stream);
+    }
+}
+
+static void
+turn_event(struct lp_shard *shard, const struct lp_transport_event *event)
+{
+    struct lp_broker *broker = &shard->broker;
+    if (event->kind == LP_TRANSPORT_ACCEPTED) {
+        turn_accepted(shard, event);
+        return;
+    }
+    struct lp_connection *connection = lp_pool_get(&broker->connections, event->user);
+    if (!connection || connection->stream != event->stream) {
+        return; /* a stream that was refused */
+    }
+    switch (event->kind) {
+    case LP_TRANSPORT_RECEIVED:
+        lp_connection_received(connection, event->data, event->bytes);
+        return;
+    case LP_TRANSPORT_SENT:
+        lp_connection_sent(connection, event->bytes);
+        return;
+    case LP_TRANSPORT_ENDED:
+        lp_connection_drop(connection);
+        return;
+    case LP_TRANSPORT_CLOSED:
+        lp_connection_closed(connection);
+        return;
+    case LP_TRANSPORT_ACCEPTED:
+        return;
+    }
+}
+
+static uint32_t
+turn_transport(struct lp_shard *shard)
+{
+    const struct lp_transport *transport = &shard->env.transport;
+    const uint32_t count =
+        transport->ops->poll(transport->self, shard->events, SHARD_EVENTS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        turn_event(shard, &shard->events[i]);
+    }
+    return count;
+}
+
+/* Connections that asked for another go, or may read again: each once. */
+static uint32_t
+turn_resume(struct lp_broker *broker)
+{
+    uint32_t count = 0;
+    struct lp_list round;
+    struct lp_list *link;
+    lp_list_init(&round);
+    while ((link = lp_list_pop_front(&broker->connections_resume)) != NULL) {
+        lp_list_push_back(&round, link);
+    }
+    while ((link = lp_list_pop_front(&round)) != NULL) {
+        lp_connection_input_kept(LP_LIST_ITEM(link, struct lp_connection, in_resume));
+        count++;
+    }
+    return count;
+}
+
+static uint32_t
+turn_inbox(struct lp_broker *broker, uint32_t from)
+{
+    uint32_t count = 0;
+    const struct lp_mesh_record *record;
+    while (count < LP_MESH_RING_SLOTS && (record = lp_mesh_take(&broker->mesh, from)) != NULL) {
+        if (!lp_queue_record(broker, from, record)) {
+            const bool known = lp_session_record(broker, from, record);
+            LP_ASSERT(known);
+        }
+        count++;
+    }
+    lp_mesh_give_back(&broker->mesh, from);
+    return count;
+}
+
+/*
+ * Inboxes and queues, until our own ring is empty: what a client publishes to
+ * a queue that lives here and is consumed here leaves in the same turn.
+ */
+static uint32_t
+turn_mesh(struct lp_broker *broker)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < broker->mesh.count; i++) {
+        if (i != broker->mesh.self) {
+            count += turn_inbox(broker, i);
+        }
+    }
+    for (uint32_t pass = 0; pass < PASSES_MAX; pass++) {
+        (void)lp_mesh_publish(&broker->mesh, broker->mesh.self);
+        const uint32_t own = turn_inbox(broker, broker->mesh.self);
+        const uint32_t dispatched = lp_queue_dispatch(broker);
+        lp_queue_flush(broker);
+        lp_session_flush(broker);
+        count += own + dispatched;
+        if (own == 0 && dispatched == 0) {
+            break;
+        }
+    }
+    return count;
+}
+
+/* Memory went below the watermark again (with some slack): publishers go on. */
+static void
+turn_pressure(struct lp_broker *broker)
+{
+    const uint64_t used = lp_memory_used_bytes(broker->memory);
+    const uint64_t mark = lp_memory_watermark_bytes(broker->memory);
+    if (lp_memory_pressed(broker->memory)) {
+        broker->pressed = true;
+    } else if (used <= mark - mark / 16) {
+        broker->pressed = false;
+    }
+    if (broker->pressed) {
+        return;
+    }
+    struct lp_list *link;
+    while ((link = lp_list_pop_front(&broker->connections_paused)) != NULL) {
+        lp_connection_resume(LP_LIST_ITEM(link, struct lp_connection, in_paused), LP_PAUSE_MEMORY);
+    }
+}
+
+/* One send per connection, one publish per peer, one doorbell each. */
+static void
+turn_flush(struct lp_shard *shard)
+{
+    struct lp_broker *broker = &shard->broker;
+    struct lp_list *link;
+    while ((link = lp_list_pop_front(&broker->connections_flush)) != NULL) {
+        lp_connection_flush(LP_LIST_ITEM(link, struct lp_connection, in_flush));
+    }
+    shard->env.transport.ops->flush(shard->env.transport.self);
+    lp_link_flush(&broker->link);
+
+    bool published[LP_SHARDS_MAX];
+    for (uint32_t i = 0; i < broker->mesh.count; i++) {
+        published[i] = lp_mesh_publish(&broker->mesh, i) && i != broker->mesh.self;
+    }
+    /* W1, pairs with S1: what was published is visible before the flag is read. */
+    lp_fence_full();
+    for (uint32_t i = 0; i < broker->mesh.count; i++) {
+        /* The flag may be stale by then; a needless wake-up is harmless. */
+        if (published[i] && lp_load_relaxed(&shard->env.fabric->flag[i].sleeping)) { /* pairs with S1 */
+            shard->env.wake_shard(shard->env.wake_context, i);
+        }
+    }
+    if (broker->link.pushed) {
+        broker->link.pushed = false;
+        /* pairs with the control process's fence before it sleeps */
+        if (lp_load_relaxed(&shard->region->control_sleeping)) {
+            shard->env.wake_control(shard->env.wake_context);
+        }
+    }
+}
+
+static void
+turn_stats(struct lp_shard *shard, uint32_t work)
+{
+    struct lp_broker *broker = &shard->broker;
+    struct lp_stats_page *stats = broker->stats;
+    stats->turns++;
+    stats->turns_idle += work == 0;
+    stats->memory_used_bytes = lp_memory_used_bytes(broker->memory);
+    stats->memory_limit_bytes = lp_memory_limit_bytes(broker->memory);
+    stats->memory_watermark_bytes = lp_memory_watermark_bytes(broker->memory);
+    stats->memory_refusals = lp_memory_refusal_count(broker->memory);
+    stats->messages_held = broker->messages.used;
+    stats->mesh_records_sent = broker->mesh.sent;
+    stats->mesh_full = broker->mesh.full;
+}
+
+static uint64_t
+turn_next(const struct lp_broker *broker)
+{
+    uint64_t next = lp_wheel_next_ns(&broker->wheel);
+    const bool retry = !lp_list_empty(&broker->sessions_waiting) ||
+                       !lp_list_empty(&broker->sessions_settling) ||
+                       !lp_list_empty(&broker->consumers_news) ||
+                       !lp_list_empty(&broker->subscriptions_gone) ||
+                       !lp_list_empty(&broker->queues_unused) ||
+                       !lp_list_empty(&broker->queues_dirty) ||
+                       !lp_list_empty(&broker->connections_resume) ||
+                       !lp_list_empty(&broker->connections_paused) || broker->link.unsent > 0;
+    if (retry) {
+        next = LP_MIN(next, broker->now_ns + RETRY_NS);
+    }
+    return next;
+}
+
+struct lp_turn_result
+lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
+{
+    LP_ASSERT(shard->magic == SHARD_MAGIC);
+    struct lp_broker *broker = &shard->broker;
+    broker->now_ns = now_ns;
+    broker->wall_ns = wall_ns;
+    shard->turn_count++;
+
+    uint32_t work = turn_transport(shard);
+    work += turn_resume(broker);
+    (void)lp_session_retry(broker); /* waiting is not work: it must not keep an idle shard awake */
+    work += lp_link_poll(&broker->link, now_ns, CONTROL_BUDGET);
+    work += turn_mesh(broker);
+    work += lp_wheel_advance(&broker->wheel, now_ns, TIMER_BUDGET, broker);
+    work += shard_control_step(shard);
+    turn_pressure(broker);
+    turn_flush(shard);
+    turn_stats(shard, work);
+
+    return (struct lp_turn_result){
+        .work = work,
+        .next_ns = turn_next(broker),
+        .stopped = shard->stop_told,
+    };
+}
+
+/* ---- sleeping ---- */
+
+bool
+lp_shard_sleep_begin(struct lp_shard *shard)
+{
+    struct lp_broker *broker = &shard->broker;
+    uint32_t *mesh_flag = &shard->env.fabric->flag[broker->shard].sleeping;
+    uint32_t *control_flag = &shard->region->shard_sleeping[broker->shard];
+    lp_store_relaxed(mesh_flag, 1u);    /* pairs with W1, by the fence below */
+    lp_store_relaxed(control_flag, 1u); /* pairs with the control process's fence after a push */
+    /* S1, pairs with W1: whoever published before it saw the flag is seen by the look below. */
+    lp_fence_full();
+    const struct lp_control_end *end = &broker->link.to_shard;
+    /* pairs with X1 of control_ring.h */
+    const bool control = lp_load_acquire(&end->ring->tail) != end->own;
+    if (control || lp_mesh_waiting(&broker->mesh)) {
+        lp_shard_sleep_end(shard);
+        return false;
+    }
+    return true;
+}
+
+void
+lp_shard_sleep_end(struct lp_shard *shard)
+{
+    /* Flags down: a late wake-up is harmless, so nothing pairs with these. */
+    lp_store_relaxed(&shard->env.fabric->flag[shard->broker.shard].sleeping, 0u);
+    lp_store_relaxed(&shard->region->shard_sleeping[shard->broker.shard], 0u);
+}
+
+void
+lp_shard_turn_measured(struct lp_shard *shard, uint64_t turn_ns)
+{
+    struct lp_stats_page *stats = shard->broker.stats;
+    stats->turn_ns[lp_histogram_bucket(turn_ns, LP_TURN_HISTOGRAM_BUCKETS)]++;
+    stats->turn_over_budget += turn_ns > TURN_BOUND_NS;
+}
+
+/* ---- checks ---- */
+
+void
+lp_shard_check(const struct lp_shard *shard)
+{
+    const struct lp_broker *broker = &shard->broker;
+    uint32_t cursor = 0;
+    lp_handle handle;
+    const struct lp_queue *queue;
+    lp_memory_check(broker->memory);
+    lp_topology_check(&broker->topology);
+    while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
+        queue->type->check(queue);
+    }
+}
+
+bool
+lp_shard_at_rest(const struct lp_shard *shard, const char **ret_why)
+{
+    const struct lp_broker *broker = &shard->broker;
+    const struct lp_pool *const pools[] = {
+        &broker->connections, &broker->sessions, &broker->consumers, &broker->deliveries,
+        &broker->messages,    &broker->entries,  &broker->subscriptions,
+    };
+    for (size_t i = 0; i < LP_COUNT_OF(pools); i++) {
+        if (pools[i]->used != 0) {
+            *ret_why = pools[i]->name;
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < broker->mesh.count; i++) {
+        if (broker->mesh.port[i].credits != LP_MESH_CREDITS || broker->mesh.port[i].owed != 0) {
+            *ret_why = "mesh credits";
+            return false;
+        }
+    }
+    for (size_t i = 0; i < LP_COUNT_OF(protocols); i++) {
+        if (!protocols[i]->at_rest(broker->protocol_state[i])) {
+            *ret_why = protocols[i]->name;
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard_control.c - what the control process says to a shard, and what the
+ * shard owes it.
+ *
+ * Answers go out when the ring has room; until then they are state here.
+ */
+#include <lepus/control_records.h>
+#include <string.h>
+
+#include "dataplane/base/list.h"
+#include "dataplane/broker/connection.h"
+#include "dataplane/broker/queue.h"
+#include "dataplane/shard/shard_private.h"
+
+/* Connections announced, or rows listed, in one turn. */
+#define ROWS_BUDGET 128u
+
+static struct lp_shard *
+shard_of(void *context)
+{
+    return LP_CONTAINER_OF((struct lp_broker *)context, struct lp_shard, broker);
+}
+
+/* ---- deltas ---- */
+
+static enum lp_err
+delta_exchange_up(struct lp_topology *topology, struct lp_reader *reader)
+{
+    struct lp_exchange_parts parts = {0};
+    parts.id = lp_reader_u32le(reader);
+    parts.vhost_id = lp_reader_u32le(reader);
+    parts.name = lp_reader_short(reader);
+    parts.kind = lp_reader_u8(reader);
+    parts.flags = lp_reader_u8(reader);
+    parts.alternate = lp_reader_short(reader);
+    return reader->failed ? LP_ERR_BAD_RECORD : lp_topology_exchange_up(topology, &parts);
+}
+
+static enum lp_err
+delta_queue_up(struct lp_topology *topology, struct lp_reader *reader)
+{
+    struct lp_queue_parts parts = {0};
+    parts.id = lp_reader_u32le(reader);
+    parts.vhost_id = lp_reader_u32le(reader);
+    parts.name = lp_reader_short(reader);
+    parts.home_shard = lp_reader_u16le(reader);
+    parts.flags = lp_reader_u8(reader);
+    parts.owner = lp_reader_u64le(reader);
+    parts.arguments = lp_reader_long_le(reader);
+    return reader->failed ? LP_ERR_BAD_RECORD : lp_topology_queue_up(topology, &parts);
+}
+
+static enum lp_err
+delta_bind_up(struct lp_topology *topology, struct lp_reader *reader)
+{
+    struct lp_binding_parts parts = {0};
+    parts.id = lp_reader_u64le(reader);
+    parts.source = lp_reader_u32le(reader);
+    parts.destination_resource = lp_reader_u8(reader);
+    parts.destination = lp_reader_u32le(reader);
+    parts.key = lp_reader_short(reader);
+    parts.arguments = lp_reader_long_le(reader);
+    return reader->failed ? LP_ERR_BAD_RECORD : lp_topology_bind_up(topology, &parts);
+}
+
+static enum lp_err
+delta_up(struct lp_topology *topology, uint16_t type, struct lp_reader *reader)
+{
+    switch (type) {
+    case LP_CONTROL_VHOST_UP: {
+        const uint32_t id = lp_reader_u32le(reader);
+        const struct lp_bytes name = lp_reader_short(reader);
+        return reader->failed ? LP_ERR_BAD_RECORD : lp_topology_vhost_up(topology, id, name);
+    }
+    case LP_CONTROL_EXCHANGE_UP:
+        return delta_exchange_up(topology, reader);
+    case LP_CONTROL_QUEUE_UP:
+        return delta_queue_up(topology, reader);
+    case LP_CONTROL_BIND_UP:
+        return delta_bind_up(topology, reader);
+    default:
+        return LP_ERR_UNSUPPORTED;
+    }
+}
+
+static void
+delta_down(struct lp_topology *topology, uint16_t type, struct lp_reader *reader)
+{
+    if (type == LP_CONTROL_BIND_DOWN) {
+        const uint64_t id = lp_reader_u64le(reader);
+        if (!reader->failed) {
+            lp_topology_bind_down(topology, id);
+        }
+        return;
+    }
+    const uint32_t id = lp_reader_u32le(reader);
+    if (reader->failed) {
+        return;
+    }
+    if (type == LP_CONTROL_VHOST_DOWN) {
+        lp_topology_vhost_down(topology, id);
+    } else if (type == LP_CONTROL_EXCHANGE_DOWN) {
+        lp_topology_exchange_down(topology, id);
+    } else {
+        lp_topology_queue_down(topology, id);
+    }
+}
+
+/* What this shard could not apply (memory): said, because messages will go astray for it. */
+static void
+delta_failed(struct lp_shard *shard, enum lp_err err)
+{
+    uint8_t payload[128];
+    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    static const char text[] = "a change of the topology was not applied: ";
+    const char *why = lp_err_text(err);
+    lp_writer_u8(&writer, 3);
+    lp_writer_u32le(&writer, (uint32_t)(sizeof(text) - 1 + strlen(why)));
+    lp_writer_copy(&writer, text, sizeof(text) - 1);
+    lp_writer_copy(&writer, why, strlen(why));
+    if (!lp_link_tell(&shard->broker.link, LP_CONTROL_LOG, 0, lp_writer_bytes(&writer))) {
+        return; /* no room to say it; the memory counters show it */
+    }
+}
+
+/* ---- other records ---- */
+
+static void
+control_attach(struct lp_shard *shard, struct lp_reader *reader)
+{
+    const uint32_t generation = lp_reader_u32le(reader);
+    (void)lp_reader_u64le(reader);
+    const uint32_t epoch = lp_reader_u32le(reader);
+    if (reader->failed) {
+        return;
+    }
+    shard->broker.permission_epoch = epoch;
+    shard->hello = true;
+    shard->hello_begun = false;
+    shard->hello_generation = generation;
+    shard->hello_cursor = 0;
+    shard->listeners_owed = true;
+    shard->listing_count = 0; /* who asked is dead */
+    shard->checked_count = 0;
+    shard->applied_owed = 0;
+}
+
+/* A resync named every queue that stays: a delete that was begun for the old process begins anew. */
+static void
+control_sync_end(struct lp_broker *broker)
+{
+    uint32_t cursor = 0;
+    lp_handle handle;
+    struct lp_queue *queue;
+    lp_topology_sync_end(&broker->topology);
+    while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
+        const bool unused = (queue->ref->flags & LP_OBJECT_AUTO_DELETE) && queue->had_consumer &&
+                            queue->consumers == 0;
+        if (queue->deleting && !unused) {
+            queue->deleting = false;
+            lp_queue_dirty(queue);
+        }
+    }
+}
+
+static void
+control_delete_check(struct lp_shard *shard, const struct lp_control_record *record)
+{
+    struct lp_reader reader = lp_reader_of_bytes(record->payload);
+    const uint32_t id = lp_reader_u32le(&reader);
+    const bool if_unused = lp_reader_u8(&reader) != 0;
+    const bool if_empty = lp_reader_u8(&reader) != 0;
+    if (reader.failed || shard->checked_count == SHARD_CHECKS_MAX) {
+        return; /* not answered: the control process asks again */
+    }
+    uint32_t count;
+    const uint8_t verdict =
+        lp_queue_delete_check(&shard->broker, id, if_unused, if_empty, &count);
+    shard->checked[shard->checked_count].sequence = record->sequence;
+    shard->checked[shard->checked_count].verdict = verdict;
+    shard->checked[shard->checked_count].count = count;
+    shard->checked_count++;
+}
+
+static void
+control_close_connection(struct lp_broker *broker, struct lp_reader *reader)
+{
+    const uint64_t id = lp_reader_u64le(reader);
+    struct lp_fault fault = {0};
+    fault.code = lp_reader_u16le(reader);
+    const struct lp_bytes text = lp_reader_short(reader);
+    if (reader->failed) {
+        return;
+    }
+    fault.text_bytes = (uint16_t)LP_MIN(text.size, (uint32_t)sizeof(fault.text));
+    memcpy(fault.text, text.data, fault.text_bytes);
+    uint32_t cursor = 0;
+    lp_handle handle;
+    struct lp_connection *connection;
+    while ((connection = lp_pool_next(&broker->connections, &cursor, &handle)) != NULL) {
+        if (connection->id == id) {
+            connection->protocol->force_close(connection, &fault);
+            return;
+        }
+    }
+}
+
+void
+shard_close_all(struct lp_shard *shard)
+{
+    static const char text[] = "broker forced connection closure with reason 'shutdown'";
+    struct lp_fault fault = {.code = LP_FAULT_CONNECTION_FORCED, .text_bytes = sizeof(text) - 1};
+    memcpy(fault.text, text, sizeof(text) - 1);
+    uint32_t cursor = 0;
+    lp_handle handle;
+    struct lp_connection *connection;
+    while ((connection = lp_pool_next(&shard->broker.connections, &cursor, &handle)) != NULL) {
+        shard->stop_closed++;
+        connection->protocol->force_close(connection, &fault);
+    }
+}
+
+static void
+control_stop(struct lp_shard *shard, struct lp_reader *reader)
+{
+    const uint32_t grace_ms = lp_reader_u32le(reader);
+    if (reader->failed || shard->broker.stopping) {
+        return;
+    }
+    shard->broker.stopping = true;
+    shard->stop_deadline_ns = shard->broker.now_ns + (uint64_t)grace_ms * 1000000u;
+    shard->env.transport.ops->accept_stop(shard->env.transport.self);
+    shard_close_all(shard);
+}
+
+static void
+control_list(struct lp_shard *shard, uint64_t sequence, bool connections)
+{
+    if (shard->listing_count == SHARD_LISTINGS_MAX) {
+        return; /* the control process has one outstanding at a time, and times out */
+    }
+    shard->listing[shard->listing_count++] =
+        (struct shard_listing){.sequence = sequence, .connections = connections};
+}
+
+void
+shard_control_record(void *context, const struct lp_control_record *record)
+{
+    struct lp_shard *shard = shard_of(context);
+    struct lp_broker *broker = &shard->broker;
+    struct lp_reader reader = lp_reader_of_bytes(record->payload);
+    switch (record->type) {
+    case LP_CONTROL_ATTACH:
+        control_attach(shard, &reader);
+        return;
+    case LP_CONTROL_SYNC_BEGIN:
+        lp_topology_sync_begin(&broker->topology);
+        return;
+    case LP_CONTROL_SYNC_END:
+        control_sync_end(broker);
+        return;
+    case LP_CONTROL_VHOST_UP:
+    case LP_CONTROL_EXCHANGE_UP:
+    case LP_CONTROL_QUEUE_UP:
+    case LP_CONTROL_BIND_UP: {
+        const enum lp_err err = delta_up(&broker->topology, record->type, &reader);
+        if (err != LP_OK) {
+            delta_failed(shard, err);
+        }
+        return;
+    }
+    case LP_CONTROL_VHOST_DOWN:
+    case LP_CONTROL_EXCHANGE_DOWN:
+    case LP_CONTROL_QUEUE_DOWN:
+    case LP_CONTROL_BIND_DOWN:
+        delta_down(&broker->topology, record->type, &reader);
+        return;
+    case LP_CONTROL_REVISION:
+        shard->applied_owed = record->sequence;
+        return;
+    case LP_CONTROL_PERMISSION_EPOCH: {
+        const uint32_t epoch = lp_reader_u32le(&reader);
+        broker->permission_epoch = reader.failed ? broker->permission_epoch + 1 : epoch;
+        return;
+    }
+    case LP_CONTROL_DELETE_CHECK:
+        control_delete_check(shard, record);
+        return;
+    case LP_CONTROL_CLOSE_CONNECTION:
+        control_close_connection(broker, &reader);
+        return;
+    case LP_CONTROL_LIST_QUEUES:
+    case LP_CONTROL_LIST_CONNECTIONS:
+        control_list(shard, record->sequence, record->type == LP_CONTROL_LIST_CONNECTIONS);
+        return;
+    case LP_CONTROL_STOP:
+        control_stop(shard, &reader);
+        return;
+    default:
+        return; /* of a later version */
+    }
+}
+
+/* ---- what is owed ---- */
+
+static bool
+owe_hello_begin(struct lp_shard *shard)
+{
+    uint8_t payload[4];
+    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    lp_writer_u32le(&writer, shard->hello_generation);
+    shard->hello_begun =
+        lp_link_tell(&shard->broker.link, LP_CONTROL_HELLO, 0, lp_writer_bytes(&writer));
+    return shard->hello_begun;
+}
+
+/* Announce connections to a new control process, then send waiting requests again. */
+static uint32_t
+owe_hello(struct lp_shard *shard)
+{
+    struct lp_broker *broker = &shard->broker;
+    uint32_t count = 0;
+    if (!shard->hello_begun && !owe_hello_begin(shard)) {
+        return 0;
+    }
+    while (count < ROWS_BUDGET) {
+        uint32_t cursor = shard->hello_cursor;
+        lp_handle handle;
+        const struct lp_connection *connection =
+            lp_pool_next(&broker->connections, &cursor, &handle);
+        if (!connection) {
+            if (lp_link_tell(&broker->link, LP_CONTROL_HELLO_END, 0, lp_bytes_of(NULL, 0))) {
+                shard->hello = false;
+                lp_link_resend(&broker->link);
+            }
+            return count + 1;
+        }
+        uint8_t payload[LP_CONTROL_HELLO_BYTES_MAX];
+        struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+        lp_writer_u64le(&writer, connection->id);
+        if (connection->protocol->hello(connection, &writer) && !writer.failed &&
+            !lp_link_tell(&broker->link, LP_CONTROL_HELLO_CONNECTION, 0,
+                          lp_writer_bytes(&writer))) {
+            return count;
+        }
+        shard->hello_cursor = cursor;
+        count++;
+    }
+    return count;
+}
+
+static bool
+owe_queue_row(struct lp_broker *broker, uint64_t sequence, const struct lp_queue *queue)
+{
+    struct lp_queue_counts counts = {0};
+    uint8_t payload[48];
+    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    queue->type->counts(queue, &counts);
+    lp_writer_u32le(&writer, queue->id);
+    lp_writer_u64le(&writer, counts.ready);
+    lp_writer_u64le(&writer, counts.unacked);
+    lp_writer_u32le(&writer, counts.consumers);
+    lp_writer_u64le(&writer, counts.bytes);
+    lp_writer_u8(&writer, 0);
+    return lp_link_tell(&broker->link, LP_CONTROL_ROW_QUEUE, sequence, lp_writer_bytes(&writer));
+}
+
+static bool
+owe_connection_row(struct lp_broker *broker, uint64_t sequence,
+                   const struct lp_connection *connection)
+{
+    struct lp_protocol_row row = {0};
+    uint8_t payload[48];
+    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    connection->protocol->row(connection, &row);
+    if (row.state == LP_CONNECTION_RUNNING && (connection->pauses & LP_PAUSE_MEMORY)) {
+        row.state = LP_CONNECTION_BLOCKED;
+    }
+    lp_writer_u64le(&writer, connection->id);
+    lp_writer_u16le(&writer, row.channels);
+    lp_writer_u64le(&writer, connection->received_bytes);
+    lp_writer_u64le(&writer, connection->sent_bytes);
+    lp_writer_u8(&writer, row.state);
+    return lp_link_tell(&broker->link, LP_CONTROL_ROW_CONNECTION, sequence,
+                        lp_writer_bytes(&writer));
+}
+
+/* Rows of the oldest listing, as many as a turn and the ring allow. */
+static uint32_t
+owe_rows(struct lp_shard *shard)
+{
+    struct lp_broker *broker = &shard->broker;
+    struct shard_listing *listing = &shard->listing[0];
+    for (uint32_t count = 0; count < ROWS_BUDGET; count++) {
+        uint32_t cursor = listing->cursor;
+        lp_handle handle;
+        const void *item = lp_pool_next(
+            listing->connections ? &broker->connections : &broker->queues, &cursor, &handle);
+        if (!item) {
+            if (lp_link_tell(&broker->link, LP_CONTROL_ROWS_END, listing->sequence,
+                             lp_bytes_of(NULL, 0))) {
+                shard->listing_count--;
+                memmove(&shard->listing[0], &shard->listing[1],
+                        shard->listing_count * sizeof(shard->listing[0]));
+            }
+            return count + 1;
+        }
+        const bool told = listing->connections
+                              ? owe_connection_row(broker, listing->sequence, item)
+                              : owe_queue_row(broker, listing->sequence, item);
+        if (!told) {
+            return count;
+        }
+        listing->cursor = cursor;
+    }
+    return ROWS_BUDGET;
+}
+
+static uint32_t
+owe_checked(struct lp_shard *shard)
+{
+    uint32_t count = 0;
+    while (shard->checked_count > 0) {
+        uint8_t payload[8];
+        struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+        lp_writer_u8(&writer, shard->checked[0].verdict);
+        lp_writer_u32le(&writer, shard->checked[0].count);
+        if (!lp_link_tell(&shard->broker.link, LP_CONTROL_DELETE_CHECKED,
+                          shard->checked[0].sequence, lp_writer_bytes(&writer))) {
+            return count;
+        }
+        shard->checked_count--;
+        memmove(&shard->checked[0], &shard->checked[1],
+                shard->checked_count * sizeof(shard->checked[0]));
+        count++;
+    }
+    return count;
+}
+
+static bool
+owe_listeners(struct lp_shard *shard)
+{
+    uint8_t payload[4096];
+    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    lp_writer_u16le(&writer, (uint16_t)shard->env.listener_count);
+    for (uint32_t i = 0; i < shard->env.listener_count; i++) {
+        const struct lp_address *address = &shard->env.listeners[i];
+        lp_writer_u8(&writer, address->family);
+        lp_writer_u16le(&writer, address->port);
+        lp_writer_copy(&writer, address->ip, sizeof(address->ip));
+        if (address->family == LP_ADDRESS_UNIX) {
+            lp_writer_short(&writer, lp_bytes_of_text(address->path));
+        }
+        lp_writer_short(&writer, lp_bytes_of_text("amqp"));
+    }
+    return !writer.failed && lp_link_tell(&shard->broker.link, LP_CONTROL_LISTENERS, 0,
+                                          lp_writer_bytes(&writer));
+}
+
+/* Stopping: when the last connection is gone, or time is up, say so. */
+static uint32_t
+owe_stopped(struct lp_shard *shard)
+{
+    struct lp_broker *broker = &shard->broker;
+    if (!broker->stopping || shard->stop_told) {
+        return 0;
+    }
+    if (broker->connections.used > 0 && broker->now_ns < shard->stop_deadline_ns) {
+        return 0;
+    }
+    uint8_t payload[16];
+    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    lp_writer_u32le(&writer, shard->stop_closed);
+    lp_writer_u64le(&writer, broker->messages.used);
+    shard->stop_told =
+        lp_link_tell(&broker->link, LP_CONTROL_STOPPED, 0, lp_writer_bytes(&writer));
+    return 1;
+}
+
+uint32_t
+shard_control_step(struct lp_shard *shard)
+{
+    uint32_t count = 0;
+    if (shard->hello) {
+        count += owe_hello(shard);
+    }
+    if (shard->listeners_owed && !shard->hello && owe_listeners(shard)) {
+        shard->listeners_owed = false;
+    }
+    if (shard->applied_owed > 0 &&
+        lp_link_tell(&shard->broker.link, LP_CONTROL_APPLIED, shard->applied_owed,
+                     lp_bytes_of(NULL, 0))) {
+        shard->applied_owed = 0;
+        count++;
+    }
+    if (shard->listing_count > 0) {
+        count += owe_rows(shard);
+    }
+    count += owe_checked(shard);
+    return count + owe_stopped(shard);
+}
