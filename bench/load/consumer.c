@@ -165,16 +165,21 @@ take_frame(struct load_consumer *c, const struct load_frame *frame)
 }
 
 void
-load_consumer_read(struct load_consumer *c)
+load_consumer_take(struct load_consumer *c)
 {
     struct load_frame frame;
-    if (!load_conn_fill(&c->conn)) {
-        return;
-    }
     while (load_conn_take(&c->conn, &frame)) {
         take_frame(c, &frame);
     }
     load_conn_flush(&c->conn); /* the loop watches for room when something is left */
+}
+
+void
+load_consumer_read(struct load_consumer *c)
+{
+    if (load_conn_fill(&c->conn)) {
+        load_consumer_take(c);
+    }
 }
 
 void

@@ -115,6 +115,8 @@ bool load_publisher_done(const struct load_publisher *publisher);
 LP_MUST_CHECK bool load_consumer_open(struct load_consumer *consumer, uint32_t index,
                                       const struct load_options *options, struct load_tally *tally);
 void load_consumer_close(struct load_consumer *consumer);
+/* What has arrived already: deliveries may come together with the answer to consume. */
+void load_consumer_take(struct load_consumer *consumer);
 void load_consumer_read(struct load_consumer *consumer);
 /* Acknowledge what is still held back by --ack-every. */
 void load_consumer_settle(struct load_consumer *consumer);

@@ -300,6 +300,9 @@ measure(struct run *run)
     if (run->options.publishers == 0) {
         run->tally.first_send_ns = load_now_ns();
     }
+    for (uint32_t i = 0; i < run->options.consumers; i++) {
+        load_consumer_take(&run->consumers[i]);
+    }
     const char *why = loop(run);
     const uint64_t broker_after = broker_cpu_ns(&run->options);
     const uint64_t own_after = load_cpu_ns(getpid());
