@@ -193,6 +193,8 @@ class ControlKill(unittest.TestCase):
 
     def test_dataplane_death_is_not_survived_in_silence(self):
         """Its connections end; the launcher either exits or serves new ones."""
+        self.broker.terminate()
+        self.broker.start()     # on the same port, no longer any free one
         channel = self.channel()
         pid = self.broker.child("lepus-dataplane")
         os.kill(pid, 9)
@@ -206,7 +208,7 @@ class ControlKill(unittest.TestCase):
             try:
                 self.channel()
                 break
-            except (OSError, AssertionError, EndOfStream):
+            except (OSError, AssertionError, EndOfStream, Closed):
                 continue
         self.channel()
 

@@ -61,9 +61,9 @@ class Broker:
         self.shards = shards or int(os.environ.get("LEPUS_SHARDS", "2"))
         self.settings = list(settings)
         self.config = config
-        self.own_data = data is None
-        self.data = data or tempfile.mkdtemp(prefix="lepus-test-")
-        self.log_path = os.path.join(self.data, "test-output.log")
+        self.work = tempfile.mkdtemp(prefix="lepus-test-")
+        self.data = data or os.path.join(self.work, "data")
+        self.log_path = os.path.join(self.work, "output.log")
         self.host, self.port = "127.0.0.1", 0
         self.listeners = []
         self.process = None
@@ -165,8 +165,7 @@ class Broker:
         finally:
             if failed:
                 print("--- broker's output\n" + self.log_tail(), file=sys.stderr)
-            if self.own_data:
-                shutil.rmtree(self.data, ignore_errors=True)
+            shutil.rmtree(self.work, ignore_errors=True)
 
     def running(self):
         return self.process.poll() is None
@@ -179,6 +178,15 @@ class Broker:
         """lepusctl against this broker."""
         line = [os.path.join(binaries(), "lepusctl"), "--data", self.data, *arguments]
         return subprocess.run(line, check=check, capture_output=True, text=True, timeout=60)
+
+    def ctl_wrapper(self):
+        """A program with rabbitmqctl's command line that controls this broker."""
+        path = os.path.join(self.work, "ctl")
+        with open(path, "w") as script:
+            script.write("#!/bin/sh\nexec %s --data %s \"$@\"\n" % (
+                shlex.quote(os.path.join(binaries(), "lepusctl")), shlex.quote(self.data)))
+        os.chmod(path, 0o700)
+        return path
 
     has_ctl = True
 
