@@ -449,6 +449,8 @@ class Raw:
         more = {} if capabilities is None else {"capabilities": capabilities}
         self.start_ok(user, password, **more)
         self.tune = self.next(0)
+        if self.tune.name == "connection.close":
+            raise Closed(self.tune)
         assert self.tune.name == "connection.tune", self.tune
         self.frame_max = self.tune.frame_max if frame_max is None else frame_max
         self.send(0, "connection.tune-ok", heartbeat=heartbeat, frame_max=self.frame_max,
