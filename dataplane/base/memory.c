@@ -16,68 +16,11 @@
  */
 #include <string.h>
 
-#include "dataplane/base/memory.h"
+#include "dataplane/base/memory_internal.h"
 #include "dataplane/base/poison.h"
 
-#define MEMORY_MAGIC     0x6d656d6cu
-#define SPAN_SHIFT       16u
-#define BLOCK_UNIT_BYTES 64u /* every block starts on one */
-#define WORD_BITS        64u
-#define MIN_BYTES        (1024u * 1024u)
-#define CLASS_MAX_BYTES  (32u * 1024u)
-#define FREE_MARK        0x9d5f3a7c61e8b402u
-
-LP_STATIC_ASSERT(LP_SPAN_BYTES == 1u << SPAN_SHIFT, "a shift finds the span of a pointer");
-
-enum span_kind {
-    SPAN_FREE = 0, /* zero: untouched memory is a table of free spans */
-    SPAN_TABLE,    /* holds the tables themselves */
-    SPAN_SLAB,
-    SPAN_LARGE,      /* first of a large block */
-    SPAN_LARGE_REST, /* the others */
-};
-
-/* 16 bytes: four spans' entries a cache line. */
-struct span {
-    uint8_t kind; /* enum span_kind */
-    uint8_t class_index;
-    uint16_t used;      /* live blocks */
-    uint16_t carved;    /* blocks ever cut off the front */
-    uint16_t free_head; /* first released block, in units of 64 bytes, + 1; 0: none */
-    uint32_t next; /* list of spans with room; 0: none (span 0 is a table).  LARGE: its length */
-    uint32_t prev;
-};
-
-/* What a released block holds. */
-struct free_block {
-    uint64_t next; /* in units of 64 bytes, + 1 */
-    uint64_t mark; /* FREE_MARK ^ own address: a hint that it was released before */
-};
-
-struct memory_class {
-    uint32_t block_bytes;
-    uint32_t blocks_per_span;
-    uint32_t room_head; /* spans with room */
-    uint32_t spans;
-    uint64_t blocks_used;
-};
-
-struct lp_memory {
-    uint32_t magic;
-    uint32_t span_count;
-    uint32_t spans_free;
-    uint32_t table_spans;
-    uint64_t *used;
-    uint64_t *full;
-    struct span *span;
-    uint32_t word_count; /* of `used` */
-    uint32_t word_hint;  /* no word below has a zero */
-    uint64_t limit_bytes;
-    uint64_t watermark_bytes;
-    uint64_t used_bytes;
-    uint64_t refusal_count;
-    struct memory_class class[LP_MEMORY_CLASS_COUNT];
-};
+#define MIN_BYTES       (1024u * 1024u)
+#define CLASS_MAX_BYTES (32u * 1024u)
 
 static const uint32_t class_bytes[] = {64,   128,  192,  256,  384,  512,   768,   1024, 1536,
                                        2048, 3072, 4096, 6144, 8192, 12288, 16384, 32768};
@@ -106,18 +49,11 @@ spans_of(uint64_t bytes)
     return (bytes >> SPAN_SHIFT) + ((bytes & (LP_SPAN_BYTES - 1)) != 0);
 }
 
-static inline uint8_t *
-span_base(const struct lp_memory *memory, uint32_t index)
-{
-    /* The allocator's struct is the start of the reservation. */
-    return (uint8_t *)(uintptr_t)memory + ((uint64_t)index << SPAN_SHIFT);
-}
-
 /* The link of a free block lies in memory that is poisoned for everyone else. */
 static LP_POISON_EXEMPT void
 free_block_write(void *block, uint64_t next)
 {
-    struct free_block *free_block = block;
+    struct memory_free_block *free_block = block;
     free_block->next = next;
     free_block->mark = FREE_MARK ^ (uint64_t)(uintptr_t)block;
 }
@@ -126,21 +62,22 @@ free_block_write(void *block, uint64_t next)
 static LP_POISON_EXEMPT uint64_t
 free_block_take(void *block)
 {
-    struct free_block *free_block = block;
+    struct memory_free_block *free_block = block;
     free_block->mark = 0;
     return free_block->next;
 }
 
-static LP_POISON_EXEMPT uint64_t
-free_block_next(const void *block)
+LP_POISON_EXEMPT uint64_t
+memory_free_block_next(const void *block)
 {
-    return ((const struct free_block *)block)->next;
+    return ((const struct memory_free_block *)block)->next;
 }
 
-static LP_POISON_EXEMPT bool
-free_block_marked(const void *block)
+LP_POISON_EXEMPT bool
+memory_free_block_marked(const void *block)
 {
-    return ((const struct free_block *)block)->mark == (FREE_MARK ^ (uint64_t)(uintptr_t)block);
+    return ((const struct memory_free_block *)block)->mark ==
+           (FREE_MARK ^ (uint64_t)(uintptr_t)block);
 }
 
 /* --- spans ------------------------------------------------------------- */
@@ -232,7 +169,7 @@ span_find_run(struct lp_memory *memory, uint32_t count)
 static void
 room_push(struct lp_memory *memory, struct memory_class *class, uint32_t index)
 {
-    struct span *span = &memory->span[index];
+    struct memory_span *span = &memory->span[index];
     span->prev = 0;
     span->next = class->room_head;
     if (span->next != 0) {
@@ -244,7 +181,7 @@ room_push(struct lp_memory *memory, struct memory_class *class, uint32_t index)
 static void
 room_remove(struct lp_memory *memory, struct memory_class *class, uint32_t index)
 {
-    struct span *span = &memory->span[index];
+    struct memory_span *span = &memory->span[index];
     if (span->next != 0) {
         memory->span[span->next].prev = span->prev;
     }
@@ -270,9 +207,9 @@ class_grow(struct lp_memory *memory, uint32_t class_index)
         return false;
     }
     span_mark_used(memory, index);
-    struct span *span = &memory->span[index];
-    LP_ASSERT(span->kind == SPAN_FREE);
-    span->kind = SPAN_SLAB;
+    struct memory_span *span = &memory->span[index];
+    LP_ASSERT(span->kind == MEMORY_SPAN_FREE);
+    span->kind = MEMORY_SPAN_SLAB;
     span->class_index = (uint8_t)class_index;
     class->spans++;
     room_push(memory, class, index);
@@ -292,11 +229,11 @@ large_alloc(struct lp_memory *memory, uint64_t bytes)
     }
     for (uint32_t i = 0; i < count; i++) {
         span_mark_used(memory, first + i);
-        memory->span[first + i].kind = i == 0 ? SPAN_LARGE : SPAN_LARGE_REST;
+        memory->span[first + i].kind = i == 0 ? MEMORY_SPAN_LARGE : MEMORY_SPAN_LARGE_REST;
     }
     memory->span[first].next = count;
     memory->used_bytes += (uint64_t)count << SPAN_SHIFT;
-    return span_base(memory, first);
+    return memory_span_base(memory, first);
 }
 
 static void *
@@ -307,10 +244,10 @@ slab_alloc(struct lp_memory *memory, uint32_t class_index)
         return NULL;
     }
     const uint32_t index = class->room_head;
-    struct span *span = &memory->span[index];
+    struct memory_span *span = &memory->span[index];
     LP_ASSERT(span->used < class->blocks_per_span);
 
-    uint8_t *block = span_base(memory, index);
+    uint8_t *block = memory_span_base(memory, index);
     if (span->free_head != 0) {
         block += (span->free_head - 1u) * BLOCK_UNIT_BYTES;
         span->free_head = (uint16_t)free_block_take(block);
@@ -330,7 +267,7 @@ slab_alloc(struct lp_memory *memory, uint32_t class_index)
 void *
 lp_memory_alloc(struct lp_memory *memory, uint64_t bytes)
 {
-    LP_ASSERT(memory->magic == MEMORY_MAGIC);
+    LP_ASSERT(memory->magic == LP_MEMORY_MAGIC);
     LP_ASSERT(bytes > 0);
 
     void *block =
@@ -353,7 +290,7 @@ block_is_free(const struct lp_memory *memory, uint32_t index, uint32_t unit)
         if (at == unit + 1u) {
             return true;
         }
-        at = free_block_next(span_base(memory, index) + (at - 1) * BLOCK_UNIT_BYTES);
+        at = memory_free_block_next(memory_span_base(memory, index) + (at - 1) * BLOCK_UNIT_BYTES);
     }
     return false;
 }
@@ -361,13 +298,13 @@ block_is_free(const struct lp_memory *memory, uint32_t index, uint32_t unit)
 static void
 slab_release(struct lp_memory *memory, uint32_t index, uint8_t *block)
 {
-    struct span *span = &memory->span[index];
+    struct memory_span *span = &memory->span[index];
     struct memory_class *class = &memory->class[span->class_index];
-    const uint32_t offset = (uint32_t)(block - span_base(memory, index));
+    const uint32_t offset = (uint32_t)(block - memory_span_base(memory, index));
     LP_ASSERT(offset % class->block_bytes == 0);
     LP_ASSERT(offset < span->carved * class->block_bytes);
     LP_ASSERT(span->used > 0);
-    LP_ASSERT(!free_block_marked(block) ||
+    LP_ASSERT(!memory_free_block_marked(block) ||
               !block_is_free(memory, index, offset / BLOCK_UNIT_BYTES));
 
     if (span->used == class->blocks_per_span) {
@@ -391,10 +328,11 @@ static void
 large_release(struct lp_memory *memory, uint32_t first, uint8_t *block)
 {
     const uint32_t count = memory->span[first].next;
-    LP_ASSERT(block == span_base(memory, first));
+    LP_ASSERT(block == memory_span_base(memory, first));
     LP_ASSERT(count > 0 && count <= memory->span_count - first);
     for (uint32_t i = 0; i < count; i++) {
-        LP_ASSERT(memory->span[first + i].kind == (i == 0 ? SPAN_LARGE : SPAN_LARGE_REST));
+        LP_ASSERT(memory->span[first + i].kind ==
+                  (i == 0 ? MEMORY_SPAN_LARGE : MEMORY_SPAN_LARGE_REST));
         span_mark_free(memory, first + i);
     }
     memory->used_bytes -= (uint64_t)count << SPAN_SHIFT;
@@ -404,7 +342,7 @@ large_release(struct lp_memory *memory, uint32_t first, uint8_t *block)
 void
 lp_memory_release(struct lp_memory *memory, void **block)
 {
-    LP_ASSERT(memory->magic == MEMORY_MAGIC);
+    LP_ASSERT(memory->magic == LP_MEMORY_MAGIC);
     uint8_t *at = *block;
     *block = NULL;
     LP_ASSERT(at != NULL);
@@ -412,11 +350,11 @@ lp_memory_release(struct lp_memory *memory, void **block)
     const uint64_t index = (uint64_t)((uintptr_t)at - (uintptr_t)memory) >> SPAN_SHIFT;
     LP_ASSERT(index < memory->span_count); /* ours? */
     const uint8_t kind = memory->span[index].kind;
-    if (LP_LIKELY(kind == SPAN_SLAB)) {
+    if (LP_LIKELY(kind == MEMORY_SPAN_SLAB)) {
         slab_release(memory, (uint32_t)index, at);
         return;
     }
-    LP_ASSERT(kind == SPAN_LARGE);
+    LP_ASSERT(kind == MEMORY_SPAN_LARGE);
     large_release(memory, (uint32_t)index, at);
 }
 
@@ -436,8 +374,8 @@ tables_lay_out(struct lp_memory *memory, uint32_t span_count)
     memory->used = (uint64_t *)(void *)at;
     at += (size_t)words * sizeof(uint64_t);
     at = (uint8_t *)memory + (size_t)(at - (uint8_t *)memory + 63u) / 64u * 64u;
-    memory->span = (struct span *)(void *)at;
-    at += (size_t)span_count * sizeof(struct span);
+    memory->span = (struct memory_span *)(void *)at;
+    at += (size_t)span_count * sizeof(struct memory_span);
     memory->table_spans = (uint32_t)spans_of((uint64_t)(at - (uint8_t *)memory));
 
     /* What lies past the end is never free. */
@@ -459,19 +397,20 @@ lp_memory_init_boot(void *base, uint64_t bytes, uint64_t watermark_bytes,
     }
     struct lp_memory *memory = base;
     tables_lay_out(memory, (uint32_t)(bytes >> SPAN_SHIFT));
-    memory->magic = MEMORY_MAGIC;
+    memory->magic = LP_MEMORY_MAGIC;
     memory->limit_bytes = bytes;
     memory->watermark_bytes = watermark_bytes;
     memory->spans_free = memory->span_count;
     for (uint32_t i = 0; i < memory->table_spans; i++) {
         span_mark_used(memory, i);
-        memory->span[i].kind = SPAN_TABLE;
+        memory->span[i].kind = MEMORY_SPAN_TABLE;
     }
     for (uint32_t i = 0; i < LP_MEMORY_CLASS_COUNT; i++) {
         memory->class[i].block_bytes = class_bytes[i];
         memory->class[i].blocks_per_span = LP_SPAN_BYTES / class_bytes[i];
     }
-    lp_poison(span_base(memory, memory->table_spans), (uint64_t)memory->spans_free << SPAN_SHIFT);
+    lp_poison(memory_span_base(memory, memory->table_spans),
+              (uint64_t)memory->spans_free << SPAN_SHIFT);
     *ret_memory = memory;
     return LP_OK;
 }
@@ -481,7 +420,7 @@ lp_memory_fini(struct lp_memory **memory)
 {
     struct lp_memory *self = *memory;
     *memory = NULL;
-    LP_ASSERT(self->magic == MEMORY_MAGIC);
+    LP_ASSERT(self->magic == LP_MEMORY_MAGIC);
     self->magic = 0;
     lp_unpoison(self, self->limit_bytes);
 }
@@ -541,83 +480,4 @@ lp_memory_class_stats(const struct lp_memory *memory, uint32_t class_index,
     ret_stats->block_bytes = class->block_bytes;
     ret_stats->spans = class->spans;
     ret_stats->blocks_used = class->blocks_used;
-}
-
-/* --- the invariants, walked ---------------------------------------------- */
-
-static void
-slab_check(const struct lp_memory *memory, uint32_t index)
-{
-    const struct span *span = &memory->span[index];
-    LP_ASSERT(span->class_index < LP_MEMORY_CLASS_COUNT);
-    const struct memory_class *class = &memory->class[span->class_index];
-    LP_ASSERT(span->used > 0); /* an empty span is given back at once */
-    LP_ASSERT(span->used <= span->carved);
-    LP_ASSERT(span->carved <= class->blocks_per_span);
-
-    uint32_t released = 0;
-    uint64_t at = span->free_head;
-    while (at != 0) {
-        LP_ASSERT(released < class->blocks_per_span);
-        const uint32_t offset = (uint32_t)(at - 1) * BLOCK_UNIT_BYTES;
-        LP_ASSERT(offset % class->block_bytes == 0);
-        LP_ASSERT(offset < span->carved * class->block_bytes);
-        const uint8_t *block = span_base(memory, index) + offset;
-        LP_ASSERT(free_block_marked(block)); /* else: written to after release */
-        at = free_block_next(block);
-        released++;
-    }
-    LP_ASSERT(span->carved == span->used + released);
-}
-
-static void
-class_check(const struct lp_memory *memory, uint32_t class_index, uint32_t expected_room)
-{
-    uint32_t seen = 0;
-    uint32_t prev = 0;
-    for (uint32_t i = memory->class[class_index].room_head; i != 0; i = memory->span[i].next) {
-        const struct span *span = &memory->span[i];
-        LP_ASSERT(seen < expected_room);
-        LP_ASSERT(span->kind == SPAN_SLAB && span->class_index == class_index);
-        LP_ASSERT(span->used < memory->class[class_index].blocks_per_span);
-        LP_ASSERT(span->prev == prev);
-        prev = i;
-        seen++;
-    }
-    LP_ASSERT(seen == expected_room);
-}
-
-void
-lp_memory_check(const struct lp_memory *memory)
-{
-    LP_ASSERT(memory->magic == MEMORY_MAGIC);
-    uint64_t used_bytes = 0;
-    uint32_t spans_free = 0;
-    uint32_t spans[LP_MEMORY_CLASS_COUNT] = {0};
-    uint32_t room[LP_MEMORY_CLASS_COUNT] = {0};
-    uint64_t blocks[LP_MEMORY_CLASS_COUNT] = {0};
-
-    for (uint32_t i = 0; i < memory->span_count; i++) {
-        const struct span *span = &memory->span[i];
-        const bool marked = (memory->used[i / WORD_BITS] >> (i % WORD_BITS) & 1u) != 0;
-        LP_ASSERT(marked == (span->kind != SPAN_FREE));
-        LP_ASSERT((i < memory->table_spans) == (span->kind == SPAN_TABLE));
-        spans_free += span->kind == SPAN_FREE;
-        if (span->kind == SPAN_LARGE) {
-            used_bytes += (uint64_t)span->next << SPAN_SHIFT;
-        } else if (span->kind == SPAN_SLAB) {
-            slab_check(memory, i);
-            spans[span->class_index]++;
-            blocks[span->class_index] += span->used;
-            room[span->class_index] += span->used < LP_SPAN_BYTES / class_bytes[span->class_index];
-        }
-    }
-    for (uint32_t i = 0; i < LP_MEMORY_CLASS_COUNT; i++) {
-        LP_ASSERT(memory->class[i].spans == spans[i]);
-        LP_ASSERT(memory->class[i].blocks_used == blocks[i]);
-        class_check(memory, i, room[i]);
-        used_bytes += blocks[i] * class_bytes[i];
-    }
-    LP_ASSERT(memory->spans_free == spans_free);
-    LP_ASSERT(memory->used_bytes == used_bytes);
 }

@@ -90,11 +90,12 @@ item_carve(struct lp_pool *pool)
         if (chunk == NULL) {
             return false;
         }
+        lp_poison(chunk, bytes);
         pool->chunks[index >> pool->chunk_shift] = chunk;
     }
     struct lp_pool_header *header = lp_pool_header_at(pool, index);
+    lp_unpoison(header, sizeof(*header));
     memset(header, 0, sizeof(*header));
-    lp_poison(header + 1, item_bytes(pool));
     pool->made++;
     header->next_free = pool->free_head;
     pool->free_head = index + 1;
