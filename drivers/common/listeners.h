@@ -15,7 +15,7 @@
 #include <lepus/control_region.h>
 #include <lepus/transport.h>
 
-#define LP_LISTENERS_MAX       16u
+#define LP_LISTENERS_MAX       32u
 #define LP_LISTENERS_WHY_BYTES 256
 
 struct lp_listeners {

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * host.h - the parts of `lepus-dataplane`: the program around the data plane.
+ *
+ * It does what the core must not: reads its command line, looks at the
+ * machine, maps memory, opens sockets, reads clocks and runs a thread a shard.
+ *
+ *   options.c   the command line        machine.c  what the processors are like
+ *   memory.c    region, reservations    transport.c  io_uring or epoll, listeners
+ *   entropy.c   seeded generator        loop.c     a shard's thread
+ *   panic.c     the last words          main.c     in which order
+ *
+ *   Memory    mapped at boot, given back by the end of the process
+ *   Runs on   boot: the first thread; after that a thread a shard
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include <dataplane/shard/shard.h>
+#include <drivers/common/listeners.h>
+
+#define HOST_WHY_BYTES 320
+
+enum host_transport {
+    HOST_TRANSPORT_AUTO,
+    HOST_TRANSPORT_URING,
+    HOST_TRANSPORT_EPOLL,
+};
+
+enum host_pin {
+    HOST_PIN_AUTO,
+    HOST_PIN_YES,
+    HOST_PIN_NO,
+};
+
+enum host_poll {
+    HOST_POLL_ADAPTIVE,
+    HOST_POLL_BUSY,
+    HOST_POLL_SLEEP,
+};
+
+struct host_options {
+    int region_fd;
+    int control_wake_fd;
+    int ready_fd;
+    uint32_t shard_wake_count;
+    int shard_wake_fd[LP_SHARDS_MAX];
+    uint32_t listener_count;
+    struct lp_address listener[LP_LISTENERS_MAX];
+    enum host_transport transport;
+    enum host_pin pin;
+    enum host_poll poll;
+    uint64_t memory_bytes;        /* of all shards together */
+    uint64_t watermark_bytes;     /* likewise */
+    struct lp_shard_config shard; /* .count is the number of shards; the index is filled in later */
+};
+
+/* What the processors are like, and what follows for waiting. */
+struct host_machine {
+    uint32_t processor_count; /* that we may run on */
+    uint32_t isolated_count;  /* of those, kept free of others by the kernel */
+    uint32_t steal_per_mille; /* of the time since boot, taken by the hypervisor */
+    uint64_t quota_milli;     /* CFS quota in thousandths of a processor; 0: none */
+    uint16_t processor[1024]; /* their numbers, isolated ones first */
+};
+
+struct host_idle {
+    bool pin;
+    enum host_poll poll;
+    uint64_t spin_ns;  /* after the last work: turn after turn */
+    uint64_t relax_ns; /* then, until this long after it: with a pause between turns */
+};
+
+/* ChaCha20 as a generator: each block's first half is the next key. */
+struct host_entropy {
+    uint32_t key[8];
+    uint64_t counter;
+    uint8_t block[64];
+    uint32_t used; /* of the block; what was used is wiped */
+};
+
+struct host;
+
+struct host_shard {
+    struct host *host;
+    struct lp_shard *shard;
+    struct lp_transport transport;
+    struct host_entropy entropy;
+    void *memory;
+    pthread_t thread;
+    uint32_t index;
+};
+
+struct host {
+    struct host_options options;
+    struct host_machine machine;
+    struct host_idle idle;
+    struct lp_listeners listeners;
+    struct lp_fabric *fabric;
+    void *region;
+    uint64_t shard_bytes;
+    bool uring;
+    struct host_shard shard[LP_SHARDS_MAX];
+};
+
+/* ---- options.c ---- */
+LP_MUST_CHECK bool host_options_parse(struct host_options *options, int argc, char **argv,
+                                      char *ret_why);
+
+/* ---- machine.c: `root` is "" or, in tests, a folder that holds proc/ and sys/ ---- */
+void host_machine_read(struct host_machine *ret_machine, const char *root);
+struct host_idle host_idle_choose(const struct host_machine *machine,
+                                  const struct host_options *options);
+/* One line for the operator: the choice and its reasons. */
+void host_idle_print(const struct host *host);
+bool host_thread_pin(const struct host_machine *machine, uint32_t shard);
+
+/* ---- memory.c ---- */
+LP_MUST_CHECK bool host_region_map(struct host *host, char *ret_why);
+/* The fabric and every shard's reservation. */
+LP_MUST_CHECK bool host_memory_map(struct host *host, char *ret_why);
+
+/* ---- transport.c ---- */
+/* Listeners and a transport a shard; `streams_max` of each. */
+LP_MUST_CHECK bool host_transports_open(struct host *host, uint32_t streams_max, char *ret_why);
+void host_transports_close(struct host *host);
+
+/* ---- entropy.c ---- */
+LP_MUST_CHECK bool host_entropy_init_boot(struct host_entropy *entropy);
+struct lp_entropy host_entropy_contract(struct host_entropy *entropy);
+
+/* ---- loop.c ---- */
+uint64_t host_monotonic_ns(void);
+uint64_t host_wall_ns(void);
+/* A shard's loop, until its graceful stop is complete; the argument is a struct host_shard. */
+void *host_shard_run(void *argument);
+
+/* ---- panic.c ---- */
+/* What the report of this thread will name. */
+void host_panic_shard_set(uint32_t shard);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+
+/* Pauses between two looks while relaxing; about 1 us on current processors. */
+#define RELAX_PAUSES 16
+
+static uint64_t
+clock_ns(clockid_t clock)
+{
+    struct timespec now;
+    const int failed = clock_gettime(clock, &now);
+    LP_ASSERT(failed == 0);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t
+host_monotonic_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* Wall time is for stamps of whole seconds: the tick's is exact enough, and cheaper. */
+uint64_t
+host_wall_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME_COARSE);
+}
+
+static void
+processor_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Block until an event, a wake, or the shard's next timer. */
+static void
+block(struct host_shard *self, uint64_t now_ns, uint64_t next_ns)
+{
+    if (next_ns <= now_ns || !lp_shard_sleep_begin(self->shard)) {
+        return;
+    }
+    const struct lp_transport *transport = &self->transport;
+    transport->ops->wait(transport->self, next_ns == UINT64_MAX ? UINT64_MAX : next_ns - now_ns);
+    lp_shard_sleep_end(self->shard);
+}
+
+/*
+ * SPIN while there was work a moment ago, then RELAX, then BLOCK:
+ *
+ *      work --+------------- spin_ns ----+------ relax_ns ---+-------->
+ *             |  turn after turn         |  pauses between   |  wait()
+ */
+static void
+idle(struct host_shard *self, uint64_t quiet_ns, uint64_t now_ns, uint64_t next_ns)
+{
+    const struct host_idle *idle = &self->host->idle;
+    if (quiet_ns < idle->spin_ns) {
+        return;
+    }
+    if (idle->poll == HOST_POLL_BUSY || quiet_ns < idle->relax_ns) {
+        for (int i = 0; i < RELAX_PAUSES; i++) {
+            processor_pause();
+        }
+        return;
+    }
+    block(self, now_ns, next_ns);
+}
+
+void *
+host_shard_run(void *argument)
+{
+    struct host_shard *self = argument;
+    host_panic_shard_set(self->index);
+    if (self->host->idle.pin && !host_thread_pin(&self->host->machine, self->index)) {
+        (void)fprintf(stderr, "lepus-dataplane: shard %u cannot be pinned to processor %u\n",
+                      self->index, self->host->machine.processor[self->index]);
+    }
+    uint64_t now = host_monotonic_ns();
+    uint64_t last_work = now;
+    for (;;) {
+        const struct lp_turn_result result = lp_shard_turn(self->shard, now, host_wall_ns());
+        if (result.stopped) {
+            return NULL;
+        }
+        /* The end of this turn is the beginning of the next: one look at the clock a turn. */
+        const uint64_t after = host_monotonic_ns();
+        if (result.work > 0) {
+            lp_shard_turn_measured(self->shard, after - now);
+            last_work = after;
+            now = after;
+            continue;
+        }
+        now = after;
+        idle(self, now - last_work, now, result.next_ns);
+        if (now - last_work >= self->host->idle.spin_ns) {
+            now = host_monotonic_ns();
+        }
+    }
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lepus-dataplane - started by `lepus`, never by hand.
+ *
+ * Boot order: arguments, machine, shared region, reservations, sockets,
+ * shards, "ready", threads.  Everything that can fail does so before the first
+ * thread runs, with a sentence, and the exit status is 1.
+ *
+ * Ends: 0 when every shard has completed its graceful stop, which the control
+ * process asks for; SIGTERM ends it at once; Ctrl-C is the launcher's affair.
+ */
+#include "host.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <drivers/common/address.h>
+#include <drivers/common/socket.h>
+
+/* More connections than this on one shard and the tables would cost more than they serve. */
+#define STREAMS_MAX 65536u
+/* Descriptors that are not streams: rings, eventfds, standard streams, with room to spare. */
+#define DESCRIPTORS_OTHER 64u
+
+static void
+wake_shard(void *context, uint32_t shard)
+{
+    const struct host *host = context;
+    const struct lp_transport *transport = &host->shard[shard].transport;
+    transport->ops->wake_any(transport->self);
+}
+
+/* The shard has seen the control process's sleeping flag, after its own fence. */
+static void
+wake_control(void *context)
+{
+    const struct host *host = context;
+    lp_socket_wake_any(host->options.control_wake_fd);
+}
+
+static void
+signals_arrange(void)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* no data plane outlives its launcher */
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* As many descriptors as we may have; gives how many streams a shard may hold. */
+static uint32_t
+streams_allow(const struct host_options *options)
+{
+    struct rlimit limit = {0};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return 1024;
+    }
+    if (limit.rlim_cur < limit.rlim_max) {
+        const rlim_t before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+            limit.rlim_cur = before;
+        }
+    }
+    const uint64_t other =
+        DESCRIPTORS_OTHER + (uint64_t)options->shard.count * (4u + options->listener_count);
+    const uint64_t streams = limit.rlim_cur > other ? limit.rlim_cur - other : 1;
+    return (uint32_t)LP_MIN(streams, (uint64_t)STREAMS_MAX);
+}
+
+static bool
+shard_make(struct host *host, uint32_t i, char *ret_why)
+{
+    struct host_shard *self = &host->shard[i];
+    struct lp_shard_config config = host->options.shard;
+    config.index = i;
+    self->host = host;
+    self->index = i;
+    if (!host_entropy_init_boot(&self->entropy)) {
+        (void)snprintf(ret_why, HOST_WHY_BYTES, "the kernel gives no random numbers");
+        return false;
+    }
+    const struct lp_shard_env env = {
+        .memory = self->memory,
+        .memory_bytes = host->shard_bytes,
+        .watermark_bytes = LP_MIN(host->options.watermark_bytes / config.count, host->shard_bytes),
+        .transport = self->transport,
+        .entropy = host_entropy_contract(&self->entropy),
+        .fabric = host->fabric,
+        .region = host->region,
+        .listeners = host->listeners.address,
+        .listener_count = host->listeners.count,
+        .wake_shard = wake_shard,
+        .wake_control = wake_control,
+        .wake_context = host,
+    };
+    const enum lp_err err =
+        lp_shard_init_boot(&config, &env, host_monotonic_ns(), host_wall_ns(), &self->shard);
+    if (err != LP_OK) {
+        (void)snprintf(ret_why, HOST_WHY_BYTES, "shard %u with %llu MiB: %s", i,
+                       (unsigned long long)(host->shard_bytes >> 20), lp_err_text(err));
+    }
+    return err == LP_OK;
+}
+
+/* "ready tcp:127.0.0.1:5672 ... transport=io_uring pinned=no poll=adaptive" */
+static void
+ready_say(const struct host *host)
+{
+    static const char *const polls[] = {"adaptive", "busy", "sleep"};
+    char line[LP_LISTENERS_MAX * (LP_ADDRESS_FORMAT_BYTES + 1) + 128] = "ready";
+    size_t used = strlen(line);
+    if (host->options.ready_fd < 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < host->listeners.count; i++) {
+        char text[LP_ADDRESS_FORMAT_BYTES];
+        lp_address_format(&host->listeners.address[i], text);
+        used += (size_t)snprintf(line + used, sizeof(line) - used, " %s", text);
+    }
+    used += (size_t)snprintf(line + used, sizeof(line) - used, " transport=%s pinned=%s poll=%s\n",
+                             host->shard[0].transport.ops->name, host->idle.pin ? "yes" : "no",
+                             polls[host->idle.poll]);
+    LP_ASSERT(used < sizeof(line));
+    if (write(host->options.ready_fd, line, used) != (ssize_t)used) {
+        (void)fprintf(stderr, "lepus-dataplane: nobody reads that we are ready\n");
+    }
+    (void)close(host->options.ready_fd);
+}
+
+static bool
+boot(struct host *host, int argc, char **argv, char *ret_why)
+{
+    if (!host_options_parse(&host->options, argc, argv, ret_why)) {
+        return false;
+    }
+    struct lp_shard_config *config = &host->options.shard;
+    config->connections_max = streams_allow(&host->options);
+    host_machine_read(&host->machine, "");
+    host->idle = host_idle_choose(&host->machine, &host->options);
+    if (!host_region_map(host, ret_why) || !host_memory_map(host, ret_why) ||
+        !host_transports_open(host, config->connections_max, ret_why)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < config->count; i++) {
+        if (!shard_make(host, i, ret_why)) {
+            host_transports_close(host);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Every shard in a thread of its own, the last one ends the process. */
+static bool
+run(struct host *host, char *ret_why)
+{
+    const uint32_t count = host->options.shard.count;
+    for (uint32_t i = 0; i < count; i++) {
+        const int error =
+            pthread_create(&host->shard[i].thread, NULL, host_shard_run, &host->shard[i]);
+        if (error != 0) {
+            (void)snprintf(ret_why, HOST_WHY_BYTES, "cannot start the thread of shard %u: %s", i,
+                           strerror(error));
+            return false; /* the threads that run end with the process */
+        }
+    }
+    ready_say(host);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)pthread_join(host->shard[i].thread,
+                           NULL); /* fails only for a thread that is not ours */
+    }
+    return true;
+}
+
+int
+main(int argc, char **argv)
+{
+    char why[HOST_WHY_BYTES] = "";
+    struct host *host = calloc(1, sizeof(*host));
+    signals_arrange();
+    if (host == NULL || !boot(host, argc, argv, why)) {
+        (void)fprintf(stderr, "lepus-dataplane: %s\n", host == NULL ? "out of memory" : why);
+        free(host);
+        return 1;
+    }
+    host_idle_print(host);
+    if (!run(host, why)) {
+        (void)fprintf(stderr, "lepus-dataplane: %s\n", why);
+        _exit(1);
+    }
+    host_transports_close(host);
+    free(host);
+    return 0;
+}
