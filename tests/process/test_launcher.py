@@ -1,0 +1,265 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The launcher: what it starts, how it keeps it running, how it ends it.
+
+The launcher is the real one; its two children are fake_child.py, which tells
+this test about itself. Tests wait for those reports, for lines of output and
+for the end of processes, never for a time.
+"""
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+BIN = os.environ.get("LEPUS_BIN") or os.path.join(ROOT, "build", "bin")
+LEPUS = os.path.join(BIN, "lepus")
+WAIT_S = 30
+
+
+class Launcher:
+    def __init__(self, mode="", words=(), data=None):
+        self.folder = tempfile.mkdtemp(prefix="lepus-launcher-")
+        for name in ("lepus-dataplane", "lepus-control"):
+            shutil.copy(os.path.join(HERE, "fake_child.py"), os.path.join(self.folder, name))
+            os.chmod(os.path.join(self.folder, name), 0o755)
+        self.data = data or os.path.join(self.folder, "data")
+        self.events = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.events.bind(os.path.join(self.folder, "events"))
+        self.events.settimeout(WAIT_S)
+        env = dict(os.environ, LEPUS_BIN_DIR=self.folder, FAKE_MODE=mode,
+                   FAKE_EVENTS=os.path.join(self.folder, "events"))
+        env.pop("LEPUS_DATA", None)
+        self.process = subprocess.Popen(
+            [LEPUS, "--data", self.data, "--set", "lepus.shards=3", *words], env=env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.seen = ""
+
+    def event(self, name):
+        """The next report of a child of this name."""
+        while True:
+            report = json.loads(self.events.recv(65536))
+            if report["name"] == name:
+                return report
+
+    def both(self):
+        reports = [json.loads(self.events.recv(65536)) for _ in range(2)]
+        by_name = {report["name"]: report for report in reports}
+        return by_name["lepus-dataplane"], by_name["lepus-control"]
+
+    def line(self, text):
+        """Output up to `text`."""
+        while text not in self.seen:
+            if not select.select([self.process.stdout], [], [], WAIT_S)[0]:
+                raise AssertionError("no %r in %r" % (text, self.seen))
+            more = os.read(self.process.stdout.fileno(), 4096)
+            if not more:
+                raise AssertionError("no %r in %r" % (text, self.seen))
+            self.seen += more.decode()
+
+    def end(self):
+        """(exit status, output, errors)"""
+        out, err = self.process.communicate(timeout=WAIT_S)
+        return self.process.returncode, self.seen + out.decode(), err.decode()
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        self.events.close()
+        shutil.rmtree(self.folder)
+
+
+def option(report, name):
+    return [word.partition("=")[2] for word in report["words"] if word.partition("=")[0] == name]
+
+
+def wait_gone(pidfd):
+    if not select.select([pidfd], [], [], WAIT_S)[0]:
+        raise AssertionError("still running")
+    os.close(pidfd)
+
+
+class TestLauncher(unittest.TestCase):
+    def start(self, *args, **kwargs):
+        launcher = Launcher(*args, **kwargs)
+        self.addCleanup(launcher.close)
+        return launcher
+
+    def test_children_get_their_options_and_no_other_descriptor(self):
+        launcher = self.start(words=["--set", "listeners.tcp.default=127.0.0.1:0",
+                                     "--set", "lepus.listeners.unix.a=/tmp/a b",
+                                     "--set", "heartbeat=7", "--set=lepus.memory=100MiB"])
+        dataplane, control = launcher.both()
+        for report in (dataplane, control):
+            self.assertEqual(report["extra_fds"], [])
+            self.assertEqual(option(report, "--shards"), ["3"])
+            self.assertEqual(report["group"], report["pid"])
+            self.assertGreater(report["region_bytes"], 6 << 20)
+        self.assertEqual(option(dataplane, "--listen"), ["tcp:127.0.0.1:0", "unix:/tmp/a b"])
+        for name, value in (("transport", "auto"), ("pin", "auto"), ("poll", "adaptive"),
+                            ("memory-bytes", "104857600"), ("watermark-bytes", "83886080"),
+                            ("heartbeat-s", "7"), ("frame-max", "131072"),
+                            ("channel-max", "2047"), ("max-message-size", "16777216"),
+                            ("handshake-timeout-ms", "10000"), ("control-timeout-ms", "30000")):
+            self.assertEqual(option(dataplane, "--" + name), [value], name)
+        self.assertEqual(option(control, "--data"), [launcher.data])
+        self.assertEqual(option(control, "--generation"), ["1"])
+        self.assertIn("--fresh", control["words"])
+        self.assertIn("heartbeat=7", option(control, "--set"))
+        launcher.line("lepus: ready on tcp:127.0.0.1:4321 transport=fake")
+        launcher.process.terminate()
+        self.assertEqual(launcher.end()[0], 0)
+
+    def test_a_bare_port_listens_on_both_families(self):
+        launcher = self.start(words=["--set", "listeners.tcp.default=0"])
+        dataplane, _ = launcher.both()
+        expected = ["tcp:0.0.0.0:0"]
+        if os.path.exists("/proc/net/if_inet6"):
+            expected.append("tcp:[::]:0")
+        self.assertEqual(option(dataplane, "--listen"), expected)
+
+    def test_sigterm_drains_by_control_and_says_goodbye(self):
+        launcher = self.start()
+        launcher.both()
+        launcher.line("ready on")
+        launcher.process.terminate()
+        code, out, err = launcher.end()
+        self.assertEqual((code, err), (0, ""))
+        self.assertIn("lepus: stopping: 0 connections closed, goodbye\n", out)
+
+    def test_a_stop_by_lepusctl_is_a_graceful_end(self):
+        launcher = self.start()
+        dataplane, _ = launcher.both()
+        launcher.line("ready on")
+        os.kill(dataplane["pid"], signal.SIGUSR1)
+        code, out, err = launcher.end()
+        self.assertEqual((code, err), (0, ""))
+        self.assertIn("lepus: stopping, as lepusctl asked\n", out)
+
+    def test_control_is_started_again_and_the_dataplane_stays(self):
+        launcher = self.start()
+        dataplane, control = launcher.both()
+        launcher.line("ready on")
+        for generation in range(2, 7):
+            os.kill(control["pid"], signal.SIGKILL)
+            control = launcher.event("lepus-control")
+            self.assertEqual(option(control, "--generation"), [str(generation)])
+            self.assertNotIn("--fresh", control["words"])
+            self.assertEqual(control["extra_fds"], [])
+        os.kill(dataplane["pid"], 0)
+        launcher.process.terminate()
+        code, _, err = launcher.end()
+        self.assertEqual(code, 0)
+        self.assertEqual(err.count("lepus-control was ended by signal 9 (SIGKILL)"), 5)
+
+    def test_a_dead_dataplane_starts_everything_anew(self):
+        launcher = self.start()
+        dataplane, control = launcher.both()
+        launcher.line("ready on")
+        os.kill(dataplane["pid"], signal.SIGKILL)
+        dataplane2, control2 = launcher.both()
+        self.assertNotEqual(dataplane2["pid"], dataplane["pid"])
+        self.assertNotEqual(control2["pid"], control["pid"])
+        self.assertIn("--fresh", control2["words"])
+        self.assertEqual(option(control2, "--generation"), ["2"])
+        launcher.process.terminate()
+        self.assertEqual(launcher.end()[0], 0)
+
+    def test_a_dataplane_that_keeps_crashing_ends_the_broker(self):
+        launcher = self.start(mode="dataplane-crashes")
+        code, _, err = launcher.end()
+        self.assertEqual(code, 1)
+        self.assertEqual(err.count("starting both processes again"), 5)
+        self.assertIn("more than 5 times in a minute; giving up\n", err)
+
+    def test_a_dataplane_that_cannot_start_is_not_tried_again(self):
+        launcher = self.start(mode="dataplane-fails")
+        code, _, err = launcher.end()
+        self.assertEqual(code, 1)
+        self.assertEqual(err, "lepus: lepus-dataplane ended with exit status 3 before it was "
+                              "ready; its own message above says why\n")
+
+    def test_a_control_process_that_cannot_start_ends_the_broker(self):
+        launcher = self.start(mode="control-fails")
+        code, _, err = launcher.end()
+        self.assertEqual(code, 1)
+        self.assertIn("exit status 4, 5 times in a row from the start; giving up", err)
+
+    def test_the_second_interrupt_ends_it_at_once(self):
+        launcher = self.start(mode="stubborn")
+        launcher.both()
+        launcher.line("ready on")
+        launcher.process.send_signal(signal.SIGINT)
+        launcher.line("stopping: telling 0 connections")
+        launcher.process.send_signal(signal.SIGINT)
+        code, out, err = launcher.end()
+        self.assertIn("stopping at once", out)
+        self.assertIn("SIGKILL", err)
+        self.assertEqual(code, 1)
+
+    def test_nothing_is_left_when_the_launcher_is_killed(self):
+        launcher = self.start()
+        pidfds = [os.pidfd_open(report["pid"]) for report in launcher.both()]
+        launcher.process.kill()
+        for pidfd in pidfds:
+            wait_gone(pidfd)
+
+    def test_one_data_directory_is_for_one_broker(self):
+        first = self.start()
+        first.both()
+        second = self.start(data=first.data)
+        code, _, err = second.end()
+        self.assertEqual(code, 1)
+        self.assertIn("%s is in use by another lepus (process %d)"
+                      % (first.data, first.process.pid), err)
+        first.process.terminate()
+        self.assertEqual(first.end()[0], 0)
+
+    def test_missing_programs_are_named(self):
+        folder = tempfile.mkdtemp(prefix="lepus-empty-")
+        self.addCleanup(shutil.rmtree, folder)
+        result = subprocess.run(
+            [LEPUS, "--data", folder], text=True,
+            env=dict(os.environ, LEPUS_BIN_DIR="/nonexistent"), capture_output=True, timeout=WAIT_S)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("/nonexistent/lepus-dataplane cannot be run", result.stderr)
+
+
+class TestCommandLine(unittest.TestCase):
+    def run_lepus(self, *words):
+        return subprocess.run([LEPUS, *words], text=True, capture_output=True, timeout=WAIT_S)
+
+    def test_mistakes(self):
+        for words, code, text in (
+                (["--bogus"], 64, '"--bogus" is neither an option nor a command'),
+                (["--config"], 64, "--config FILE needs a value"),
+                (["--set", "heartbaet=1"], 78, 'did you mean "heartbeat"?'),
+                (["--set", "listeners.tcp=none"], 78, "there is no listener"),
+                (["--config", "/nonexistent"], 78, "/nonexistent: cannot be opened"),
+                (["--set", "lepus.memory=64MiB", "--set",
+                  "vm_memory_high_watermark.absolute=128MiB"], 78, "above lepus.memory"),
+                (["config", "heartbaet"], 64, 'did you mean "heartbeat"?')):
+            result = self.run_lepus(*words)
+            self.assertEqual(result.returncode, code, words)
+            self.assertIn(text, result.stderr)
+
+    def test_help_version_and_keys(self):
+        self.assertIn("Examples", self.run_lepus("--help").stdout)
+        self.assertRegex(self.run_lepus("version").stdout, r"^lepus \d+\.\d+")
+        table = self.run_lepus("config").stdout
+        for key in ("listeners.tcp.$name", "lepus.shards", "management.*", "raft.*"):
+            self.assertIn(key, table)
+        self.assertIn("Range    0 to 65535 seconds", self.run_lepus("config", "heartbeat").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
