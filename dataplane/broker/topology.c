@@ -148,6 +148,31 @@ struct topology_counts {
 };
 
 static void
+topology_source_check(const struct lp_topology *topology, const struct lp_exchange *exchange,
+                      const struct lp_binding *binding)
+{
+    LP_ASSERT(binding->source == exchange);
+    LP_ASSERT((binding->to_exchange == NULL) != (binding->to_queue == NULL));
+    LP_ASSERT(topology_binding_by_id(topology, binding->id) == binding);
+}
+
+/* The list of bindings that end at one of the two. */
+static uint32_t
+topology_destinations_check(const struct lp_list *head, const struct lp_exchange *exchange,
+                            const struct lp_queue_ref *queue)
+{
+    uint32_t count = 0;
+    bool agree = true;
+    for (struct lp_list *link = head->next; link != head; link = link->next) {
+        const struct lp_binding *binding = LP_LIST_ITEM(link, struct lp_binding, in_destination);
+        agree &= binding->to_exchange == exchange && binding->to_queue == queue;
+        count++;
+    }
+    LP_ASSERT(agree);
+    return count;
+}
+
+static void
 topology_exchange_check(const struct lp_topology *topology, const struct lp_exchange *exchange,
                         struct topology_counts *counts)
 {
@@ -160,17 +185,10 @@ topology_exchange_check(const struct lp_topology *topology, const struct lp_exch
 
     const struct lp_list *head = &exchange->sources;
     for (struct lp_list *link = head->next; link != head; link = link->next) {
-        const struct lp_binding *binding = LP_LIST_ITEM(link, struct lp_binding, in_source);
+        topology_source_check(topology, exchange, LP_LIST_ITEM(link, struct lp_binding, in_source));
         counts->sources++;
-        LP_ASSERT(binding->source == exchange);
-        LP_ASSERT((binding->to_exchange == NULL) != (binding->to_queue == NULL));
-        LP_ASSERT(topology_binding_by_id(topology, binding->id) == binding);
     }
-    head = &exchange->destinations;
-    for (struct lp_list *link = head->next; link != head; link = link->next) {
-        counts->destinations++;
-        LP_ASSERT(LP_LIST_ITEM(link, struct lp_binding, in_destination)->to_exchange == exchange);
-    }
+    counts->destinations += topology_destinations_check(&exchange->destinations, exchange, NULL);
 }
 
 static void
@@ -181,33 +199,38 @@ topology_queue_check(const struct lp_topology *topology, const struct lp_queue_r
     LP_ASSERT(lp_topology_queue_by_id(topology, queue->id) == queue);
     LP_ASSERT(lp_topology_queue(topology, queue->vhost_id, lp_queue_ref_name(queue)) == queue);
     LP_ASSERT(queue->visited <= topology->routing);
+    counts->destinations += topology_destinations_check(&queue->destinations, NULL, queue);
+}
 
-    const struct lp_list *head = &queue->destinations;
+static void
+topology_vhost_check(const struct lp_topology *topology, const struct lp_vhost *vhost,
+                     struct topology_counts *counts)
+{
+    counts->vhosts++;
+    LP_ASSERT(lp_topology_vhost(topology, vhost->id) == vhost);
+    bool inside = true;
+    const struct lp_list *head = &vhost->exchanges;
     for (struct lp_list *link = head->next; link != head; link = link->next) {
-        counts->destinations++;
-        LP_ASSERT(LP_LIST_ITEM(link, struct lp_binding, in_destination)->to_queue == queue);
+        const struct lp_exchange *exchange = LP_LIST_ITEM(link, struct lp_exchange, in_vhost);
+        inside &= exchange->vhost_id == vhost->id;
+        topology_exchange_check(topology, exchange, counts);
     }
+    head = &vhost->queues;
+    for (struct lp_list *link = head->next; link != head; link = link->next) {
+        const struct lp_queue_ref *queue = LP_LIST_ITEM(link, struct lp_queue_ref, in_vhost);
+        inside &= queue->vhost_id == vhost->id;
+        topology_queue_check(topology, queue, counts);
+    }
+    LP_ASSERT(inside);
 }
 
 void
 lp_topology_check(const struct lp_topology *topology)
 {
     struct topology_counts counts = {0};
-    const struct lp_list *vhosts = &topology->vhosts;
-    for (struct lp_list *v = vhosts->next; v != vhosts; v = v->next) {
-        const struct lp_vhost *vhost = LP_LIST_ITEM(v, struct lp_vhost, in_topology);
-        counts.vhosts++;
-        LP_ASSERT(lp_topology_vhost(topology, vhost->id) == vhost);
-        for (struct lp_list *x = vhost->exchanges.next; x != &vhost->exchanges; x = x->next) {
-            const struct lp_exchange *exchange = LP_LIST_ITEM(x, struct lp_exchange, in_vhost);
-            LP_ASSERT(exchange->vhost_id == vhost->id);
-            topology_exchange_check(topology, exchange, &counts);
-        }
-        for (struct lp_list *q = vhost->queues.next; q != &vhost->queues; q = q->next) {
-            const struct lp_queue_ref *queue = LP_LIST_ITEM(q, struct lp_queue_ref, in_vhost);
-            LP_ASSERT(queue->vhost_id == vhost->id);
-            topology_queue_check(topology, queue, &counts);
-        }
+    const struct lp_list *head = &topology->vhosts;
+    for (struct lp_list *link = head->next; link != head; link = link->next) {
+        topology_vhost_check(topology, LP_LIST_ITEM(link, struct lp_vhost, in_topology), &counts);
     }
     LP_ASSERT(counts.vhosts == topology->vhosts_by_id.count);
     LP_ASSERT(counts.exchanges == topology->exchanges_by_id.count);

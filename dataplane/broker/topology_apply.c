@@ -365,18 +365,25 @@ lp_topology_sync_begin(struct lp_topology *topology)
 }
 
 static void
+topology_sweep_sources(struct lp_topology *topology, struct lp_exchange *exchange)
+{
+    struct lp_list *sources = &exchange->sources;
+    struct lp_list *next = NULL;
+    for (struct lp_list *b = sources->next; b != sources; b = next) {
+        struct lp_binding *binding = LP_LIST_ITEM(b, struct lp_binding, in_source);
+        next = b->next;
+        if (binding->seen != topology->sync) {
+            topology_binding_drop(topology, binding);
+        }
+    }
+}
+
+static void
 topology_sweep_bindings(struct lp_topology *topology, struct lp_vhost *vhost)
 {
     struct lp_list *exchanges = &vhost->exchanges;
     for (struct lp_list *x = exchanges->next; x != exchanges; x = x->next) {
-        struct lp_list *sources = &LP_LIST_ITEM(x, struct lp_exchange, in_vhost)->sources;
-        for (struct lp_list *b = sources->next, *next = b->next; b != sources; b = next) {
-            struct lp_binding *binding = LP_LIST_ITEM(b, struct lp_binding, in_source);
-            next = b->next;
-            if (binding->seen != topology->sync) {
-                topology_binding_drop(topology, binding);
-            }
-        }
+        topology_sweep_sources(topology, LP_LIST_ITEM(x, struct lp_exchange, in_vhost));
     }
 }
 

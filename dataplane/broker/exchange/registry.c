@@ -9,7 +9,7 @@
     X(lp_exchange_type_topic)  \
     X(lp_exchange_type_headers)
 
-#define X(name) extern const struct lp_exchange_type name;
+#define X(name) extern const struct lp_exchange_type(name);
 EXCHANGE_TYPE_LIST(X)
 #undef X
 
@@ -17,7 +17,7 @@ const struct lp_exchange_type *
 exchange_type_of(uint8_t kind)
 {
     static const struct lp_exchange_type *const types[] = {
-#define X(name) &name,
+#define X(name) &(name),
         EXCHANGE_TYPE_LIST(X)
 #undef X
     };

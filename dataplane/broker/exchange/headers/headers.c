@@ -168,27 +168,34 @@ headers_pattern_free(struct lp_memory *memory, struct headers_state *headers,
     exchange_release(memory, pattern);
 }
 
+static uint32_t
+headers_used_count(struct lp_bytes arguments, struct headers_match match)
+{
+    struct lp_reader reader = lp_reader_of_bytes(arguments);
+    struct lp_field field;
+    uint32_t count = 0;
+    while (headers_next_used(&reader, match, &field)) {
+        count++;
+    }
+    return count;
+}
+
 static struct headers_pattern *
 headers_pattern_make(struct lp_memory *memory, struct headers_state *headers,
                      struct lp_bytes arguments)
 {
     const struct headers_match match = headers_match_of(arguments);
-    struct lp_field field;
-    uint64_t field_count = 0;
-    struct lp_reader reader = lp_reader_of_bytes(arguments);
-    while (headers_next_used(&reader, match, &field)) {
-        field_count++;
-    }
+    const uint64_t room = headers_used_count(arguments, match);
     struct headers_pattern *pattern =
-        lp_memory_alloc(memory, sizeof(*pattern) + field_count * sizeof(pattern->field[0]));
+        lp_memory_alloc(memory, sizeof(*pattern) + room * sizeof(pattern->field[0]));
     if (pattern == NULL) {
         return NULL;
     }
     memset(pattern, 0, sizeof(*pattern));
     pattern->any = match.any;
-    reader = lp_reader_of_bytes(arguments);
+    struct lp_reader reader = lp_reader_of_bytes(arguments);
+    struct lp_field field;
     while (headers_next_used(&reader, match, &field)) {
-        LP_ASSERT(pattern->field_count < field_count);
         struct headers_name *name = headers_name_use(memory, headers, field.name);
         if (name == NULL) {
             headers_pattern_free(memory, headers, pattern);
@@ -198,6 +205,7 @@ headers_pattern_make(struct lp_memory *memory, struct headers_state *headers,
         pattern->field[pattern->field_count].value = field;
         pattern->field_count++;
     }
+    LP_ASSERT(pattern->field_count == room);
     return pattern;
 }
 

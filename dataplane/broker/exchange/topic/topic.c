@@ -191,23 +191,27 @@ topic_child_add(struct lp_memory *memory, struct topic_state *topic, struct topi
 }
 
 static void
+topic_word_remove(struct topic_state *topic, struct topic_node *node)
+{
+    LP_ASSERT(node->parent->word_children > 0);
+    LP_ASSERT(topic->word_count > 0);
+    lp_hash_remove(&topic->words, &node->by_word);
+    node->parent->word_children--;
+    topic->word_count--;
+    if (topic->word_count == 0) {
+        lp_hash_fini(&topic->words);
+    }
+}
+
+static void
 topic_child_remove(struct lp_memory *memory, struct topic_state *topic, struct topic_node *node)
 {
-    struct topic_node *parent = node->parent;
     if (node->kind == TOPIC_STAR) {
-        LP_ASSERT(parent->star == node);
-        parent->star = NULL;
+        node->parent->star = NULL;
     } else if (node->kind == TOPIC_HASH) {
-        LP_ASSERT(parent->hash == node);
-        parent->hash = NULL;
+        node->parent->hash = NULL;
     } else {
-        LP_ASSERT(parent->word_children > 0);
-        lp_hash_remove(&topic->words, &node->by_word);
-        parent->word_children--;
-        topic->word_count--;
-        if (topic->word_count == 0) {
-            lp_hash_fini(&topic->words);
-        }
+        topic_word_remove(topic, node);
     }
     exchange_release(memory, node);
 }
