@@ -250,7 +250,8 @@ class Tutorials(unittest.TestCase):
         exchange = self.prefix + "direct"
         roles = [Role(self, collect, exchange, "direct", keys)
                  for keys in (["error"], ["info", "warning", "error"], ["black"])]
-        sent = [("info", b"1"), ("error", b"2"), ("warning", b"3"), ("debug", b"4"), ("error", b"5")]
+        sent = [("info", b"1"), ("error", b"2"), ("warning", b"3"), ("debug", b"4"),
+                ("error", b"5")]
         some, most, none = self.finish(roles, exchange, sent)
         self.assertEqual(some, [("error", b"2"), ("error", b"5")])
         self.assertEqual(most, [s for s in sent if s[0] != "debug"])

@@ -514,8 +514,8 @@ class Channel:
     def publish(self, body=b"x", exchange="", routing_key="", properties=None, mandatory=False,
                 immediate=False):
         self.connection.write(publish_frames(
-            self.number, body, properties, self.connection.frame_max - 8, exchange=exchange, routing_key=routing_key,
-            mandatory=mandatory, immediate=immediate))
+            self.number, body, properties, self.connection.frame_max - 8, exchange=exchange,
+            routing_key=routing_key, mandatory=mandatory, immediate=immediate))
 
     def confirmed(self, count=1):
         """Wait until `count` publishes more are acked; other events stay queued."""

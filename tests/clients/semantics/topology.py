@@ -319,8 +319,9 @@ class Exchanges(Case):
         queue = self.queue(channel=channel)
         channel.call("queue.bind", queue=queue, exchange="amq.headers",
                      arguments={"x-match": "any-with-x", "x-key": self.prefix})
-        channel.publish(b"1", exchange="amq.headers", properties={"headers": {"x-key": self.prefix}})
-        channel.publish(b"2", exchange="amq.headers", properties={"headers": {"key": self.prefix}})
+        for key in ("x-key", "key"):
+            channel.publish(key, exchange="amq.headers",
+                            properties={"headers": {key: self.prefix}})
         channel.confirmed(2)
         self.assertEqual(self.count(channel, queue), 1)
 
