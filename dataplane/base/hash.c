@@ -3,13 +3,14 @@
  * Linear hashing (Litwin 1980).  With 2^L <= buckets < 2^(L+1), a hash goes to
  * the bucket of its low L+1 bits, or, when that one does not exist yet, of its
  * low L bits.  An insert above one item a bucket splits one bucket in two; a
- * removal below a quarter joins the last one to its sibling again.
+ * removal below a quarter joins some of the last ones to their siblings again.
  */
 #include <string.h>
 
 #include "dataplane/base/hash.h"
 
 #define DIRECTORY_ROOM_MIN 8u
+#define JOINS_MAX          8u
 #define SEGMENT_BYTES      (LP_HASH_SEGMENT_BUCKETS * (uint32_t)sizeof(struct lp_hash_node *))
 
 /* --- SipHash-1-3 (Aumasson, Bernstein 2012) ------------------------------- */
@@ -244,7 +245,11 @@ lp_hash_remove(struct lp_hash *hash, struct lp_hash_node *node)
     *at = node->next;
     node->next = NULL;
     hash->count--;
-    if (hash->count < hash->buckets / 4 && hash->buckets > LP_HASH_SEGMENT_BUCKETS) {
+    /* Four a removal keep pace with a quarter; the rest catches up. */
+    for (uint32_t i = 0; i < JOINS_MAX && hash->count < hash->buckets / 4; i++) {
+        if (hash->buckets == LP_HASH_SEGMENT_BUCKETS) {
+            return;
+        }
         bucket_join(hash);
     }
 }
