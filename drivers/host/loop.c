@@ -74,11 +74,21 @@ idle(struct host_shard *self, uint64_t quiet_ns, uint64_t now_ns, uint64_t next_
     block(self, now_ns, next_ns);
 }
 
+/* As `top -H` and perf show it. */
+static void
+thread_name(uint32_t shard)
+{
+    char name[16];
+    (void)snprintf(name, sizeof(name), "shard-%u", shard);
+    (void)pthread_setname_np(pthread_self(), name); /* fails only for names that are too long */
+}
+
 void *
 host_shard_run(void *argument)
 {
     struct host_shard *self = argument;
     host_panic_shard_set(self->index);
+    thread_name(self->index);
     if (self->host->idle.pin && !host_thread_pin(&self->host->machine, self->index)) {
         (void)fprintf(stderr, "lepus-dataplane: shard %u cannot be pinned to processor %u\n",
                       self->index, self->host->machine.processor[self->index]);

@@ -7,8 +7,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define RESERVATION_ALIGN_BYTES ((uint64_t)2 * 1024 * 1024) /* a huge page; a multiple of 64 KiB \
-                                                             */
+#define RESERVATION_ALIGN_BYTES                                      \
+    ((uint64_t)2 * 1024 * 1024) /* a huge page; a multiple of 64 KiB \
+                                 */
 #define RESERVATION_UNIT_BYTES ((uint64_t)64 * 1024)
 
 bool
