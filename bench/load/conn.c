@@ -86,6 +86,7 @@ static bool
 take_any(struct load_conn *conn, struct load_frame *frame)
 {
     struct lp_reader r = lp_reader_of(conn->in + conn->in_start, conn->in_end - conn->in_start);
+    *frame = (struct load_frame){0};
     frame->type = lp_reader_u8(&r);
     frame->channel = lp_reader_u16be(&r);
     const uint32_t size = lp_reader_u32be(&r);
@@ -101,7 +102,6 @@ take_any(struct load_conn *conn, struct load_frame *frame)
         return broke(conn, "a frame does not end where it should", "");
     }
     conn->in_start += size + LOAD_FRAME_OVERHEAD;
-    frame->method = 0;
     if (frame->type == LOAD_FRAME_METHOD) {
         struct lp_reader method = lp_reader_of_bytes(frame->bytes);
         frame->method = lp_reader_u32be(&method);

@@ -44,7 +44,7 @@ token(enum source source, uint32_t index)
 void
 lp_panic(const char *expr, const char *file, int line)
 {
-    fprintf(stderr, "lepus-bench: %s:%d: %s\n", file, line, expr);
+    (void)fprintf(stderr, "lepus-bench: %s:%d: %s\n", file, line, expr);
     abort();
 }
 
@@ -83,7 +83,7 @@ delete_queues(struct run *run)
         LP_ASSERT(!w.failed);
         if (!load_conn_call(&run->admin, LOAD_QUEUE_DELETE, lp_writer_bytes(&w),
                             LOAD_QUEUE_DELETE_OK)) {
-            fprintf(stderr, "lepus-bench: queue %s stays: %s\n", name, run->admin.why);
+            (void)fprintf(stderr, "lepus-bench: queue %s stays: %s\n", name, run->admin.why);
             return;
         }
     }
@@ -99,7 +99,8 @@ watch(const struct run *run, int fd, uint64_t who)
 static bool
 refuse(const char *who, const struct load_conn *conn)
 {
-    fprintf(stderr, "lepus-bench: %s: %s\n", who, conn->why[0] ? conn->why : strerror(errno));
+    (void)fprintf(stderr, "lepus-bench: %s: %s\n", who,
+                  conn->why[0] ? conn->why : strerrordesc_np(errno));
     return false;
 }
 
@@ -110,7 +111,7 @@ open_all(struct run *run)
     run->publishers = calloc(o->publishers + 1u, sizeof(*run->publishers));
     run->consumers = calloc(o->consumers + 1u, sizeof(*run->consumers));
     if (run->publishers == NULL || run->consumers == NULL || !load_tally_init(&run->tally, o)) {
-        fprintf(stderr, "lepus-bench: out of memory\n");
+        (void)fprintf(stderr, "lepus-bench: out of memory\n");
         return false;
     }
     if (!load_conn_open(&run->admin, o, 65536) || !declare_queues(run)) {
@@ -314,7 +315,7 @@ measure(struct run *run)
         load_report(&run->options, &run->tally, broker_after - LP_MIN(broker_after, broker_before),
                     own_after - own_before);
     if (why != NULL) {
-        fprintf(stderr, "lepus-bench: stopped early: %s\n", why);
+        (void)fprintf(stderr, "lepus-bench: stopped early: %s\n", why);
     }
     return good && why == NULL ? 0 : 1;
 }

@@ -95,7 +95,7 @@ static const struct option_row rows[] = {
 static bool
 complain(const char *option, const char *what)
 {
-    fprintf(stderr, "lepus-bench: %s %s; see --help\n", option, what);
+    (void)fprintf(stderr, "lepus-bench: %s %s; see --help\n", option, what);
     return false;
 }
 
@@ -109,8 +109,8 @@ store_number(struct load_options *options, const struct option_row *row, const c
 
     if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || number < row->min ||
         number > row->max) {
-        fprintf(stderr, "lepus-bench: %s takes a number from %llu to %llu, not '%s'\n", row->name,
-                (unsigned long long)row->min, (unsigned long long)row->max, text);
+        (void)fprintf(stderr, "lepus-bench: %s takes a number from %llu to %llu, not '%s'\n",
+                      row->name, (unsigned long long)row->min, (unsigned long long)row->max, text);
         return false;
     }
     if (row->kind == KIND_U64) {
@@ -238,7 +238,7 @@ load_options_parse(struct load_options *options, int argc, char **argv, int *ret
     *ret_exit = 2;
     for (int at = 1; at < argc;) {
         if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
-            fputs(help, stdout);
+            (void)fputs(help, stdout);
             *ret_exit = 0;
             return false;
         }
