@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * world.h - simulated nodes: shards, a control process and a network each, in
+ * one thread, in virtual time, stepped in an order that follows from the seed.
+ */
+#pragma once
+
+#include "control/link/control.h"
+#include "dataplane/shard/shard.h"
+#include "drivers/sim/net.h"
+#include "drivers/sim/sim.h"
+#include "tests/sim/workload.h"
+
+#define WORLD_NODES_MAX 2u
+#define WORLD_SHARDS_MAX 4u
+
+struct world_node {
+    struct world *world;
+    uint32_t index;
+    uint32_t shard_count;
+    void *region;
+    void *fabric_memory;
+    struct lp_fabric *fabric;
+    void *memory[WORLD_SHARDS_MAX];
+    struct lp_shard *shard[WORLD_SHARDS_MAX];
+    uint64_t shard_next_ns[WORLD_SHARDS_MAX];
+    struct lp_sim_net *net;
+    struct lp_store_memory *store;
+    struct lp_control *control; /* NULL: dead */
+    uint32_t generation;
+    uint64_t control_back_ns; /* dead: when it comes back */
+    struct lp_sim_random entropy;
+    struct workload load;
+    uint32_t control_kills;
+    bool draining;
+};
+
+struct world {
+    uint64_t seed;
+    struct lp_sim_random random;
+    struct lp_sim_clock clock;
+    struct world_node node[WORLD_NODES_MAX];
+    uint32_t node_count;
+    uint64_t steps;
+    uint32_t idle; /* steps in a row that did nothing */
+};
+
+struct world_result {
+    uint64_t digest;
+    uint64_t steps;
+    uint64_t virtual_ms;
+    uint64_t published, confirmed, delivered, redelivered;
+    uint32_t connects, resets, control_kills;
+};
+
+/* Run one seed to its end; any broken invariant ends the process (lp_panic). */
+void world_run(uint64_t seed, struct world_result *ret_result);
