@@ -354,7 +354,7 @@ main(int argc, char **argv)
     run.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (run.epoll < 0 || run.signals < 0 || sigprocmask(SIG_BLOCK, &set, NULL) != 0 ||
         !watch(&run, run.signals, token(SOURCE_SIGNAL, 0))) {
-        perror("lepus-bench");
+        (void)fprintf(stderr, "lepus-bench: %s\n", strerrordesc_np(errno));
         return 2;
     }
     code = open_all(&run) ? measure(&run) : 2;
