@@ -21,7 +21,7 @@ socket_path(const struct cli_request *request, char *ret_path, size_t path_bytes
     const char *given = request->socket;
 
     if (given == NULL && request->data == NULL) {
-        given = getenv("LEPUS_SOCKET");
+        given = secure_getenv("LEPUS_SOCKET");
     }
     if (given != NULL && *given != '\0') {
         return snprintf(ret_path, path_bytes, "%s", given) < (int)path_bytes;
@@ -143,16 +143,40 @@ line_send(int fd, const char *text)
     return true;
 }
 
-/* Up to the first newline; NULL with errno (0: the broker hung up). */
+struct line {
+    char *text;
+    size_t used;
+    size_t room;
+};
+
+/* At least one more byte has room, and one for the end; false with errno. */
+static bool
+line_room(struct line *line)
+{
+    if (line->room - line->used > 1) {
+        return true;
+    }
+    const size_t room = line->room == 0 ? 65536 : line->room * 2;
+    char *more = room > ANSWER_MAX_BYTES ? NULL : realloc(line->text, room);
+    if (more == NULL) {
+        errno = ENOMEM;
+        return false;
+    }
+    line->text = more;
+    line->room = room;
+    return true;
+}
+
+/* Up to the first newline; NULL with errno (0: the broker hung up).  The caller frees it. */
 static char *
 line_receive(int fd)
 {
-    size_t room = 65536;
-    size_t used = 0;
-    char *text = malloc(room);
+    struct line line = {0};
+    int why = 0;
 
-    while (text != NULL) {
-        const ssize_t bytes = recv(fd, text + used, room - used - 1, 0);
+    while (line_room(&line)) {
+        char *at = line.text + line.used;
+        const ssize_t bytes = recv(fd, at, line.room - line.used - 1, 0);
         if (bytes < 0 && errno == EINTR) {
             continue;
         }
@@ -160,24 +184,16 @@ line_receive(int fd)
             errno = bytes == 0 ? 0 : errno;
             break;
         }
-        text[used + (size_t)bytes] = '\0';
-        char *end = memchr(text + used, '\n', (size_t)bytes);
-        used += (size_t)bytes;
+        char *end = memchr(at, '\n', (size_t)bytes);
         if (end != NULL) {
             *end = '\0';
-            return text;
+            return line.text;
         }
-        if (room - used < room / 4) {
-            room *= 2;
-            char *more = room > ANSWER_MAX_BYTES ? NULL : realloc(text, room);
-            if (more == NULL) {
-                errno = ENOMEM;
-                break;
-            }
-            text = more;
-        }
+        line.used += (size_t)bytes;
     }
-    free(text);
+    why = errno;
+    free(line.text);
+    errno = why;
     return NULL;
 }
 
@@ -188,7 +204,7 @@ unreachable_print(const struct cli_request *request, const struct cli_io *io, co
     (void)fprintf(io->err,
                   "Error: unable to perform an operation: no broker answers at %s (%s).\n\n"
                   "Most common reasons for this are:\n\n",
-                  path, strerror(why));
+                  path, strerrordesc_np(why));
     if (why == EACCES || why == EPERM) {
         (void)fprintf(io->err,
                       " * Only the user that runs the broker may use its socket: run this as that "

@@ -28,6 +28,15 @@ text_end(struct text *text)
 {
     const int failed = fclose(text->stream);
     LP_ASSERT(failed == 0);
+    LP_ASSERT(text->data != NULL);
+}
+
+static char *
+text_copy(const char *string)
+{
+    char *copy = strdup(string);
+    LP_ASSERT(copy != NULL);
+    return copy;
 }
 
 static void
@@ -285,10 +294,29 @@ static void
 pretty_row_print(FILE *out, char *const *cells, const size_t *widths, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        const int pad = (int)(widths[i] - display_width(cells[i]));
-        (void)fprintf(out, "│ %s%*s ", cells[i], pad, "");
+        const char *cell = cells[i] != NULL ? cells[i] : "";
+        const int pad = (int)(widths[i] - display_width(cell));
+        (void)fprintf(out, "│ %s%*s ", cell, pad, "");
     }
     (void)fputs("│\n", out);
+}
+
+/* Every cell as text, the header's first, and the width of each column.  The caller frees them. */
+static char **
+pretty_cells(const json_t *columns, const json_t *rows, size_t *ret_widths)
+{
+    const size_t width = json_array_size(columns);
+    const size_t height = json_array_size(rows) + 1;
+    char **cells = calloc(width * height + 1, sizeof(*cells));
+
+    LP_ASSERT(cells != NULL);
+    for (size_t i = 0; i < width * height; i++) {
+        const char *name = column_name(columns, i % width);
+        const json_t *row = i < width ? NULL : json_array_get(rows, i / width - 1);
+        cells[i] = i < width ? text_copy(name) : cell_text(name, json_array_get(row, i % width));
+        ret_widths[i % width] = LP_MAX(ret_widths[i % width], display_width(cells[i]));
+    }
+    return cells;
 }
 
 static void
@@ -299,24 +327,19 @@ pretty_print(FILE *out, const json_t *columns, const json_t *rows, bool headers)
     static const char *const bottom[3] = {"└", "┴", "┘"};
     const size_t width = json_array_size(columns);
     const size_t height = json_array_size(rows) + 1; /* the first is the header */
-    char **cells = calloc(width * height + 1, sizeof(*cells));
-    size_t *widths = calloc(width + 1, sizeof(*widths));
+    const size_t first = headers ? 0 : 1;
 
-    LP_ASSERT(cells != NULL && widths != NULL);
-    for (size_t i = 0; i < width * height; i++) {
-        const char *name = column_name(columns, i % width);
-        const json_t *row = i < width ? NULL : json_array_get(rows, i / width - 1);
-        cells[i] = i < width ? strdup(name) : cell_text(name, json_array_get(row, i % width));
-        LP_ASSERT(cells[i] != NULL);
-        widths[i % width] = LP_MAX(widths[i % width], display_width(cells[i]));
+    if (height == 1 || width == 0) {
+        return;
     }
-    for (size_t line = headers ? 0 : 1; height > 1 && line < height; line++) {
-        rule_print(out, widths, width, line == (headers ? 0 : 1) ? top : middle);
+    size_t *widths = calloc(width, sizeof(*widths));
+    LP_ASSERT(widths != NULL);
+    char **cells = pretty_cells(columns, rows, widths);
+    for (size_t line = first; line < height; line++) {
+        rule_print(out, widths, width, line == first ? top : middle);
         pretty_row_print(out, cells + line * width, widths, width);
     }
-    if (height > 1) {
-        rule_print(out, widths, width, bottom);
-    }
+    rule_print(out, widths, width, bottom);
     for (size_t i = 0; i < width * height; i++) {
         free(cells[i]);
     }

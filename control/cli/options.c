@@ -90,7 +90,7 @@ timeout_parse(const char *value, double *ret_timeout_s)
     return true;
 }
 
-/* What is wrong with it, or NULL. */
+/* What is wrong with it, or NULL.  `value` is "" for an option that takes none. */
 static const char *
 general_apply(struct cli_request *request, enum option option, const char *value)
 {
@@ -176,7 +176,7 @@ option_take(struct cli_request *request, struct cursor *cursor, char *room, size
         }
         value = cursor->argv[++cursor->at];
     }
-    return general_apply(request, general->option, value);
+    return general_apply(request, general->option, value != NULL ? value : "");
 }
 
 static const char *

@@ -21,28 +21,42 @@ rest_print(FILE *out, const struct cli_request *request)
 }
 
 static void
+placeholder_print(FILE *out, const struct cli_request *request, char which)
+{
+    switch (which) {
+    case '1':
+        (void)fputs(request->argument_count > 0 ? request->argument[0] : "", out);
+        return;
+    case '*':
+        rest_print(out, request);
+        return;
+    case 'v':
+        (void)fputs(request->vhost != NULL ? request->vhost : "/", out);
+        return;
+    case 'n':
+        (void)fputs(request->node != NULL ? request->node : "lepus", out);
+        return;
+    case 't':
+        (void)fprintf(out, "%.0f", request->timeout_s * 1000);
+        return;
+    case 'p':
+        (void)fputs(request->program, out);
+        return;
+    default:
+        LP_ASSERT(which == '%');
+        (void)fputc('%', out);
+    }
+}
+
+static void
 template_print(FILE *out, const struct cli_request *request, const char *template)
 {
     for (const char *at = template; *at != '\0'; at++) {
-        if (*at != '%') {
-            (void)fputc(*at, out);
-            continue;
-        }
-        at++;
-        if (*at == '1') {
-            LP_ASSERT(request->argument_count > 0);
-            (void)fputs(request->argument[0], out);
-        } else if (*at == '*') {
-            rest_print(out, request);
-        } else if (*at == 'v') {
-            (void)fputs(request->vhost != NULL ? request->vhost : "/", out);
-        } else if (*at == 'n') {
-            (void)fputs(request->node != NULL ? request->node : "lepus", out);
-        } else if (*at == 't') {
-            (void)fprintf(out, "%.0f", request->timeout_s * 1000);
+        if (*at == '%') {
+            at++;
+            placeholder_print(out, request, *at);
         } else {
-            LP_ASSERT(*at == 'p');
-            (void)fputs(request->program, out);
+            (void)fputc(*at, out);
         }
     }
     (void)fputc('\n', out);
@@ -185,6 +199,7 @@ remote_run(struct cli_request *request, const struct cli_io *io)
     }
     const int code = ask_and_print(request, io);
     if (asks) {
+        request->argument[--request->argument_count] = NULL;
         explicit_bzero(password, sizeof(password));
     }
     return code;

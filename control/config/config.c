@@ -125,7 +125,7 @@ static enum lp_err
 assign(struct lp_config *config, const char *key, const char *text,
        const struct config_place *place)
 {
-    struct config_words words;
+    struct config_words words = {0};
     const char *name = "";
     int64_t integer = 0;
 
@@ -141,18 +141,15 @@ assign(struct lp_config *config, const char *key, const char *text,
     if (!value_allowed(row, key, text, place, &integer)) {
         return LP_ERR_BAD_CONFIG;
     }
-    char *own_key = strdup(key);
-    char *own_name = strdup(name);
-    char *own_text = strdup(text);
-    struct config_value *value = own_key && own_name && own_text ? value_slot(config, key) : NULL;
+    struct config_value own = {row, strdup(key), strdup(name), strdup(text), integer};
+    const bool whole = own.key != NULL && own.name != NULL && own.text != NULL;
+    struct config_value *value = whole ? value_slot(config, key) : NULL;
     if (value == NULL) {
-        free(own_key);
-        free(own_name);
-        free(own_text);
+        value_fini(&own);
         complain(place, "out of memory");
         return LP_ERR_NO_MEMORY;
     }
-    *value = (struct config_value){row, own_key, own_name, own_text, integer};
+    *value = own;
     return LP_OK;
 }
 
@@ -230,7 +227,7 @@ file_parse(struct lp_config *config, FILE *file, struct config_place *place)
         }
     }
     if (ferror(file)) {
-        complain(place, "cannot be read: %s", strerror(errno));
+        complain(place, "cannot be read: %s", strerrordesc_np(errno));
         return LP_ERR_IO;
     }
     return LP_OK;
@@ -243,7 +240,8 @@ path_parse(struct lp_config *config, const char *path, char *ret_why, size_t why
     FILE *file = fopen(path, "re");
     if (file == NULL) {
         const bool missing = errno == ENOENT;
-        (void)snprintf(ret_why, why_bytes, "%s: cannot be opened: %s", path, strerror(errno));
+        (void)snprintf(ret_why, why_bytes, "%s: cannot be opened: %s", path,
+                       strerrordesc_np(errno));
         return missing ? LP_ERR_NOT_FOUND : LP_ERR_IO;
     }
     const enum lp_err err = file_parse(config, file, &place);

@@ -71,6 +71,8 @@ struct lp_config_key_info {
     const char *pattern;
     const char *type;
     const char *default_value;
+    const char
+        *default_name;  /* of a pattern whose default is one entry, what stands for $x; else NULL */
     const char *status; /* "implemented", "ignored", "not yet" */
     const char *unit;
     const char *help;

@@ -8,38 +8,45 @@
 
 #define WORD_MAX_BYTES 96u
 
-bool
-config_words_cut(struct config_words *words, const char *key)
+/* One word into `room`, up to a dot that no backslash protects; NULL: it is not a word, or too
+ * long. */
+static const char *
+word_cut(const char *at, char *room, const char *room_end)
 {
-    size_t used = 0;
-    bool empty = true;
+    char *to = room;
 
-    words->count = 1;
-    words->word[0] = words->room;
-    for (const char *at = key; *at != '\0'; at++) {
-        if (used + 2 > sizeof(words->room)) {
-            return false;
-        }
-        if (*at == '.') {
-            if (empty || words->count == CONFIG_WORDS_MAX) {
-                return false;
-            }
-            words->room[used++] = '\0';
-            words->word[words->count++] = words->room + used;
-            empty = true;
-            continue;
-        }
+    for (; *at != '\0' && *at != '.'; at++) {
         if (at[0] == '\\' && at[1] == '.') {
             at++;
         }
-        if ((unsigned char)*at <= ' ' || *at == '=' || *at == '#') {
+        if ((unsigned char)*at <= ' ' || *at == '=' || *at == '#' || to + 1 >= room_end) {
+            return NULL;
+        }
+        *to++ = *at;
+    }
+    *to = '\0';
+    return to > room ? at : NULL;
+}
+
+bool
+config_words_cut(struct config_words *words, const char *key)
+{
+    const char *const room_end = words->room + sizeof(words->room);
+    char *room = words->room;
+
+    words->count = 0;
+    for (const char *at = key; words->count < CONFIG_WORDS_MAX && room < room_end; at++) {
+        at = word_cut(at, room, room_end);
+        if (at == NULL) {
             return false;
         }
-        words->room[used++] = *at;
-        empty = false;
+        words->word[words->count++] = room;
+        room += strlen(room) + 1;
+        if (*at == '\0') {
+            return true;
+        }
     }
-    words->room[used] = '\0';
-    return !empty;
+    return false;
 }
 
 static bool
@@ -70,10 +77,11 @@ const struct config_key *
 config_key_match(const struct config_words *words, const char **ret_name)
 {
     for (size_t i = 0; i < config_key_count; i++) {
-        struct config_words pattern;
-        const bool cut = config_words_cut(&pattern, config_keys[i].pattern);
-        LP_ASSERT(cut);
-        if (pattern_matches(&pattern, words, ret_name)) {
+        struct config_words pattern = {0};
+        /* A row whose own pattern cannot be cut matches nothing, and the test of all rows sees it.
+         */
+        if (config_words_cut(&pattern, config_keys[i].pattern) &&
+            pattern_matches(&pattern, words, ret_name)) {
             return &config_keys[i];
         }
     }
@@ -83,7 +91,7 @@ config_key_match(const struct config_words *words, const char **ret_name)
 unsigned
 lp_config_distance(const char *a, const char *b)
 {
-    unsigned row[3][WORD_MAX_BYTES + 1];
+    unsigned row[3][WORD_MAX_BYTES + 1] = {{0}};
     const size_t a_bytes = strlen(a);
     const size_t b_bytes = strlen(b);
 
@@ -113,14 +121,14 @@ static void
 pattern_fill(const char *pattern_text, const struct config_words *words, char *room,
              size_t room_bytes)
 {
-    struct config_words pattern;
+    struct config_words pattern = {0};
     size_t used = 0;
     const bool cut = config_words_cut(&pattern, pattern_text);
     LP_ASSERT(cut);
 
     room[0] = '\0';
     for (unsigned i = 0; i < pattern.count; i++) {
-        const bool own = pattern.word[i][0] == '$' && i < words->count;
+        const bool own = i < words->count && pattern.word[i][0] == '$';
         const int wrote = snprintf(room + used, room_bytes - used, "%s%s", i > 0 ? "." : "",
                                    own ? words->word[i] : pattern.word[i]);
         used = LP_MIN(used + (size_t)(wrote > 0 ? wrote : 0), room_bytes - 1);
@@ -130,7 +138,7 @@ pattern_fill(const char *pattern_text, const struct config_words *words, char *r
 const char *
 lp_config_key_nearest(const char *key, char *room, size_t room_bytes)
 {
-    struct config_words words;
+    struct config_words words = {0};
     const struct config_key *best = NULL;
     unsigned best_distance = UINT32_MAX;
 
@@ -138,7 +146,7 @@ lp_config_key_nearest(const char *key, char *room, size_t room_bytes)
         return NULL;
     }
     for (size_t i = 0; i < config_key_count; i++) {
-        char filled[CONFIG_KEY_MAX_BYTES];
+        char filled[CONFIG_KEY_MAX_BYTES] = "";
         if (config_keys[i].status != CONFIG_IMPLEMENTED) {
             continue; /* a hint that is refused or ignored next is no help */
         }
@@ -159,7 +167,7 @@ lp_config_key_nearest(const char *key, char *room, size_t room_bytes)
 bool
 lp_config_key_find(const char *key, size_t *ret_index)
 {
-    struct config_words words;
+    struct config_words words = {0};
     const char *name;
 
     if (!config_words_cut(&words, key)) {
@@ -191,6 +199,7 @@ lp_config_key_at(size_t index, struct lp_config_key_info *ret_info)
         .pattern = key->pattern,
         .type = config_type_text(key->type),
         .default_value = key->default_value,
+        .default_name = key->default_name,
         .status = status[key->status],
         .unit = key->type == CONFIG_BYTES     ? "bytes"
                 : key->type == CONFIG_TIME_MS ? "milliseconds"

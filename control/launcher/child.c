@@ -27,7 +27,7 @@ child_become(const struct launcher_spawn *spawn, pid_t parent)
     }
     /* The launcher ignores SIGPIPE, and that would be inherited. */
     good = good && signal(SIGPIPE, SIG_DFL) != SIG_ERR;
-    good = good && sigemptyset(&nothing) == 0 && sigprocmask(SIG_SETMASK, &nothing, NULL) == 0;
+    good = good && sigemptyset(&nothing) == 0 && pthread_sigmask(SIG_SETMASK, &nothing, NULL) == 0;
     if (good) {
         (void)execv(spawn->path, spawn->argv);
     }
@@ -40,7 +40,7 @@ launcher_child_start(struct launcher_child *child, const struct launcher_spawn *
     LP_ASSERT(child->pid == 0);
     if (access(spawn->path, X_OK) != 0) {
         launcher_warn("%s cannot be run: %s; it belongs beside lepus, or where LEPUS_BIN_DIR says",
-                      spawn->path, strerror(errno));
+                      spawn->path, strerrordesc_np(errno));
         return false;
     }
     const pid_t parent = getpid();
@@ -49,12 +49,12 @@ launcher_child_start(struct launcher_child *child, const struct launcher_spawn *
         child_become(spawn, parent);
     }
     if (pid < 0) {
-        launcher_warn("%s cannot be started: %s", child->name, strerror(errno));
+        launcher_warn("%s cannot be started: %s", child->name, strerrordesc_np(errno));
         return false;
     }
     const int pidfd = pidfd_open(pid, 0); /* close-on-exec always */
     if (pidfd < 0) {
-        launcher_warn("%s cannot be watched: %s", child->name, strerror(errno));
+        launcher_warn("%s cannot be watched: %s", child->name, strerrordesc_np(errno));
         (void)kill(pid, SIGKILL); /* ours, and not reaped yet: the number is still its own */
         (void)waitpid(pid, NULL, 0);
         return false;

@@ -55,7 +55,7 @@ launcher_data_lock(const char *path, char *ret_why, size_t why_bytes)
     if (!folder_make(path)) {
         (void)snprintf(ret_why, why_bytes,
                        "cannot use the data directory %s: %s; choose another with --data DIR", path,
-                       strerror(errno));
+                       strerrordesc_np(errno));
         return -1;
     }
     if (snprintf(file, sizeof(file), "%s/lepus.pid", path) >= (int)sizeof(file)) {
@@ -65,7 +65,7 @@ launcher_data_lock(const char *path, char *ret_why, size_t why_bytes)
     const int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
         (void)snprintf(ret_why, why_bytes, "cannot write %s: %s; choose another --data DIR", file,
-                       strerror(errno));
+                       strerrordesc_np(errno));
         return -1;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -75,7 +75,7 @@ launcher_data_lock(const char *path, char *ret_why, size_t why_bytes)
     }
     const int bytes = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
     if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)bytes, 0) != bytes) {
-        (void)snprintf(ret_why, why_bytes, "cannot write %s: %s", file, strerror(errno));
+        (void)snprintf(ret_why, why_bytes, "cannot write %s: %s", file, strerrordesc_np(errno));
         (void)close(fd);
         return -1;
     }

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define KEY_WIDTH     38
-#define DEFAULT_WIDTH 14
+#define DEFAULT_WIDTH 20
 #define TYPE_WIDTH    10
 #define HELP_AT       (KEY_WIDTH + DEFAULT_WIDTH + TYPE_WIDTH + 3)
 
@@ -45,15 +45,19 @@ wrap_print(FILE *out, const char *text, int indent, int width)
 }
 
 static const char *
-default_text(const struct lp_config_key_info *info)
+default_text(const struct lp_config_key_info *info, char *room, size_t room_bytes)
 {
     const bool known = info->default_value != NULL && *info->default_value != '\0';
-    return known ? info->default_value : "-";
+    const bool named = info->default_name != NULL;
+    (void)snprintf(room, room_bytes, "%s%s%s", named ? info->default_name : "", named ? " = " : "",
+                   known ? info->default_value : "-");
+    return room;
 }
 
 static void
 section_print(FILE *out, const char *status, const char *title, int width)
 {
+    char room[128];
     struct lp_config_key_info info;
 
     (void)fprintf(out, "\n%s\n\n", title);
@@ -68,7 +72,7 @@ section_print(FILE *out, const char *status, const char *title, int width)
             continue;
         }
         (void)fprintf(out, "%-*s %-*s %-*s ", KEY_WIDTH, info.pattern, DEFAULT_WIDTH,
-                      default_text(&info), TYPE_WIDTH, info.type);
+                      default_text(&info, room, sizeof(room)), TYPE_WIDTH, info.type);
         wrap_print(out, info.help, HELP_AT, width);
     }
 }
@@ -76,6 +80,7 @@ section_print(FILE *out, const char *status, const char *title, int width)
 static void
 key_print(FILE *out, const struct lp_config_key_info *info)
 {
+    char room[128];
     static const struct {
         const char *status;
         const char *text;
@@ -94,7 +99,8 @@ key_print(FILE *out, const struct lp_config_key_info *info)
         }
     }
     if (strcmp(info->status, "implemented") == 0) {
-        (void)fprintf(out, "  Type     %s\n  Default  %s\n", info->type, default_text(info));
+        (void)fprintf(out, "  Type     %s\n  Default  %s\n", info->type,
+                      default_text(info, room, sizeof(room)));
     }
     if (info->choices != NULL) {
         (void)fprintf(out, "  Values   %s\n", info->choices);

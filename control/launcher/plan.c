@@ -36,7 +36,7 @@ config_read(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
 static enum lp_err
 programs_find(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
 {
-    const char *given = getenv("LEPUS_BIN_DIR");
+    const char *given = secure_getenv("LEPUS_BIN_DIR");
     if (given != NULL && *given != '\0') {
         (void)snprintf(plan->programs, sizeof(plan->programs), "%s", given);
         return LP_OK;

@@ -52,7 +52,7 @@ launcher_region_open(struct launcher_region *region, uint32_t shard_count, char 
     }
     if (!good) {
         (void)snprintf(ret_why, why_bytes, "cannot make the memory that its processes share: %s",
-                       strerror(errno));
+                       strerrordesc_np(errno));
         launcher_region_close(region);
         return false;
     }

@@ -48,8 +48,8 @@ region_add(struct arguments *arguments, const struct launcher_region *region)
     for (uint32_t i = 0; i < region->shard_count; i++) {
         used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%d", i > 0 ? "," : "",
                                  region->shard_wake_fd[i]);
-        LP_ASSERT(used < sizeof(list));
     }
+    LP_ASSERT(used < sizeof(list)); /* 12 bytes hold any number and its comma */
     argument_add(arguments, "--region-fd=%d", region->memory_fd);
     argument_add(arguments, "--control-wake-fd=%d", region->control_wake_fd);
     argument_add(arguments, "--shard-wake-fds=%s", list);

@@ -100,7 +100,7 @@ both_begin(struct supervisor *supervisor)
         return false;
     }
     if (pipe2(ready, O_CLOEXEC | O_NONBLOCK) != 0) {
-        launcher_warn("cannot make a pipe: %s", strerror(errno));
+        launcher_warn("cannot make a pipe: %s", strerrordesc_np(errno));
         return false;
     }
     supervisor->ready_fd = ready[0];
@@ -375,8 +375,9 @@ turn(struct supervisor *supervisor)
     };
     struct signalfd_siginfo info;
 
-    if (poll(polls, COUNT, wait_ms(supervisor)) < 0) {
-        LP_ASSERT(errno == EINTR);
+    const int ready = poll(polls, COUNT, wait_ms(supervisor));
+    LP_ASSERT(ready >= 0 || errno == EINTR);
+    if (ready < 0) {
         return;
     }
     /* The line before the end of the process that wrote it. */
@@ -402,7 +403,7 @@ signals_open(void)
     sigset_t set;
     const bool good = sigemptyset(&set) == 0 && sigaddset(&set, SIGTERM) == 0 &&
                       sigaddset(&set, SIGINT) == 0 && sigaddset(&set, SIGHUP) == 0 &&
-                      sigprocmask(SIG_BLOCK, &set, NULL) == 0;
+                      pthread_sigmask(SIG_BLOCK, &set, NULL) == 0;
     return good ? signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK) : -1;
 }
 
@@ -419,7 +420,7 @@ launcher_supervise(const struct launcher_plan *plan)
     };
 
     if (supervisor.signal_fd < 0) {
-        launcher_warn("cannot wait for signals: %s", strerror(errno));
+        launcher_warn("cannot wait for signals: %s", strerrordesc_np(errno));
         return 1;
     }
     if (!both_begin(&supervisor)) {
