@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * consume.c - consumers and their tags, and basic.get.
+ */
+#include <lepus/field_table.h>
+
+#include "dataplane/protocol/amqp091/amqp091.h"
+
+#define CONSUME_NO_ACK    2u
+#define CONSUME_EXCLUSIVE 4u
+#define CONSUME_NOWAIT    8u
+#define CANCEL_NOWAIT     1u
+#define GET_NO_ACK        1u
+#define TAG_PREFIX        "amq.ctag-"
+#define REPLY_TO_QUEUE    "amq.rabbitmq.reply-to"
+
+/* ---- tags ---- */
+
+static uint64_t
+tag_hash(const struct amqp091_channel *channel, struct lp_bytes tag)
+{
+    const struct lp_hash_key *key = &channel->connection->shard->broker->key;
+    return lp_hash_mix(lp_hash_bytes(key, tag.data, tag.size), channel->self);
+}
+
+static struct amqp091_consumer *
+consumer_find(const struct amqp091_channel *channel, struct lp_bytes tag)
+{
+    struct lp_hash_node *node =
+        lp_hash_first(&channel->connection->shard->consumers, tag_hash(channel, tag));
+    for (; node; node = lp_hash_next(node)) {
+        struct amqp091_consumer *consumer = LP_CONTAINER_OF(node, struct amqp091_consumer, by_tag);
+        if (consumer->channel == channel &&
+            lp_bytes_equal(lp_bytes_of(consumer->tag, consumer->tag_bytes), tag)) {
+            return consumer;
+        }
+    }
+    return NULL;
+}
+
+static struct amqp091_consumer *
+consumer_make(struct amqp091_channel *channel, struct lp_bytes tag)
+{
+    struct amqp091_shard *shard = channel->connection->shard;
+    struct amqp091_consumer *consumer =
+        lp_memory_alloc(shard->broker->memory, sizeof(*consumer) + tag.size);
+    if (!consumer) {
+        return NULL;
+    }
+    memset(consumer, 0, sizeof(*consumer));
+    consumer->channel = channel;
+    consumer->tag_bytes = (uint8_t)tag.size;
+    memcpy(consumer->tag, tag.data, tag.size);
+    lp_hash_insert(&shard->consumers, &consumer->by_tag, tag_hash(channel, tag));
+    lp_list_push_back(&channel->consumers, &consumer->in_channel);
+    return consumer;
+}
+
+static void
+consumer_free(struct amqp091_consumer *consumer)
+{
+    struct amqp091_shard *shard = consumer->channel->connection->shard;
+    lp_hash_remove(&shard->consumers, &consumer->by_tag);
+    lp_list_remove(&consumer->in_channel);
+    void *block = consumer;
+    lp_memory_release(shard->broker->memory, &block);
+}
+
+static void
+list_free(struct lp_list *list)
+{
+    while (!lp_list_empty(list)) {
+        consumer_free(LP_LIST_ITEM(list->next, struct amqp091_consumer, in_channel));
+    }
+}
+
+void
+amqp091_consumers_free(struct amqp091_channel *channel)
+{
+    list_free(&channel->consumers);
+    list_free(&channel->notices);
+}
+
+/* ---- which queue ---- */
+
+bool
+amqp091_queue_name(struct amqp091_channel *channel, struct lp_bytes name, uint32_t method_id,
+                   struct lp_bytes *ret_name)
+{
+    if (name.size == 0 && !channel->last_queue) {
+        (void)amqp091_channel_fault_text(channel, LP_FAULT_NOT_FOUND,
+                                         "no previously declared queue", method_id);
+        return false;
+    }
+    *ret_name = name.size > 0 ? name : lp_bytes_of(channel->last_queue, channel->last_queue_bytes);
+    return true;
+}
+
+bool
+amqp091_queue_find(struct amqp091_channel *channel, struct lp_bytes name, uint32_t method_id,
+                   struct lp_queue_ref **ret_queue)
+{
+    const struct amqp091_connection *connection = channel->connection;
+    struct lp_queue_ref *queue =
+        lp_topology_queue(&connection->shard->broker->topology, connection->base->vhost_id, name);
+    struct lp_fault fault;
+    if (!queue) {
+        amqp091_text_missing(&fault, "queue", name, amqp091_vhost_name(connection));
+        (void)amqp091_channel_fault(channel, &fault, method_id);
+        return false;
+    }
+    if (queue->owner != 0 && queue->owner != connection->base->id) {
+        amqp091_text_locked(&fault, name, amqp091_vhost_name(connection));
+        (void)amqp091_channel_fault(channel, &fault, method_id);
+        return false;
+    }
+    *ret_queue = queue;
+    return true;
+}
+
+void
+amqp091_queue_fault(struct amqp091_channel *channel, uint16_t code, struct lp_bytes name,
+                    uint32_t method_id)
+{
+    const struct lp_bytes vhost = amqp091_vhost_name(channel->connection);
+    const struct lp_bytes last = lp_bytes_of(channel->last_queue, channel->last_queue_bytes);
+    const struct lp_bytes meant = name.size > 0 ? name : last;
+    struct lp_fault fault;
+    switch (code) {
+    case LP_FAULT_NOT_FOUND:
+        amqp091_text_missing(&fault, "queue", meant, vhost);
+        break;
+    case LP_FAULT_RESOURCE_LOCKED:
+        amqp091_text_locked(&fault, meant, vhost);
+        break;
+    case LP_FAULT_ACCESS_REFUSED:
+        amqp091_text_begin(&fault, code);
+        amqp091_text_add_resource(&fault, "queue", meant, vhost);
+        amqp091_text_add(&fault, " in exclusive use");
+        break;
+    default:
+        amqp091_text_begin(&fault, code);
+        amqp091_text_add_resource(&fault, "queue", meant, vhost);
+        amqp091_text_add(&fault, " cannot do this");
+        break;
+    }
+    (void)amqp091_channel_fault(channel, &fault, method_id);
+}
+
+/* The method that is parked. */
+static struct amqp091_method
+pending_method(const struct amqp091_channel *channel)
+{
+    struct amqp091_method method;
+    const enum amqp091_decode decoded =
+        amqp091_method_decode(lp_bytes_of(channel->pending, channel->pending_bytes), &method);
+    LP_ASSERT(decoded == AMQP091_DECODED);
+    return method;
+}
+
+static bool
+is_open(const struct amqp091_channel *channel)
+{
+    return channel->state == AMQP091_CH_OPEN && channel->connection->state == AMQP091_CONN_OPEN;
+}
+
+/* A method whose only argument is a tag. */
+static void
+tag_send(struct amqp091_channel *channel, uint32_t method_id, struct lp_bytes tag)
+{
+    struct amqp091_out out;
+    amqp091_out_begin(&out, channel->number, method_id);
+    lp_writer_short(&out.writer, tag);
+    if (method_id == AMQP091_BASIC_CANCEL) {
+        lp_writer_u8(&out.writer, CANCEL_NOWAIT);
+    }
+    amqp091_out_send(channel->connection, &out);
+}
+
+/* ---- consume ---- */
+
+/* False: a fault was raised. */
+static bool
+priority_read(struct amqp091_channel *channel, const struct amqp091_method *method,
+              struct lp_bytes queue, int32_t *ret_priority)
+{
+    struct lp_field field;
+    *ret_priority = 0;
+    if (!lp_field_find(method->table, "x-priority", &field)) {
+        return true;
+    }
+    if (!lp_field_is_integer(field.type)) {
+        struct lp_fault fault;
+        amqp091_text_make(&fault, LP_FAULT_PRECONDITION_FAILED, "invalid arg 'x-priority' for ");
+        amqp091_text_add_resource(&fault, "queue", queue, amqp091_vhost_name(channel->connection));
+        amqp091_text_add(&fault, ": \"expected integer, got ");
+        amqp091_text_add(&fault, lp_field_type_name(field.type));
+        amqp091_text_add(&fault, "\"");
+        (void)amqp091_channel_fault(channel, &fault, method->id);
+        return false;
+    }
+    const int64_t value = lp_field_integer(&field);
+    *ret_priority = (int32_t)LP_MAX((int64_t)INT32_MIN, LP_MIN((int64_t)INT32_MAX, value));
+    return true;
+}
+
+static enum amqp091_flow
+consume_start(struct amqp091_channel *channel, struct lp_consume *consume, struct lp_bytes tag)
+{
+    struct amqp091_consumer *consumer = consumer_make(channel, tag);
+    if (!consumer) {
+        lp_session_want_room(channel->session);
+        channel->waiting = AMQP091_WAIT_ROOM;
+        return AMQP091_PARK;
+    }
+    consume->user = consumer;
+    channel->waiting = AMQP091_WAIT_SESSION;
+    if (lp_session_consume(channel->session, consume, &consumer->consumer) == LP_WAIT) {
+        consumer_free(consumer);
+        channel->waiting = AMQP091_WAIT_ROOM;
+    }
+    return AMQP091_PARK;
+}
+
+enum amqp091_flow
+amqp091_basic_consume(struct amqp091_channel *channel, const struct amqp091_method *method)
+{
+    struct lp_bytes tag = method->name[1];
+    struct lp_bytes name;
+    struct lp_fault fault;
+    if (lp_bytes_equal_text(method->name[0], REPLY_TO_QUEUE)) {
+        return amqp091_channel_fault_text(channel, LP_FAULT_NOT_IMPLEMENTED,
+                                          "direct reply-to is not implemented yet", method->id);
+    }
+    if (tag.size > 0 && consumer_find(channel, tag)) {
+        amqp091_text_make(&fault, LP_FAULT_NOT_ALLOWED, "attempt to reuse consumer tag '");
+        amqp091_text_add_bytes(&fault, tag);
+        amqp091_text_add(&fault, "'");
+        return amqp091_channel_fault(channel, &fault, method->id);
+    }
+    if (!amqp091_queue_name(channel, method->name[0], method->id, &name)) {
+        return AMQP091_NEXT;
+    }
+    const enum amqp091_flow permitted =
+        amqp091_permit(channel, LP_PERMISSION_READ, LP_RESOURCE_QUEUE, name);
+    if (permitted != AMQP091_NEXT) {
+        return permitted;
+    }
+    struct lp_consume consume = {
+        .no_ack = (method->bits & CONSUME_NO_ACK) != 0,
+        .exclusive = (method->bits & CONSUME_EXCLUSIVE) != 0,
+        .prefetch = channel->prefetch,
+    };
+    if (!amqp091_queue_find(channel, name, method->id, &consume.queue) ||
+        !priority_read(channel, method, name, &consume.priority)) {
+        return AMQP091_NEXT;
+    }
+    uint8_t made[sizeof(TAG_PREFIX) - 1 + AMQP091_RANDOM_NAME_BYTES];
+    if (tag.size == 0) {
+        memcpy(made, TAG_PREFIX, sizeof(TAG_PREFIX) - 1);
+        amqp091_random_name(channel->connection->shard->broker, made + sizeof(TAG_PREFIX) - 1);
+        tag = lp_bytes_of(made, sizeof(made));
+    }
+    return consume_start(channel, &consume, tag);
+}
+
+void
+amqp091_consumed(struct amqp091_channel *channel, struct amqp091_consumer *consumer, uint16_t code)
+{
+    if (!is_open(channel) || channel->waiting != AMQP091_WAIT_SESSION) {
+        return; /* it goes with the channel */
+    }
+    const struct amqp091_method method = pending_method(channel);
+    if (code != 0) {
+        consumer_free(consumer);
+        amqp091_queue_fault(channel, code, method.name[0], method.id);
+        return;
+    }
+    if ((method.bits & CONSUME_NOWAIT) == 0) {
+        /* Before the first delivery (C114). */
+        tag_send(channel, AMQP091_BASIC_CONSUME_OK,
+                 lp_bytes_of(consumer->tag, consumer->tag_bytes));
+    }
+    amqp091_channel_unpark(channel);
+}
+
+/* ---- cancel ---- */
+
+static void
+cancel_done(struct amqp091_channel *channel, const struct amqp091_method *method)
+{
+    if ((method->bits & CANCEL_NOWAIT) == 0) {
+        tag_send(channel, AMQP091_BASIC_CANCEL_OK, method->name[0]);
+    }
+}
+
+enum amqp091_flow
+amqp091_basic_cancel(struct amqp091_channel *channel, const struct amqp091_method *method)
+{
+    struct amqp091_consumer *consumer = consumer_find(channel, method->name[0]);
+    if (!consumer) { /* there is nothing left to cancel (C116) */
+        cancel_done(channel, method);
+        return AMQP091_NEXT;
+    }
+    channel->waiting = AMQP091_WAIT_SESSION;
+    switch (lp_session_cancel(channel->session, consumer->consumer)) {
+    case LP_LATER:
+        return AMQP091_PARK;
+    case LP_WAIT:
+        channel->waiting = AMQP091_WAIT_ROOM;
+        return AMQP091_PARK;
+    case LP_DONE:
+    case LP_UNKNOWN:
+        break;
+    }
+    channel->waiting = AMQP091_WAIT_NONE;
+    consumer_free(consumer);
+    cancel_done(channel, method);
+    return AMQP091_NEXT;
+}
+
+void
+amqp091_cancelled(struct amqp091_channel *channel, struct amqp091_consumer *consumer)
+{
+    if (!is_open(channel) || channel->waiting != AMQP091_WAIT_SESSION) {
+        return;
+    }
+    const struct amqp091_method method = pending_method(channel);
+    cancel_done(channel, &method);
+    consumer_free(consumer);
+    amqp091_channel_unpark(channel);
+}
+
+static void
+notice_send(struct amqp091_channel *channel, struct amqp091_consumer *consumer)
+{
+    if (is_open(channel) && channel->connection->can_cancel_notify) {
+        tag_send(channel, AMQP091_BASIC_CANCEL, lp_bytes_of(consumer->tag, consumer->tag_bytes));
+    }
+    consumer_free(consumer);
+}
+
+void
+amqp091_consumer_gone(struct amqp091_channel *channel, struct amqp091_consumer *consumer)
+{
+    if (channel->waiting != AMQP091_WAIT_NONE &&
+        amqp091_channel_pending_id(channel) == AMQP091_QUEUE_DELETE) {
+        /* delete-ok comes before the cancel it causes (C118). */
+        lp_list_remove(&consumer->in_channel);
+        lp_list_push_back(&channel->notices, &consumer->in_channel);
+        return;
+    }
+    notice_send(channel, consumer);
+}
+
+void
+amqp091_notices_send(struct amqp091_channel *channel)
+{
+    while (!lp_list_empty(&channel->notices)) {
+        notice_send(channel,
+                    LP_LIST_ITEM(channel->notices.next, struct amqp091_consumer, in_channel));
+    }
+}
+
+/* ---- get ---- */
+
+enum amqp091_flow
+amqp091_basic_get(struct amqp091_channel *channel, const struct amqp091_method *method)
+{
+    struct lp_queue_ref *queue;
+    struct lp_bytes name;
+    if (!amqp091_queue_name(channel, method->name[0], method->id, &name)) {
+        return AMQP091_NEXT;
+    }
+    const enum amqp091_flow permitted =
+        amqp091_permit(channel, LP_PERMISSION_READ, LP_RESOURCE_QUEUE, name);
+    if (permitted != AMQP091_NEXT) {
+        return permitted;
+    }
+    if (!amqp091_queue_find(channel, name, method->id, &queue)) {
+        return AMQP091_NEXT;
+    }
+    channel->waiting = AMQP091_WAIT_SESSION;
+    if (lp_session_get(channel->session, queue, (method->bits & GET_NO_ACK) != 0) == LP_WAIT) {
+        channel->waiting = AMQP091_WAIT_ROOM;
+    }
+    return AMQP091_PARK;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control.c - asking the control process: payloads, permissions, refusals.
+ */
+#include "dataplane/link/link.h"
+
+#include "dataplane/protocol/amqp091/amqp091.h"
+
+struct lp_writer
+amqp091_control_begin(struct amqp091_connection *connection)
+{
+    struct lp_writer writer =
+        lp_writer_of(connection->shard->scratch, LP_CONTROL_PAYLOAD_MAX_BYTES);
+    lp_writer_u64le(&writer, connection->base->id);
+    return writer;
+}
+
+void
+amqp091_control_address(struct lp_writer *writer, const struct lp_address *address)
+{
+    lp_writer_u8(writer, address->family);
+    lp_writer_u16le(writer, address->port);
+    lp_writer_copy(writer, address->ip, sizeof(address->ip));
+}
+
+enum amqp091_flow
+amqp091_control_ask(struct amqp091_channel *channel, uint16_t type, const struct lp_writer *writer,
+                    lp_link_reply_fn *reply)
+{
+    if (writer->failed) {
+        return amqp091_channel_fault_text(channel, LP_FAULT_PRECONDITION_FAILED,
+                                          "the arguments are too long",
+                                          amqp091_channel_pending_id(channel));
+    }
+    struct lp_broker *broker = channel->connection->shard->broker;
+    if (lp_link_request(&broker->link, type, lp_writer_bytes(writer), channel->self, reply)) {
+        channel->waiting = AMQP091_WAIT_CONTROL;
+    } else {
+        lp_session_want_room(channel->session);
+        channel->waiting = AMQP091_WAIT_ROOM;
+    }
+    return AMQP091_PARK;
+}
+
+struct amqp091_channel *
+amqp091_control_waiter(void *context, lp_handle owner)
+{
+    struct lp_broker *broker = context;
+    struct amqp091_shard *shard = lp_broker_protocol_state(broker, &lp_protocol_amqp091);
+    struct amqp091_channel *channel = lp_pool_get(&shard->channels, owner);
+    if (!channel || channel->state != AMQP091_CH_OPEN || channel->waiting != AMQP091_WAIT_CONTROL) {
+        return NULL;
+    }
+    return channel;
+}
+
+void
+amqp091_control_refused(struct amqp091_channel *channel, const struct lp_link_reply *reply)
+{
+    LP_ASSERT(reply->code != 0);
+    struct lp_fault fault;
+    amqp091_text_begin(&fault, reply->code);
+    amqp091_text_add_bytes(&fault, reply->text);
+    (void)amqp091_channel_fault(channel, &fault, amqp091_channel_pending_id(channel));
+}
+
+static void
+permit_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
+{
+    struct amqp091_channel *channel = amqp091_control_waiter(context, owner);
+    if (!channel) {
+        return;
+    }
+    if (reply->code != 0) {
+        amqp091_control_refused(channel, reply);
+        return;
+    }
+    struct lp_reader reader = reply->more;
+    channel->permitted_epoch = lp_reader_u32le(&reader);
+    channel->permitted = !reader.failed;
+    /* It runs from its beginning: the first right that it lacks is the one just given. */
+    amqp091_channel_continue(channel);
+}
+
+enum amqp091_flow
+amqp091_permit(struct amqp091_channel *channel, enum lp_permission permission,
+               enum lp_resource resource, struct lp_bytes name)
+{
+    struct amqp091_connection *connection = channel->connection;
+    struct lp_broker *broker = connection->shard->broker;
+    struct lp_access *access = &connection->base->access;
+    /* The default exchange has a name where rights are concerned (C7). */
+    const bool is_default = resource == LP_RESOURCE_EXCHANGE && name.size == 0;
+    const struct lp_bytes known = is_default ? lp_bytes_of_text("amq.default") : name;
+
+    if (lp_access_allowed(access, broker->permission_epoch, &broker->key, permission, resource,
+                          known)) {
+        return AMQP091_NEXT;
+    }
+    const bool given = channel->permitted && channel->permitted_epoch == broker->permission_epoch;
+    channel->permitted = false;
+    if (given) {
+        lp_access_remember(access, broker->permission_epoch, &broker->key, permission, resource,
+                           known);
+        return AMQP091_NEXT;
+    }
+    struct lp_writer writer = amqp091_control_begin(connection);
+    lp_writer_u8(&writer, (uint8_t)permission);
+    lp_writer_u8(&writer, (uint8_t)resource);
+    lp_writer_short(&writer, known);
+    return amqp091_control_ask(channel, LP_CONTROL_PERMIT, &writer, permit_reply);
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * deliver.c - contents on their way out, confirms, and the session's calls.
+ *
+ * A content is written whole, at once, so no other frame of its channel can
+ * come between its parts.
+ */
+#include "dataplane/protocol/amqp091/amqp091.h"
+
+/* What must be left of the shard's memory after a delivery was copied out. */
+#define MEMORY_RESERVE_BYTES (256u * 1024u)
+/* deliver and get-ok: header, tags and names of 255 bytes each at most, and what surrounds them. */
+#define METHOD_BYTES_MAX   832u
+#define HEADER_FRAME_BYTES 20u /* a header frame's bytes without the properties */
+
+LP_STATIC_ASSERT(METHOD_BYTES_MAX + HEADER_FRAME_BYTES <= LP_OUTPUT_RESERVE_MAX,
+                 "a content's method and header frame's fixed part go into one reservation");
+
+static void
+write_out(struct amqp091_connection *connection, struct lp_bytes bytes)
+{
+    if (!connection->dead && bytes.size > 0) {
+        connection->dead = !lp_connection_write(connection->base, bytes.data, bytes.size);
+    }
+}
+
+static void
+frame_begin(struct lp_writer *writer, uint8_t type, uint16_t channel, uint32_t payload)
+{
+    lp_writer_u8(writer, type);
+    lp_writer_u16be(writer, channel);
+    lp_writer_u32be(writer, payload);
+}
+
+/* One body frame of `size` bytes, from wherever the walk stands. */
+static void
+body_frame_write(struct amqp091_channel *channel, struct lp_message_body *body, uint32_t size)
+{
+    static const uint8_t end = AMQP091_FRAME_END;
+    struct amqp091_connection *connection = channel->connection;
+    uint8_t header[AMQP091_FRAME_HEADER_BYTES];
+    struct lp_writer writer = lp_writer_of(header, sizeof(header));
+    frame_begin(&writer, AMQP091_FRAME_BODY, channel->number, size);
+    write_out(connection, lp_writer_bytes(&writer));
+    while (size > 0) {
+        const struct lp_bytes piece = lp_message_body_next(body, size);
+        LP_ASSERT(piece.size > 0); /* the message has as many bytes as it says */
+        write_out(connection, piece);
+        size -= piece.size;
+    }
+    write_out(connection, lp_bytes_of(&end, 1));
+}
+
+static void
+body_write(struct amqp091_channel *channel, const struct lp_message *message)
+{
+    const uint32_t most = channel->connection->frame_max - AMQP091_FRAME_EXTRA_BYTES;
+    struct lp_message_body body = lp_message_body(message);
+    uint64_t left = message->body_bytes;
+    while (left > 0 && !channel->connection->dead) {
+        const uint32_t size = (uint32_t)LP_MIN(left, (uint64_t)most);
+        body_frame_write(channel, &body, size);
+        left -= size;
+    }
+}
+
+static void
+header_frame(struct lp_writer *writer, uint16_t channel, const struct lp_message *message)
+{
+    const struct lp_bytes properties = lp_message_properties(message);
+    frame_begin(writer, AMQP091_FRAME_HEADER, channel, 12u + properties.size);
+    lp_writer_u16be(writer, AMQP091_CLASS_BASIC);
+    lp_writer_u16be(writer, 0); /* weight */
+    lp_writer_u64be(writer, message->body_bytes);
+}
+
+/* A body that fits the reservation that its method is in. */
+static void
+body_inline(struct lp_writer *writer, uint16_t channel, const struct lp_message *message)
+{
+    struct lp_message_body body = lp_message_body(message);
+    uint32_t left = (uint32_t)message->body_bytes;
+    frame_begin(writer, AMQP091_FRAME_BODY, channel, left);
+    while (left > 0) {
+        const struct lp_bytes piece = lp_message_body_next(&body, left);
+        LP_ASSERT(piece.size > 0);
+        lp_writer_copy(writer, piece.data, piece.size);
+        left -= piece.size;
+    }
+    lp_writer_u8(writer, AMQP091_FRAME_END);
+}
+
+/* Bytes of a content in one frame each, if they fit one reservation; else 0. */
+static uint32_t
+small_bytes(const struct amqp091_channel *channel, const struct lp_message *message)
+{
+    const uint64_t bytes = METHOD_BYTES_MAX + HEADER_FRAME_BYTES + message->properties_bytes +
+                           AMQP091_FRAME_EXTRA_BYTES + message->body_bytes;
+    const uint32_t most = channel->connection->frame_max - AMQP091_FRAME_EXTRA_BYTES;
+    return bytes <= LP_OUTPUT_RESERVE_MAX && message->body_bytes <= most ? (uint32_t)bytes : 0;
+}
+
+/* What differs between the methods that carry a content. */
+struct carrier {
+    uint32_t method_id;
+    const struct lp_message *message;
+    const struct lp_delivery *delivery; /* NULL for basic.return */
+    struct lp_bytes tag;
+};
+
+static void
+carrier_arguments(struct lp_writer *writer, const struct carrier *carrier)
+{
+    const struct lp_delivery *delivery = carrier->delivery;
+    if (carrier->method_id == AMQP091_BASIC_DELIVER) {
+        lp_writer_short(writer, carrier->tag);
+    }
+    if (delivery) {
+        lp_writer_u64be(writer, delivery->number);
+        lp_writer_u8(writer, delivery->redelivered);
+    } else {
+        lp_writer_u16be(writer, LP_FAULT_NO_ROUTE);
+        lp_writer_short(writer, lp_bytes_of_text(lp_fault_name(LP_FAULT_NO_ROUTE)));
+    }
+    lp_writer_short(writer, lp_message_exchange(carrier->message));
+    lp_writer_short(writer, lp_message_key(carrier->message));
+    if (carrier->method_id == AMQP091_BASIC_GET_OK) {
+        lp_writer_u32be(writer, delivery->ready_left);
+    }
+}
+
+static void
+content_send(struct amqp091_channel *channel, const struct carrier *carrier)
+{
+    struct amqp091_connection *connection = channel->connection;
+    const struct lp_message *message = carrier->message;
+    const struct lp_bytes properties = lp_message_properties(message);
+    const uint32_t small = small_bytes(channel, message);
+    const uint32_t reserve = small != 0 ? small : METHOD_BYTES_MAX + HEADER_FRAME_BYTES;
+    if (connection->dead) {
+        return;
+    }
+    uint8_t *room = lp_connection_reserve(connection->base, reserve);
+    if (!room) {
+        connection->dead = true;
+        return;
+    }
+    struct lp_writer writer = lp_writer_of(room, reserve);
+    amqp091_frame_open(&writer, channel->number, carrier->method_id);
+    carrier_arguments(&writer, carrier);
+    amqp091_frame_close(&writer, 0);
+    header_frame(&writer, channel->number, message);
+    if (small != 0) {
+        lp_writer_copy(&writer, properties.data, properties.size);
+        lp_writer_u8(&writer, AMQP091_FRAME_END);
+        if (message->body_bytes > 0) {
+            body_inline(&writer, channel->number, message);
+        }
+    }
+    LP_ASSERT(!writer.failed);
+    lp_connection_commit(connection->base, (uint32_t)lp_writer_size(&writer));
+    if (small == 0) {
+        static const uint8_t end = AMQP091_FRAME_END;
+        write_out(connection, properties);
+        write_out(connection, lp_bytes_of(&end, 1));
+        body_write(channel, message);
+    }
+}
+
+void
+amqp091_return_send(struct amqp091_channel *channel, const struct lp_message *message)
+{
+    const struct carrier carrier = {.method_id = AMQP091_BASIC_RETURN, .message = message};
+    channel->connection->shard->broker->stats->messages_returned++;
+    content_send(channel, &carrier);
+}
+
+/* ---- the session's calls ---- */
+
+static struct amqp091_channel *
+callback_enter(void *owner)
+{
+    struct amqp091_channel *channel = owner;
+    channel->connection->shard->callback_depth++;
+    return channel;
+}
+
+static void
+callback_leave(struct amqp091_shard *shard)
+{
+    LP_ASSERT(shard->callback_depth > 0);
+    shard->callback_depth--;
+}
+
+/* May anything but the end still be said on it? */
+static bool
+is_open(const struct amqp091_channel *channel)
+{
+    return channel->state == AMQP091_CH_OPEN && channel->connection->state == AMQP091_CONN_OPEN;
+}
+
+static void
+session_room(void *owner)
+{
+    struct amqp091_channel *channel = callback_enter(owner);
+    struct amqp091_shard *shard = channel->connection->shard;
+    if (is_open(channel) && channel->waiting == AMQP091_WAIT_ROOM) {
+        amqp091_channel_continue(channel);
+    }
+    callback_leave(shard);
+}
+
+static bool
+session_can_deliver(void *owner, const struct lp_message *message)
+{
+    const struct amqp091_channel *channel = owner;
+    const struct amqp091_connection *connection = channel->connection;
+    const struct lp_memory *memory = connection->shard->broker->memory;
+    const uint64_t left = lp_memory_limit_bytes(memory) - lp_memory_used_bytes(memory);
+    return is_open(channel) && !connection->dead && !lp_connection_output_full(connection->base) &&
+           left >= MEMORY_RESERVE_BYTES + 2 * message->body_bytes;
+}
+
+static void
+session_deliver(void *owner, const struct lp_delivery *delivery)
+{
+    struct amqp091_channel *channel = owner;
+    const struct amqp091_consumer *consumer = delivery->consumer->user;
+    const struct carrier carrier = {
+        .method_id = AMQP091_BASIC_DELIVER,
+        .message = delivery->message,
+        .delivery = delivery,
+        .tag = lp_bytes_of(consumer->tag, consumer->tag_bytes),
+    };
+    if (is_open(channel)) {
+        content_send(channel, &carrier);
+    }
+}
+
+static void
+session_consumed(void *owner, struct lp_consumer *consumer, uint16_t code)
+{
+    struct amqp091_channel *channel = callback_enter(owner);
+    struct amqp091_shard *shard = channel->connection->shard;
+    amqp091_consumed(channel, consumer->user, code);
+    callback_leave(shard);
+}
+
+static void
+session_cancelled(void *owner, struct lp_consumer *consumer)
+{
+    struct amqp091_channel *channel = callback_enter(owner);
+    struct amqp091_shard *shard = channel->connection->shard;
+    amqp091_cancelled(channel, consumer->user);
+    callback_leave(shard);
+}
+
+static void
+session_gone(void *owner, struct lp_consumer *consumer)
+{
+    struct amqp091_channel *channel = callback_enter(owner);
+    struct amqp091_shard *shard = channel->connection->shard;
+    amqp091_consumer_gone(channel, consumer->user);
+    callback_leave(shard);
+}
+
+static void
+session_got(void *owner, const struct lp_delivery *delivery, uint16_t code)
+{
+    struct amqp091_channel *channel = callback_enter(owner);
+    struct amqp091_shard *shard = channel->connection->shard;
+    if (is_open(channel) && channel->waiting == AMQP091_WAIT_SESSION) {
+        if (code != 0) {
+            struct amqp091_method method;
+            (void)amqp091_method_decode(lp_bytes_of(channel->pending, channel->pending_bytes),
+                                        &method);
+            amqp091_queue_fault(channel, code, method.name[0], method.id);
+        } else if (delivery) {
+            const struct carrier carrier = {.method_id = AMQP091_BASIC_GET_OK,
+                                            .message = delivery->message,
+                                            .delivery = delivery};
+            shard->broker->stats->messages_got++;
+            content_send(channel, &carrier);
+            amqp091_channel_unpark(channel);
+        } else {
+            struct amqp091_out out;
+            amqp091_out_begin(&out, channel->number, AMQP091_BASIC_GET_EMPTY);
+            lp_writer_short(&out.writer, lp_bytes_of(NULL, 0)); /* cluster-id */
+            amqp091_out_send(channel->connection, &out);
+            amqp091_channel_unpark(channel);
+        }
+    }
+    callback_leave(shard);
+}
+
+static void
+session_counts(void *owner, uint16_t code, uint64_t ready, uint64_t consumers)
+{
+    struct amqp091_channel *channel = callback_enter(owner);
+    struct amqp091_shard *shard = channel->connection->shard;
+    if (is_open(channel) && channel->waiting == AMQP091_WAIT_SESSION) {
+        amqp091_counts(channel, code, ready, consumers);
+    }
+    callback_leave(shard);
+}
+
+static void
+session_confirm(void *owner, uint64_t number, bool multiple, bool nack)
+{
+    struct amqp091_channel *channel = owner;
+    if (!is_open(channel)) {
+        return;
+    }
+    struct amqp091_out out;
+    amqp091_out_begin(&out, channel->number, nack ? AMQP091_BASIC_NACK : AMQP091_BASIC_ACK);
+    lp_writer_u64be(&out.writer, number);
+    lp_writer_u8(&out.writer, multiple); /* and, for nack, requeue: never */
+    amqp091_out_send(channel->connection, &out);
+}
+
+static void
+session_closed(void *owner)
+{
+    struct amqp091_channel *channel = callback_enter(owner);
+    struct amqp091_shard *shard = channel->connection->shard;
+    amqp091_channel_session_closed(channel);
+    callback_leave(shard);
+}
+
+const struct lp_session_ops amqp091_session_ops = {
+    .room = session_room,
+    .can_deliver = session_can_deliver,
+    .deliver = session_deliver,
+    .consumed = session_consumed,
+    .cancelled = session_cancelled,
+    .gone = session_gone,
+    .got = session_got,
+    .counts = session_counts,
+    .confirm = session_confirm,
+    .closed = session_closed,
+};

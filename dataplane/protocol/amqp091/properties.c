@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/protocol/amqp091/properties.h"
+
+#include <lepus/field_table.h>
+
+static bool
+headers_read(struct lp_bytes headers, bool *ret_has_copies)
+{
+    struct lp_reader reader = lp_reader_of_bytes(headers);
+    struct lp_field field;
+    bool has_copies = false;
+    while (lp_field_next(&reader, &field)) {
+        has_copies |=
+            lp_bytes_equal_text(field.name, "CC") || lp_bytes_equal_text(field.name, "BCC");
+    }
+    *ret_has_copies = has_copies;
+    return !reader.failed;
+}
+
+static struct lp_bytes
+short_if(struct lp_reader *reader, uint16_t flags, enum amqp091_property property)
+{
+    return (flags & property) != 0 ? lp_reader_short(reader) : lp_bytes_of(NULL, 0);
+}
+
+static uint8_t
+octet_if(struct lp_reader *reader, uint16_t flags, enum amqp091_property property)
+{
+    return (flags & property) != 0 ? lp_reader_u8(reader) : 0;
+}
+
+bool
+amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_properties)
+{
+    struct amqp091_properties found = {0};
+    struct lp_reader reader = lp_reader_of_bytes(raw);
+    const uint16_t flags = lp_reader_u16be(&reader);
+
+    if ((flags & AMQP091_PROPERTY_UNKNOWN) != 0) {
+        return false;
+    }
+    found.flags = flags;
+    (void)short_if(&reader, flags, AMQP091_CONTENT_TYPE); /* opaque to the broker, as below */
+    (void)short_if(&reader, flags, AMQP091_CONTENT_ENCODING);
+    if ((flags & AMQP091_HEADERS) != 0) {
+        found.headers = lp_reader_long_be(&reader);
+        if (reader.failed || !headers_read(found.headers, &found.has_copies)) {
+            return false;
+        }
+    }
+    found.delivery_mode = octet_if(&reader, flags, AMQP091_DELIVERY_MODE);
+    found.priority = octet_if(&reader, flags, AMQP091_PRIORITY);
+    (void)short_if(&reader, flags, AMQP091_CORRELATION_ID);
+    found.reply_to = short_if(&reader, flags, AMQP091_REPLY_TO);
+    (void)short_if(&reader, flags, AMQP091_EXPIRATION);
+    (void)short_if(&reader, flags, AMQP091_MESSAGE_ID);
+    if ((flags & AMQP091_TIMESTAMP) != 0) {
+        (void)lp_reader_u64be(&reader);
+    }
+    (void)short_if(&reader, flags, AMQP091_TYPE);
+    found.user_id = short_if(&reader, flags, AMQP091_USER_ID);
+    (void)short_if(&reader, flags, AMQP091_APP_ID);
+    (void)short_if(&reader, flags, AMQP091_CLUSTER_ID);
+    if (reader.failed || lp_reader_left(&reader) != 0) {
+        return false;
+    }
+    *ret_properties = found;
+    return true;
+}

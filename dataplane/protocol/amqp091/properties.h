@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * properties.h - what the broker itself reads in a message's basic properties.
+ *
+ * The properties travel as they came, flags and list; this finds the few that
+ * matter to routing and acceptance.
+ *
+ *   Memory    borrowed views into the raw bytes
+ *   Runs on   owner core
+ */
+#pragma once
+
+#include <lepus/bytes.h>
+
+/* Bits of the property flags, first to last as they are on the wire. */
+enum amqp091_property {
+    AMQP091_CONTENT_TYPE = 1u << 15,
+    AMQP091_CONTENT_ENCODING = 1u << 14,
+    AMQP091_HEADERS = 1u << 13,
+    AMQP091_DELIVERY_MODE = 1u << 12,
+    AMQP091_PRIORITY = 1u << 11,
+    AMQP091_CORRELATION_ID = 1u << 10,
+    AMQP091_REPLY_TO = 1u << 9,
+    AMQP091_EXPIRATION = 1u << 8,
+    AMQP091_MESSAGE_ID = 1u << 7,
+    AMQP091_TIMESTAMP = 1u << 6,
+    AMQP091_TYPE = 1u << 5,
+    AMQP091_USER_ID = 1u << 4,
+    AMQP091_APP_ID = 1u << 3,
+    AMQP091_CLUSTER_ID = 1u << 2,
+    AMQP091_PROPERTY_UNKNOWN = (1u << 1) | 1u, /* bit 0: more flags follow; neither is defined */
+};
+
+struct amqp091_properties {
+    uint16_t flags;          /* enum amqp091_property bits that are there */
+    uint8_t delivery_mode;   /* 0 when absent */
+    uint8_t priority;        /* 0 when absent */
+    bool has_copies;         /* a CC or BCC header */
+    struct lp_bytes headers; /* field table without its length */
+    struct lp_bytes reply_to;
+    struct lp_bytes user_id;
+};
+
+/* False: not a well-formed list. */
+bool amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_properties);

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * publish.c - basic.publish: the method, its content, and the order of checks
+ * once the content is whole (C91).
+ */
+#include "dataplane/protocol/amqp091/amqp091.h"
+#include "dataplane/protocol/amqp091/properties.h"
+
+#define PERSISTENT 2u
+
+enum amqp091_flow
+amqp091_basic_publish(struct amqp091_channel *channel, const struct amqp091_method *method)
+{
+    const struct lp_bytes exchange = method->name[0];
+    const struct lp_bytes key = method->name[1];
+    LP_ASSERT(!channel->message);
+
+    struct lp_writer writer = lp_writer_of(channel->names, sizeof(channel->names));
+    lp_writer_copy(&writer, exchange.data, exchange.size);
+    lp_writer_copy(&writer, key.data, key.size);
+    LP_ASSERT(!writer.failed);
+    channel->exchange_bytes = (uint8_t)exchange.size;
+    channel->key_bytes = (uint8_t)key.size;
+    channel->content_flags = (uint8_t)(((method->bits & 1u) != 0 ? AMQP091_CONTENT_MANDATORY : 0) |
+                                       ((method->bits & 2u) != 0 ? AMQP091_CONTENT_IMMEDIATE : 0));
+    channel->content = AMQP091_CONTENT_HEADER;
+    channel->connection->base->publisher = true;
+    return AMQP091_NEXT;
+}
+
+/* What the properties say is kept as flags: it is used when the content is whole. */
+static void
+properties_note(struct amqp091_channel *channel, const struct amqp091_properties *properties,
+                struct lp_bytes raw)
+{
+    const struct amqp091_connection *connection = channel->connection;
+    uint32_t flags = channel->content_flags;
+    if ((properties->flags & AMQP091_EXPIRATION) != 0) {
+        flags |= AMQP091_CONTENT_EXPIRES;
+    }
+    if (properties->has_copies) {
+        flags |= AMQP091_CONTENT_COPIES;
+    }
+    if (lp_bytes_equal_text(properties->reply_to, "amq.rabbitmq.reply-to")) {
+        flags |= AMQP091_CONTENT_DIRECT_REPLY;
+    }
+    if ((properties->flags & AMQP091_USER_ID) != 0 &&
+        !lp_bytes_equal(properties->user_id,
+                        lp_bytes_of(connection->user, connection->user_bytes))) {
+        flags |= AMQP091_CONTENT_OTHER_USER;
+    }
+    channel->content_flags = (uint8_t)flags;
+    channel->headers_bytes = properties->headers.size;
+    channel->headers_offset =
+        properties->headers.size == 0 ? 0 : (uint32_t)(properties->headers.data - raw.data);
+}
+
+static bool
+message_make(struct amqp091_channel *channel, const struct amqp091_properties *properties,
+             struct lp_bytes raw)
+{
+    struct lp_broker *broker = channel->connection->shard->broker;
+    const struct lp_message_parts parts = {
+        .exchange = lp_bytes_of(channel->names, channel->exchange_bytes),
+        .key = lp_bytes_of(channel->names + channel->exchange_bytes, channel->key_bytes),
+        .properties = raw,
+        .body_bytes = channel->body_bytes,
+        .protocol = LP_PROTOCOL_AMQP091,
+        .flags = properties->delivery_mode == PERSISTENT ? LP_MESSAGE_PERSISTENT : 0,
+        .priority = properties->priority,
+    };
+    channel->message = lp_message_make(&broker->messages, &parts, &channel->message_handle);
+    if (channel->message) {
+        channel->message->stage_ns[LP_STAGE_RECEIVED] = broker->now_ns;
+    }
+    return channel->message != NULL;
+}
+
+static enum amqp091_flow
+complete(struct amqp091_channel *channel)
+{
+    channel->content = AMQP091_CONTENT_METHOD;
+    channel->publishing = true;
+    channel->stage = 0;
+    const enum amqp091_flow flow = amqp091_publish_run(channel);
+    if (flow != AMQP091_PARK) {
+        channel->publishing = false;
+    }
+    return flow;
+}
+
+static enum amqp091_flow
+header_fault(struct amqp091_channel *channel, uint16_t class_id, uint16_t weight)
+{
+    struct lp_fault fault;
+    amqp091_text_make(&fault, LP_FAULT_UNEXPECTED_FRAME,
+                      "expected content header for class 60, got ");
+    if (class_id != AMQP091_CLASS_BASIC) {
+        amqp091_text_add(&fault, "one for class ");
+        amqp091_text_add_number(&fault, class_id);
+    } else {
+        LP_ASSERT(weight != 0);
+        amqp091_text_add(&fault, "non content header frame");
+    }
+    amqp091_text_add(&fault, " instead");
+    return amqp091_channel_fault(channel, &fault, AMQP091_BASIC_PUBLISH);
+}
+
+enum amqp091_flow
+amqp091_publish_header(struct amqp091_channel *channel, const struct amqp091_frame *frame)
+{
+    const struct lp_protocol_limits *limits = &channel->connection->shard->broker->limits;
+    struct lp_reader reader = lp_reader_of_bytes(frame->payload);
+    const uint16_t class_id = lp_reader_u16be(&reader);
+    const uint16_t weight = lp_reader_u16be(&reader);
+    const uint64_t body_bytes = lp_reader_u64be(&reader);
+    if (reader.failed) {
+        amqp091_frame_unknown(channel->connection, frame);
+        return AMQP091_NEXT;
+    }
+    if (class_id != AMQP091_CLASS_BASIC || weight != 0) {
+        return header_fault(channel, class_id, weight);
+    }
+    const struct lp_bytes raw = lp_bytes_of(reader.at, (uint32_t)lp_reader_left(&reader));
+    struct amqp091_properties properties;
+    if (!amqp091_properties_read(raw, &properties)) {
+        struct lp_fault fault;
+        amqp091_text_make(&fault, LP_FAULT_FRAME_ERROR, "cannot decode ");
+        amqp091_text_add_binary(&fault, raw);
+        return amqp091_channel_fault(channel, &fault, AMQP091_BASIC_PUBLISH);
+    }
+    channel->body_bytes = body_bytes;
+    if (body_bytes > limits->message_bytes_max) {
+        channel->content_flags |= AMQP091_CONTENT_TOO_LARGE; /* read, not kept (C93) */
+    } else if (!message_make(channel, &properties, raw)) {
+        amqp091_connection_stall(channel->connection);
+        return AMQP091_STALL;
+    }
+    properties_note(channel, &properties, raw);
+    channel->body_left = body_bytes;
+    channel->content = AMQP091_CONTENT_BODY;
+    return body_bytes == 0 ? complete(channel) : AMQP091_NEXT;
+}
+
+enum amqp091_flow
+amqp091_publish_body(struct amqp091_channel *channel, const struct amqp091_frame *frame)
+{
+    LP_ASSERT(frame->payload.size <= channel->body_left);
+    if (channel->message && frame->payload.size > 0 &&
+        !lp_message_append(&channel->connection->shard->broker->messages, channel->message,
+                           frame->payload)) {
+        amqp091_connection_stall(channel->connection);
+        return AMQP091_STALL;
+    }
+    channel->body_left -= frame->payload.size;
+    /* The frame's end belongs to it: a wrong end octet must not publish anything. */
+    return channel->body_left == 0 && frame->last ? complete(channel) : AMQP091_NEXT;
+}
+
+void
+amqp091_publish_discard(struct amqp091_channel *channel)
+{
+    if (channel->message && !channel->message_lent) {
+        lp_message_free(&channel->connection->shard->broker->messages, channel->message_handle);
+    }
+    channel->message = NULL;
+    channel->message_handle = LP_HANDLE_NONE;
+    channel->message_lent = false;
+    channel->publishing = false;
+}
+
+static enum amqp091_flow
+publish_fault(struct amqp091_channel *channel, const struct lp_fault *fault)
+{
+    amqp091_publish_discard(channel);
+    return amqp091_channel_fault(channel, fault, AMQP091_BASIC_PUBLISH);
+}
+
+static enum amqp091_flow
+publish_fault_text(struct amqp091_channel *channel, uint16_t code, const char *text)
+{
+    struct lp_fault fault;
+    amqp091_text_make(&fault, code, text);
+    return publish_fault(channel, &fault);
+}
+
+static enum amqp091_flow
+too_large(struct amqp091_channel *channel)
+{
+    struct lp_fault fault;
+    amqp091_text_make(&fault, LP_FAULT_PRECONDITION_FAILED, "message size ");
+    amqp091_text_add_number(&fault, channel->body_bytes);
+    amqp091_text_add(&fault, " is larger than configured max size ");
+    amqp091_text_add_number(&fault, channel->connection->shard->broker->limits.message_bytes_max);
+    return publish_fault(channel, &fault);
+}
+
+static enum amqp091_flow
+other_user(struct amqp091_channel *channel)
+{
+    const struct amqp091_connection *connection = channel->connection;
+    struct amqp091_properties properties;
+    const bool well_formed =
+        amqp091_properties_read(lp_message_properties(channel->message), &properties);
+    LP_ASSERT(well_formed); /* it was when it came */
+    struct lp_fault fault;
+    amqp091_text_make(&fault, LP_FAULT_PRECONDITION_FAILED, "user_id property set to '");
+    amqp091_text_add_bytes(&fault, properties.user_id);
+    amqp091_text_add(&fault, "' but authenticated user was '");
+    amqp091_text_add_bytes(&fault, lp_bytes_of(connection->user, connection->user_bytes));
+    amqp091_text_add(&fault, "'");
+    return publish_fault(channel, &fault);
+}
+
+/* What the flags of the content forbid, in RabbitMQ's order. */
+static enum amqp091_flow
+content_refused(struct amqp091_channel *channel)
+{
+    const uint8_t flags = channel->content_flags;
+    if ((flags & AMQP091_CONTENT_EXPIRES) != 0) {
+        return publish_fault_text(channel, LP_FAULT_NOT_IMPLEMENTED,
+                                  "message expiration is not implemented yet");
+    }
+    if ((flags & AMQP091_CONTENT_COPIES) != 0) {
+        return publish_fault_text(
+            channel, LP_FAULT_NOT_IMPLEMENTED,
+            "sender-selected distribution (CC, BCC headers) is not implemented yet");
+    }
+    if ((flags & AMQP091_CONTENT_OTHER_USER) != 0) {
+        return other_user(channel);
+    }
+    LP_ASSERT((flags & AMQP091_CONTENT_DIRECT_REPLY) != 0);
+    return publish_fault_text(channel, LP_FAULT_NOT_IMPLEMENTED,
+                              "direct reply-to is not implemented yet");
+}
+
+static enum amqp091_flow
+publish_result(struct amqp091_channel *channel, struct lp_publish *publish, enum lp_result result)
+{
+    if (result == LP_WAIT) {
+        channel->stage = 1; /* part of it may be on its way: it goes on, it does not start again */
+        channel->message_lent = true;
+        channel->waiting = AMQP091_WAIT_ROOM;
+        return AMQP091_PARK;
+    }
+    LP_ASSERT(result == LP_DONE);
+    if (publish->unroutable) {
+        if ((channel->content_flags & AMQP091_CONTENT_MANDATORY) != 0) {
+            /* Before its confirm (C96). */
+            amqp091_return_send(channel, channel->message);
+        }
+        lp_session_publish_drop(channel->session, publish);
+    }
+    channel->message = NULL; /* the session layer's now */
+    channel->message_handle = LP_HANDLE_NONE;
+    channel->message_lent = false;
+    return AMQP091_NEXT;
+}
+
+enum amqp091_flow
+amqp091_publish_run(struct amqp091_channel *channel)
+{
+    struct amqp091_connection *connection = channel->connection;
+    struct lp_broker *broker = connection->shard->broker;
+    const uint32_t refused = AMQP091_CONTENT_EXPIRES | AMQP091_CONTENT_COPIES |
+                             AMQP091_CONTENT_OTHER_USER | AMQP091_CONTENT_DIRECT_REPLY;
+    struct lp_fault fault;
+
+    if ((channel->content_flags & AMQP091_CONTENT_IMMEDIATE) != 0) {
+        return publish_fault_text(channel, LP_FAULT_NOT_IMPLEMENTED, "immediate=true");
+    }
+    if ((channel->content_flags & AMQP091_CONTENT_TOO_LARGE) != 0) {
+        return too_large(channel);
+    }
+    const struct lp_bytes name = lp_message_exchange(channel->message);
+    struct lp_publish publish = {
+        .exchange = lp_topology_exchange(&broker->topology, connection->base->vhost_id, name),
+        .message = channel->message_handle,
+        .headers =
+            lp_bytes_of(lp_message_properties(channel->message).data + channel->headers_offset,
+                        channel->headers_bytes),
+    };
+    if (channel->stage == 1 && (publish.exchange || channel->session->targets)) {
+        return publish_result(channel, &publish,
+                              lp_session_publish_resume(channel->session, &publish));
+    }
+    const enum amqp091_flow permitted =
+        amqp091_permit(channel, LP_PERMISSION_WRITE, LP_RESOURCE_EXCHANGE, name);
+    if (permitted != AMQP091_NEXT) {
+        return permitted;
+    }
+    if (!publish.exchange) {
+        amqp091_text_missing(&fault, "exchange", name, amqp091_vhost_name(connection));
+        return publish_fault(channel, &fault);
+    }
+    if ((publish.exchange->flags & LP_OBJECT_INTERNAL) != 0) {
+        amqp091_text_make(&fault, LP_FAULT_ACCESS_REFUSED, "cannot publish to internal ");
+        amqp091_text_add_resource(&fault, "exchange", name, amqp091_vhost_name(connection));
+        return publish_fault(channel, &fault);
+    }
+    if ((channel->content_flags & refused) != 0) {
+        return content_refused(channel);
+    }
+    broker->stats->messages_published++;
+    return publish_result(channel, &publish, lp_session_publish(channel->session, &publish));
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/protocol/amqp091/sasl.h"
+
+#include <lepus/field_table.h>
+
+/* NUL user NUL password: an authorization identity is not taken. */
+static bool
+plain_read(struct lp_bytes response, struct amqp091_credentials *ret_credentials)
+{
+    if (response.size < 2 || response.data[0] != 0) {
+        return false;
+    }
+    const uint8_t *user = response.data + 1;
+    const uint8_t *end = response.data + response.size;
+    const uint8_t *nul = user;
+    while (nul < end && *nul != 0) {
+        nul++;
+    }
+    if (nul == end) {
+        return false;
+    }
+    for (const uint8_t *at = nul + 1; at < end; at++) {
+        if (*at == 0) {
+            return false;
+        }
+    }
+    ret_credentials->user = lp_bytes_of(user, (uint32_t)(nul - user));
+    ret_credentials->password = lp_bytes_of(nul + 1, (uint32_t)(end - nul - 1));
+    return true;
+}
+
+/* A field table without its length. */
+static bool
+amqplain_read(struct lp_bytes response, struct amqp091_credentials *ret_credentials)
+{
+    struct lp_field login;
+    struct lp_field password;
+    if (!lp_field_find(response, "LOGIN", &login) || login.type != 'S' ||
+        !lp_field_find(response, "PASSWORD", &password) || password.type != 'S') {
+        return false;
+    }
+    ret_credentials->user = login.raw;
+    ret_credentials->password = password.raw;
+    return true;
+}
+
+bool
+amqp091_sasl_read(struct lp_bytes mechanism, struct lp_bytes response,
+                  struct amqp091_credentials *ret_credentials)
+{
+    if (lp_bytes_equal_text(mechanism, "PLAIN")) {
+        return plain_read(response, ret_credentials);
+    }
+    if (lp_bytes_equal_text(mechanism, "AMQPLAIN")) {
+        return amqplain_read(response, ret_credentials);
+    }
+    return false;
+}
