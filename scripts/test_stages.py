@@ -86,9 +86,10 @@ def compile_in(folder, options, compilers=None):
         shutil.rmtree(folder)  # another version's, or a moved checkout's
         code, output = run(["meson", "setup", folder, ROOT] + options, env=env, quiet=True)
     if code == 0:
-        code, output = run(["ninja", "-C", folder, "-j", JOBS], env=env, quiet=True)
+        code, output = run(["ninja", "-C", folder, "-j", JOBS, "-k", "0"], env=env, quiet=True)
+        output = re.sub(r"^\[\d+/\d+\] .*\n", "", output, flags=re.M)
     if code != 0:
-        print(last_lines(output, 60))
+        print(last_lines(output, 80))
     return code == 0
 
 
