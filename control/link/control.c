@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control.c - life and turn of the control process. */
+#include "control/link/control.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "control/auth/password.h"
+#include "control/link/control_internal.h"
+
+void
+lp_control_settings_default(struct lp_control_settings *settings)
+{
+    static const char *const loopback[] = {"guest"};
+    *settings = (struct lp_control_settings){
+        .default_user = "guest",
+        .default_password = "guest",
+        .default_vhost = "/",
+        .default_permissions = {".*", ".*", ".*"},
+        .default_tags = "administrator",
+        .loopback_users = loopback,
+        .loopback_user_count = 1,
+        .cluster_name = "lepus",
+        .data_folder = "",
+        .config_file = "",
+    };
+}
+
+void
+control_log(struct lp_control *control, enum lp_control_log_level level, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    if (!control->options.log) {
+        return;
+    }
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments); /* a cut line is still a line */
+    va_end(arguments);
+    control->options.log(control->options.context, level, text);
+}
+
+/* ---- records out ---- */
+
+struct lp_writer
+control_writer(struct lp_control *control)
+{
+    return lp_writer_of(control->payload, LP_CONTROL_PAYLOAD_MAX_BYTES);
+}
+
+/* Outbox: type u16, sequence u64, payload bytes u32, payload. */
+void
+control_send(struct lp_control *control, uint32_t shard, uint16_t type, uint64_t sequence,
+             struct lp_bytes payload)
+{
+    struct control_shard *s = &control->shards[shard];
+    if (s->outbox_at == s->outbox.size) {
+        s->outbox_at = 0;
+        s->outbox.size = 0;
+        /* The common case: nothing waits and there is room. */
+        if (lp_control_push(&s->output, type, sequence, payload)) {
+            s->pushed = true;
+            return;
+        }
+    }
+    lp_bytebuf_append(&s->outbox, &type, 2);
+    lp_bytebuf_append(&s->outbox, &sequence, 8);
+    lp_bytebuf_append(&s->outbox, &payload.size, 4);
+    lp_bytebuf_append(&s->outbox, payload.data, payload.size);
+}
+
+static bool
+outbox_flush(struct control_shard *shard)
+{
+    bool moved = false;
+    while (shard->outbox_at < shard->outbox.size) {
+        struct lp_reader r = lp_reader_of(shard->outbox.data + shard->outbox_at,
+                                          shard->outbox.size - shard->outbox_at);
+        const uint16_t type = lp_reader_u16le(&r);
+        const uint64_t sequence = lp_reader_u64le(&r);
+        const struct lp_bytes payload = lp_reader_long_le(&r);
+        LP_ASSERT(!r.failed);
+        if (!lp_control_push(&shard->output, type, sequence, payload)) {
+            break;
+        }
+        shard->outbox_at = shard->outbox.size - lp_reader_left(&r);
+        shard->pushed = true;
+        moved = true;
+    }
+    if (shard->outbox_at > shard->outbox.size / 2) {
+        lp_bytebuf_consume(&shard->outbox, shard->outbox_at);
+        shard->outbox_at = 0;
+    }
+    shard->outbox_stuck = shard->outbox.size > 0 && !moved;
+    return moved;
+}
+
+static bool
+outboxes_flush(struct lp_control *control)
+{
+    bool moved = false;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        struct control_shard *shard = &control->shards[i];
+        moved = outbox_flush(shard) || moved;
+        if (!shard->pushed) {
+            continue;
+        }
+        shard->pushed = false;
+        /* W1, pairs with the shard's: it raises the flag, fences, looks at its ring. */
+        lp_fence_full();
+        if (lp_load_relaxed(&control->region->shard_sleeping[i]) != 0) {
+            control->options.wake_shard(control->options.context, i);
+        }
+    }
+    return moved;
+}
+
+static void
+deltas_send(struct lp_control *control, uint32_t shard, const struct lp_bytebuf *deltas)
+{
+    size_t at = 0;
+    uint16_t type;
+    struct lp_bytes payload;
+    while (lp_catalog_delta_next(deltas, &at, &type, &payload)) {
+        control_send(control, shard, type, 0, payload);
+    }
+}
+
+/* ---- attach ---- */
+
+static void
+shard_attach(struct lp_control *control, uint32_t shard, const struct lp_bytebuf *everything)
+{
+    const uint64_t revision = control->catalog->revision;
+    struct lp_writer w = control_writer(control);
+    lp_writer_u32le(&w, control->attach);
+    lp_writer_u64le(&w, revision);
+    lp_writer_u32le(&w, control->catalog->permission_epoch);
+    control_send(control, shard, LP_CONTROL_ATTACH, 0, lp_writer_bytes(&w));
+    control_send(control, shard, LP_CONTROL_SYNC_BEGIN, revision, lp_bytes_of(NULL, 0));
+    deltas_send(control, shard, everything);
+    control_send(control, shard, LP_CONTROL_SYNC_END, revision, lp_bytes_of(NULL, 0));
+    control_send(control, shard, LP_CONTROL_REVISION, revision, lp_bytes_of(NULL, 0));
+    control->shards[shard].state = CONTROL_SHARD_ATTACHING;
+    control->shards[shard].applied = 0;
+    control->shards[shard].checks = 0;
+}
+
+static void
+attach_all(struct lp_control *control)
+{
+    struct lp_bytebuf everything = {0};
+    /* A shard echoes the number; a later attach of the same process must not look like this one. */
+    control->attach = control->options.generation + (control->attach_count++ << 20);
+    lp_catalog_sync(control->catalog, &everything);
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        shard_attach(control, i, &everything);
+    }
+    lp_bytebuf_fini(&everything);
+}
+
+/* ---- boot ---- */
+
+static void
+catalog_seed(struct lp_control *control)
+{
+    const struct lp_control_settings *settings = &control->options.settings;
+    struct lp_catalog *catalog = control->catalog;
+    const struct lp_bytes name = lp_bytes_of_text(settings->default_user);
+    struct lp_bytes pattern[LP_CATALOG_RIGHTS];
+    uint8_t hash[LP_PASSWORD_HASH_BYTES];
+    for (size_t i = 0; i < LP_CATALOG_RIGHTS; i++) {
+        pattern[i] = lp_bytes_of_text(settings->default_permissions[i]);
+    }
+    (void)lp_catalog_vhost_add(catalog, lp_bytes_of_text(settings->default_vhost)); /* none yet */
+    lp_password_hash(&catalog->entropy, lp_bytes_of_text(settings->default_password), hash);
+    lp_catalog_user_put(catalog, name, lp_bytes_of(hash, sizeof(hash)),
+                        lp_bytes_of_text(settings->default_tags));
+    lp_catalog_permission_put(catalog, lp_catalog_user(catalog, name),
+                              lp_catalog_vhost(catalog, lp_bytes_of_text(settings->default_vhost)),
+                              pattern);
+}
+
+static enum lp_err
+catalog_load(struct lp_control *control)
+{
+    enum lp_err err = lp_catalog_open(&control->options.store, &control->options.entropy,
+                                      control->shard_count, &control->catalog);
+    if (err || control->catalog->seeded) {
+        return err;
+    }
+    catalog_seed(control);
+    err = lp_catalog_commit(control->catalog, &control->options.store);
+    lp_catalog_changes_clear(control->catalog);
+    return err;
+}
+
+static bool
+rings_open(struct lp_control *control)
+{
+    void *base = control->options.region;
+    const uint32_t count = control->shard_count;
+    if (control->region->magic != LP_CONTROL_REGION_MAGIC ||
+        control->region->version != LP_CONTROL_REGION_VERSION ||
+        control->region->shard_count != count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct control_shard *shard = &control->shards[i];
+        if (!lp_control_end_init(&shard->input, lp_control_region_to_control(base, count, i),
+                                 LP_CONTROL_RING_CAPACITY_BYTES, false) ||
+            !lp_control_end_init(&shard->output, lp_control_region_to_shard(base, count, i),
+                                 LP_CONTROL_RING_CAPACITY_BYTES, true)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum lp_err
+lp_control_open_boot(const struct lp_control_options *options, struct lp_control **ret_control)
+{
+    struct lp_control *control = lp_heap_alloc(sizeof(*control));
+    control->options = *options;
+    control->region = options->region;
+    control->shard_count = options->shard_count;
+    control->scratch = lp_heap_alloc(LP_CONTROL_PAYLOAD_MAX_BYTES);
+    control->payload = lp_heap_alloc(LP_CONTROL_PAYLOAD_MAX_BYTES);
+    control->next_number = ((uint64_t)options->generation << 40) + 1;
+    control->now_ns = options->clock.monotonic_ns(options->clock.self);
+    control->started_ns = control->now_ns;
+    lp_chain_init(&control->connections);
+    lp_chain_init(&control->turn_answers);
+    lp_chain_init(&control->answers);
+    lp_chain_init(&control->deletions);
+    lp_chain_init(&control->queries);
+    enum lp_err err = LP_ERR_BAD_CONFIG;
+    if (options->shard_count > 0 && options->shard_count <= LP_SHARDS_MAX && rings_open(control)) {
+        err = catalog_load(control);
+    }
+    if (err) {
+        lp_control_close(&control);
+        return err;
+    }
+    attach_all(control);
+    *ret_control = control;
+    return LP_OK;
+}
+
+static void
+answers_drop(struct lp_chain *answers)
+{
+    for (struct lp_chain *link = lp_chain_pop(answers); link; link = lp_chain_pop(answers)) {
+        free(LP_CONTAINER_OF(link, struct control_answer, link));
+    }
+}
+
+void
+lp_control_close(struct lp_control **control)
+{
+    struct lp_control *self = *control;
+    *control = NULL;
+    if (!self) {
+        return;
+    }
+    LP_CHAIN_EACH(q, &self->queries)
+    {
+        struct control_query *query = LP_CONTAINER_OF(q, struct control_query, link);
+        lp_chain_remove(&query->link);
+        query->done(self, query->context, false);
+        free(query);
+    }
+    answers_drop(&self->turn_answers);
+    answers_drop(&self->answers);
+    control_deletions_clear(self);
+    LP_CHAIN_EACH(c, &self->connections)
+    {
+        control_connection_free(self, LP_CONTAINER_OF(c, struct control_connection, in_control));
+    }
+    lp_map_fini(&self->connections_by_id);
+    lp_map_fini(&self->deletions_by_number);
+    for (uint32_t i = 0; i < LP_SHARDS_MAX; i++) {
+        lp_bytebuf_fini(&self->shards[i].outbox);
+        free(self->shards[i].listeners);
+    }
+    lp_catalog_close(&self->catalog);
+    free(self->scratch);
+    free(self->payload);
+    free(self);
+}
+
+/* ---- the turn ---- */
+
+static bool
+all_ready(const struct lp_control *control)
+{
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        if (control->shards[i].state != CONTROL_SHARD_READY) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* How many records to read now, so that what waits for slow shards stays bounded. */
+static uint32_t
+read_budget(const struct lp_control *control)
+{
+    bool stuck = true;
+    bool large = false;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        const struct control_shard *shard = &control->shards[i];
+        if (shard->outbox.size - shard->outbox_at > CONTROL_BACKLOG_BYTES) {
+            large = true;
+            stuck = stuck && shard->outbox_stuck;
+        }
+    }
+    if (!large) {
+        return CONTROL_TURN_RECORDS;
+    }
+    /* A shard may be stuck because it cannot tell us what it applied: read on, one at a time. */
+    return stuck ? 1 : 0;
+}
+
+static bool
+shard_read(struct lp_control *control, uint32_t index, uint32_t budget)
+{
+    struct control_shard *shard = &control->shards[index];
+    struct lp_control_record record;
+    uint32_t count = 0;
+    while (count < budget) {
+        if (shard->state == CONTROL_SHARD_READY && !all_ready(control)) {
+            break; /* the others' connections are not known yet */
+        }
+        const enum lp_control_pop pop = lp_control_pop(&shard->input, control->scratch, &record);
+        if (pop == LP_CONTROL_POP_BROKEN) {
+            control_log(control, LP_CONTROL_LOG_ERROR, "the ring from shard %u is broken", index);
+            control->failed = true;
+            break;
+        }
+        if (pop == LP_CONTROL_POP_EMPTY) {
+            break;
+        }
+        control_record(control, index, &record);
+        count++;
+    }
+    return count > 0;
+}
+
+/* The store did not take it: nobody was told, so go back to what it holds and let shards ask again.
+ */
+static void
+start_over(struct lp_control *control, enum lp_err why)
+{
+    control_log(control, LP_CONTROL_LOG_ERROR, "the topology is read again: %s", lp_err_text(why));
+    answers_drop(&control->turn_answers);
+    answers_drop(&control->answers);
+    control_deletions_clear(control);
+    lp_catalog_close(&control->catalog);
+    const enum lp_err err = catalog_load(control);
+    if (err) {
+        control_log(control, LP_CONTROL_LOG_ERROR, "the store cannot be read: %s",
+                    lp_err_text(err));
+        control->failed = true;
+        return;
+    }
+    attach_all(control);
+}
+
+static void
+turn_commit(struct lp_control *control)
+{
+    if (lp_catalog_changed(control->catalog)) {
+        const enum lp_err err = lp_catalog_commit(control->catalog, &control->options.store);
+        if (err) {
+            start_over(control, err);
+            return;
+        }
+        const uint64_t revision = control->catalog->revision;
+        for (uint32_t i = 0; i < control->shard_count; i++) {
+            deltas_send(control, i, &control->catalog->deltas);
+            control_send(control, i, LP_CONTROL_REVISION, revision, lp_bytes_of(NULL, 0));
+        }
+        lp_catalog_changes_clear(control->catalog);
+    }
+    LP_CHAIN_EACH(link, &control->turn_answers)
+    {
+        LP_CONTAINER_OF(link, struct control_answer, link)->revision = control->catalog->revision;
+    }
+    lp_chain_splice(&control->answers, &control->turn_answers);
+    control_deletions_send(control);
+}
+
+static bool
+answers_release(struct lp_control *control)
+{
+    uint64_t applied = UINT64_MAX;
+    bool work = false;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        applied = LP_MIN(applied, control->shards[i].applied);
+    }
+    while (!lp_chain_is_empty(&control->answers)) {
+        struct control_answer *answer =
+            LP_CONTAINER_OF(control->answers.next, struct control_answer, link);
+        if (answer->revision > applied) {
+            break;
+        }
+        lp_chain_remove(&answer->link);
+        if (answer->done) {
+            answer->done(control, answer->context);
+        } else {
+            control_send(control, answer->shard, LP_CONTROL_REPLY, answer->sequence,
+                         lp_bytes_of(answer->payload, answer->payload_bytes));
+        }
+        free(answer);
+        work = true;
+    }
+    return work;
+}
+
+void
+control_when_applied(struct lp_control *control, control_done_fn *done, void *context)
+{
+    struct control_answer *answer = lp_heap_alloc(sizeof(*answer));
+    answer->done = done;
+    answer->context = context;
+    lp_chain_append(&control->turn_answers, &answer->link);
+}
+
+/* Our own changes come by as well; a later revision is another writer's. */
+static void
+watch_poll(struct lp_control *control)
+{
+    const struct lp_store *store = &control->options.store;
+    struct lp_store_event event;
+    enum lp_err err = store->next(store->self, &event);
+    while (!err) {
+        if (event.revision > control->catalog->revision) {
+            control->reload = true;
+        }
+        err = store->next(store->self, &event);
+    }
+    if (control->reload) {
+        control->reload = false;
+        start_over(control, LP_ERR_CONFLICT);
+    }
+}
+
+/* ---- listings ---- */
+
+void
+control_query_add(struct lp_control *control, const struct control_query *like)
+{
+    struct control_query *query = lp_heap_alloc(sizeof(*query));
+    *query = *like;
+    query->number = 0;
+    query->answered = 0;
+    lp_chain_append(&control->queries, &query->link);
+}
+
+static bool
+queries_step(struct lp_control *control)
+{
+    if (lp_chain_is_empty(&control->queries)) {
+        return false;
+    }
+    struct control_query *query =
+        LP_CONTAINER_OF(control->queries.next, struct control_query, link);
+    if (query->number == 0) {
+        query->number = control->next_number++;
+        query->deadline_ns = control->now_ns + CONTROL_QUERY_NS;
+        for (uint32_t i = 0; i < control->shard_count; i++) {
+            control_send(control, i, query->type, query->number, lp_bytes_of(NULL, 0));
+        }
+        return true;
+    }
+    const uint64_t all =
+        control->shard_count == 64 ? UINT64_MAX : ((uint64_t)1 << control->shard_count) - 1;
+    const bool complete = query->answered == all;
+    if (!complete && control->now_ns < query->deadline_ns) {
+        return false;
+    }
+    lp_chain_remove(&query->link);
+    query->done(control, query->context, complete);
+    free(query);
+    return true;
+}
+
+bool
+lp_control_turn(struct lp_control *control)
+{
+    control->now_ns = control->options.clock.monotonic_ns(control->options.clock.self);
+    bool work = false;
+    if (control->failed) {
+        return false;
+    }
+    watch_poll(control);
+    const uint32_t budget = read_budget(control);
+    for (uint32_t i = 0; i < control->shard_count && !control->failed; i++) {
+        work = shard_read(control, i, budget) || work;
+    }
+    if (control->failed) {
+        return work;
+    }
+    work =
+        work || lp_catalog_changed(control->catalog) || !lp_chain_is_empty(&control->turn_answers);
+    turn_commit(control);
+    if (control->failed) {
+        return work;
+    }
+    work = answers_release(control) || work;
+    work = queries_step(control) || work;
+    work = outboxes_flush(control) || work;
+    return work;
+}
+
+bool
+lp_control_has_input(const struct lp_control *control)
+{
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        const struct lp_control_end *input = &control->shards[i].input;
+        /* W2, pairs with X1 of the ring: what was published before the look is seen. */
+        if (lp_load_acquire(&input->ring->tail) != input->own) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t
+lp_control_wait_ns(const struct lp_control *control)
+{
+    uint64_t wait = UINT64_MAX;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        if (control->shards[i].outbox.size > control->shards[i].outbox_at) {
+            wait = 1000000; /* nobody tells us when a ring has room again */
+        }
+    }
+    if (!lp_chain_is_empty(&control->queries)) {
+        const struct control_query *query =
+            LP_CONTAINER_OF(control->queries.next, struct control_query, link);
+        const uint64_t left =
+            query->deadline_ns > control->now_ns ? query->deadline_ns - control->now_ns : 0;
+        wait = LP_MIN(wait, query->number == 0 ? 0 : left);
+    }
+    if (lp_catalog_changed(control->catalog) || !lp_chain_is_empty(&control->turn_answers)) {
+        wait = 0;
+    }
+    return wait;
+}
+
+bool
+lp_control_failed(const struct lp_control *control)
+{
+    return control->failed;
+}
+
+void
+lp_control_stop(struct lp_control *control, uint32_t grace_ms)
+{
+    struct lp_writer w = control_writer(control);
+    if (control->stopping) {
+        return;
+    }
+    control->stopping = true;
+    lp_writer_u32le(&w, grace_ms);
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        control_send(control, i, LP_CONTROL_STOP, 0, lp_writer_bytes(&w));
+    }
+}
+
+bool
+lp_control_stopped(const struct lp_control *control, struct lp_control_stopped *ret_stopped)
+{
+    struct lp_control_stopped sum = {0};
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        if (!control->shards[i].stopped) {
+            return false;
+        }
+        sum.connections_closed += control->shards[i].totals.connections_closed;
+        sum.messages_held += control->shards[i].totals.messages_held;
+    }
+    *ret_stopped = sum;
+    return true;
+}

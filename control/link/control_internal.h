@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control_internal.h - the control process's state, shared by link/ and admin/. */
+#pragma once
+
+#include <lepus/control_records.h>
+#include <lepus/fault.h>
+
+#include "control/base/chain.h"
+#include "control/base/heap.h"
+#include "control/base/map.h"
+#include "control/link/control.h"
+#include "control/topology/catalog.h"
+
+/* Requests read from one shard in one turn: they share one transaction. */
+#define CONTROL_TURN_RECORDS 512u
+/* Bytes that wait for one shard's ring before requests are read one by one. */
+#define CONTROL_BACKLOG_BYTES (4u * 1024u * 1024u)
+/* Deletions under way at one home shard; it can hold 512 answers. */
+#define CONTROL_CHECKS_MAX 64u
+/* How long a listing waits for shards. */
+#define CONTROL_QUERY_NS 5000000000ull
+
+/*
+ *  ATTACHING -- HELLO of our attach --> HELLO -- HELLO_END --> READY
+ *      '------------ (store failed: attach again) <-------------'
+ *
+ * Requests are read in READY only, and only when all shards are: then every
+ * live connection is known and every dead one's queues are gone.
+ */
+enum control_shard_state {
+    CONTROL_SHARD_ATTACHING,
+    CONTROL_SHARD_HELLO,
+    CONTROL_SHARD_READY,
+};
+
+struct control_listener {
+    uint8_t family;
+    uint16_t port;
+    uint8_t ip[16];
+    char path[256];
+    char protocol[32];
+};
+
+struct control_shard {
+    struct lp_control_end input;  /* from the shard */
+    struct lp_control_end output; /* to the shard */
+    enum control_shard_state state;
+    uint64_t applied;         /* revision */
+    struct lp_bytebuf outbox; /* records that wait for room: control.c */
+    size_t outbox_at;
+    bool outbox_stuck; /* the last flush moved nothing */
+    bool pushed;       /* something new is in its ring: wake it */
+    bool stopped;
+    uint32_t checks; /* deletions it was asked about */
+    struct lp_control_stopped totals;
+    struct control_listener *listeners;
+    uint32_t listener_count;
+};
+
+/* A client's connection, as its shard told it. */
+struct control_connection {
+    struct lp_map_node by_id;
+    struct lp_chain in_control;
+    uint64_t id;
+    uint32_t shard;
+    uint32_t vhost_id; /* 0: not open yet */
+    bool named;        /* in the hello that is under way */
+    struct lp_bytes user, vhost, protocol, client_properties;
+    uint8_t local_family, peer_family;
+    uint16_t local_port, peer_port;
+    uint8_t local_ip[16], peer_ip[16];
+    uint16_t heartbeat_s, channel_max;
+    uint32_t frame_max;
+    uint64_t connected_at_ms;
+};
+
+typedef void control_done_fn(struct lp_control *control, void *context);
+
+/* An answer that waits for its revision: to a shard's request, or a call. */
+struct control_answer {
+    struct lp_chain link;
+    uint64_t revision;
+    uint32_t shard;
+    uint64_t sequence;
+    control_done_fn *done; /* NULL: a record for the shard */
+    void *context;
+    uint32_t payload_bytes;
+    uint8_t payload[];
+};
+
+/* A queue.delete that waits for the queue's home shard. */
+struct control_deletion {
+    struct lp_map_node by_number;
+    struct lp_chain link;
+    uint64_t number;
+    uint64_t sequence; /* the request's */
+    uint32_t shard;    /* the asker's */
+    uint32_t home;
+    uint32_t queue_id;
+    bool if_unused, if_empty;
+    bool sent;
+};
+
+/* A listing: one at a time is put to the shards. */
+struct control_query {
+    struct lp_chain link;
+    uint64_t number; /* 0: not sent yet */
+    uint16_t type;
+    uint64_t deadline_ns;
+    uint64_t answered; /* bit per shard */
+    void (*row)(struct lp_control *control, void *context, struct lp_reader *row);
+    /* `complete` is false when shards did not answer in time. */
+    void (*done)(struct lp_control *control, void *context, bool complete);
+    void *context;
+};
+
+struct lp_control {
+    struct lp_control_options options;
+    struct lp_control_region *region;
+    struct lp_catalog *catalog;
+    uint32_t shard_count;
+    uint32_t attach; /* number of this attach: generation, and how often we did it */
+    uint32_t attach_count;
+    uint64_t started_ns;
+    uint64_t now_ns;
+    uint64_t next_number; /* of checks and queries; unique over restarts */
+    bool failed;
+    bool stopping;
+    bool reload; /* another writer changed the store */
+    struct control_shard shards[LP_SHARDS_MAX];
+    struct lp_map connections_by_id;
+    struct lp_chain connections;
+    struct lp_chain turn_answers; /* of this turn: nothing is committed yet */
+    struct lp_chain answers;      /* committed; revisions ascend */
+    struct lp_map deletions_by_number;
+    struct lp_chain deletions;
+    struct lp_chain queries;
+    uint8_t *scratch; /* records in */
+    uint8_t *payload; /* records out */
+};
+
+/* ---- control.c ---- */
+
+void control_log(struct lp_control *control, enum lp_control_log_level level, const char *format,
+                 ...) __attribute__((format(printf, 3, 4)));
+/* Queue a record for a shard. */
+void control_send(struct lp_control *control, uint32_t shard, uint16_t type, uint64_t sequence,
+                  struct lp_bytes payload);
+/* A writer over `control->payload`, for the next record. */
+struct lp_writer control_writer(struct lp_control *control);
+/* Call back when all shards have applied what this turn changes. */
+void control_when_applied(struct lp_control *control, control_done_fn *done, void *context);
+void control_query_add(struct lp_control *control, const struct control_query *like);
+/* Close connections with 320: of a user, of a vhost (0 or empty: any). */
+void control_connections_close(struct lp_control *control, struct lp_bytes user, uint32_t vhost_id,
+                               const char *text);
+
+/* ---- requests.c: records of shards ---- */
+
+void control_record(struct lp_control *control, uint32_t shard,
+                    const struct lp_control_record *record);
+/* Put an answer: code 0 and the fields in `fields`, or a fault. */
+void control_answer_put(struct lp_control *control, uint32_t shard, uint64_t sequence,
+                        const struct lp_fault *fault, struct lp_bytes fields);
+
+/* ---- connections.c ---- */
+
+/* The fields of OPEN; the vhost's id if `with_id`.  False: malformed. */
+LP_MUST_CHECK bool control_connection_put(struct lp_control *control, uint32_t shard,
+                                          struct lp_reader *fields, bool with_id,
+                                          struct control_connection **ret_connection);
+struct control_connection *control_connection(const struct lp_control *control, uint64_t id);
+/* With its exclusive queues. */
+void control_connection_gone(struct lp_control *control, uint64_t id);
+void control_connection_free(struct lp_control *control, struct control_connection *connection);
+void control_hello_begin(struct lp_control *control, uint32_t shard);
+void control_hello_end(struct lp_control *control, uint32_t shard);
+
+/* ---- deletions.c ---- */
+
+void control_deletion_add(struct lp_control *control, const struct control_deletion *like);
+/* After a commit: ask home shards, as many as they may be asked. */
+void control_deletions_send(struct lp_control *control);
+void control_deletion_checked(struct lp_control *control, uint32_t shard, uint64_t number,
+                              struct lp_reader *fields);
+void control_deletions_clear(struct lp_control *control);

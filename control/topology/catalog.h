@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * catalog.h - what exists: vhosts, exchanges, queues, bindings, users,
+ * permissions, parameters and policies; and how it may change.
+ *
+ * A deterministic state machine.  A change is checked against memory, applied
+ * to memory, and collected twice: as store operations and as the deltas that
+ * shards apply.  lp_catalog_commit() writes all that a turn collected in one
+ * transaction; only then may deltas and answers leave.  When the commit fails
+ * the catalog no longer says the truth and is opened again from the store.
+ *
+ *   Memory    heap; objects live until they are deleted
+ *   Runs on   control, one thread; no clock, no system calls
+ *   Limits    what fits memory
+ *
+ * Invariant: every object is in its map and in its chain or in neither, and
+ * the store holds exactly what memory holds once the commit has succeeded.
+ */
+#pragma once
+
+#include <lepus/control_records.h>
+#include <lepus/control_ring.h>
+#include <lepus/entropy.h>
+#include <lepus/fault.h>
+#include <lepus/field_table.h>
+
+#include "control/base/chain.h"
+#include "control/base/heap.h"
+#include "control/base/map.h"
+#include "control/topology/store.h"
+
+/* pcre2.h needs a code width before it is included; auth/ alone does that. */
+struct pcre2_real_code_8;
+
+#define LP_CATALOG_RIGHTS 3 /* configure, write, read: bit n of enum lp_permission is pattern n */
+
+struct lp_catalog_vhost {
+    struct lp_map_node by_id;
+    struct lp_map_node by_name;
+    struct lp_chain in_catalog;
+    struct lp_chain exchanges; /* lp_catalog_exchange.in_vhost */
+    struct lp_chain queues;    /* lp_catalog_queue.in_vhost */
+    uint32_t id;
+    struct lp_bytes name;
+};
+
+struct lp_catalog_exchange {
+    struct lp_map_node by_id;
+    struct lp_map_node by_name;
+    struct lp_chain in_vhost;
+    struct lp_chain sources;      /* lp_catalog_binding.in_source */
+    struct lp_chain destinations; /* lp_catalog_binding.in_destination */
+    struct lp_catalog_vhost *vhost;
+    uint32_t id;
+    uint8_t kind;  /* enum lp_exchange_kind */
+    uint8_t flags; /* enum lp_object_flag */
+    struct lp_bytes name;
+    struct lp_bytes arguments;
+    struct lp_bytes alternate; /* within arguments */
+};
+
+struct lp_catalog_queue {
+    struct lp_map_node by_id;
+    struct lp_map_node by_name;
+    struct lp_map_node by_owner; /* exclusive queues */
+    struct lp_chain in_vhost;
+    struct lp_chain destinations; /* lp_catalog_binding.in_destination */
+    struct lp_catalog_vhost *vhost;
+    uint32_t id;
+    uint16_t home_shard;
+    uint8_t flags;
+    uint64_t owner; /* connection, or 0 */
+    struct lp_bytes name;
+    struct lp_bytes arguments;
+};
+
+struct lp_catalog_binding {
+    struct lp_map_node by_parts;
+    struct lp_chain in_source;
+    struct lp_chain in_destination;
+    struct lp_catalog_exchange *source;
+    struct lp_catalog_exchange *to_exchange; /* one of these two */
+    struct lp_catalog_queue *to_queue;
+    uint64_t id;
+    bool durable;
+    struct lp_bytes key;
+    struct lp_bytes arguments;
+};
+
+struct lp_catalog_user {
+    struct lp_map_node by_name;
+    struct lp_chain in_catalog;
+    struct lp_chain permissions; /* lp_catalog_permission.in_user */
+    struct lp_bytes name;
+    struct lp_bytes hash; /* salt and digest, as auth/password.h makes it; empty: no password */
+    struct lp_bytes tags; /* separated by commas */
+};
+
+struct lp_catalog_permission {
+    struct lp_chain in_user;
+    struct lp_catalog_user *user;
+    uint32_t vhost_id;
+    struct lp_bytes pattern[LP_CATALOG_RIGHTS];
+    struct pcre2_real_code_8 *code[LP_CATALOG_RIGHTS]; /* compiled when first asked */
+};
+
+enum lp_catalog_setting_kind {
+    LP_SETTING_PARAMETER = 0,
+    LP_SETTING_POLICY = 1,
+};
+
+/* A parameter or a policy: stored and listed, with a JSON text as its value. */
+struct lp_catalog_setting {
+    struct lp_chain in_catalog;
+    uint8_t kind;
+    uint32_t vhost_id;
+    struct lp_bytes component; /* of parameters */
+    struct lp_bytes name;
+    struct lp_bytes value;
+};
+
+struct lp_catalog {
+    struct lp_map_key key;
+    struct lp_entropy entropy;
+    uint32_t shard_count;
+    struct lp_map vhosts_by_id, vhosts_by_name;
+    struct lp_map exchanges_by_id, exchanges_by_name;
+    struct lp_map queues_by_id, queues_by_name, queues_by_owner;
+    struct lp_map bindings_by_parts, users_by_name;
+    struct lp_chain vhosts, users, settings;
+    struct lp_chain leaving; /* exchanges on their way out, within one change only */
+    uint32_t exchange_count, queue_count, binding_count;
+    uint64_t revision; /* the store's, as of the last commit or load */
+    uint32_t next_id;  /* vhosts, exchanges and queues share one sequence */
+    uint64_t next_binding_id;
+    uint32_t permission_epoch; /* grows with every change of users or permissions */
+    bool seeded;               /* the store was not empty */
+
+    /* What this turn changed. */
+    struct lp_bytebuf ops;    /* encoded: change.c */
+    struct lp_bytebuf deltas; /* encoded: lp_catalog_delta_next() */
+    size_t op_count;
+    bool durable_id_taken, transient_id_taken, permissions_changed;
+    uint8_t *scratch; /* LP_CATALOG_SCRATCH_BYTES */
+};
+
+#define LP_CATALOG_SCRATCH_BYTES (256u * 1024u)
+/* Longest table of arguments: it travels in one record with names beside it. */
+#define LP_CATALOG_ARGUMENTS_MAX_BYTES (64u * 1024u)
+
+/* ---- life ---- */
+
+/*
+ * Load everything from the store.  Sets the store's watch going from there.
+ *
+ * LP_ERR_IO, LP_ERR_BAD_RECORD (the store holds what this version cannot read)
+ */
+LP_MUST_CHECK enum lp_err lp_catalog_open(const struct lp_store *store,
+                                          const struct lp_entropy *entropy, uint32_t shard_count,
+                                          struct lp_catalog **ret_catalog);
+void lp_catalog_close(struct lp_catalog **catalog);
+
+/* Did this turn change anything? */
+bool lp_catalog_changed(const struct lp_catalog *catalog);
+/*
+ * Write what this turn changed; deltas stay until lp_catalog_changes_clear().
+ * On failure the catalog must be closed and opened again.
+ *
+ * LP_ERR_CONFLICT, LP_ERR_IO
+ */
+LP_MUST_CHECK enum lp_err lp_catalog_commit(struct lp_catalog *catalog,
+                                            const struct lp_store *store);
+void lp_catalog_changes_clear(struct lp_catalog *catalog);
+
+/* The turn's deltas, one by one: `at` starts at 0.  False: no more. */
+bool lp_catalog_delta_next(const struct lp_bytebuf *deltas, size_t *at, uint16_t *ret_type,
+                           struct lp_bytes *ret_payload);
+/* Append a delta in the same encoding. */
+void lp_catalog_delta_append(struct lp_bytebuf *deltas, uint16_t type, struct lp_bytes payload);
+/* Append an *_UP for everything that exists. */
+void lp_catalog_sync(struct lp_catalog *catalog, struct lp_bytebuf *deltas);
+
+/* ---- lookups; NULL when there is none ---- */
+
+struct lp_catalog_vhost *lp_catalog_vhost(const struct lp_catalog *catalog, struct lp_bytes name);
+struct lp_catalog_vhost *lp_catalog_vhost_by_id(const struct lp_catalog *catalog, uint32_t id);
+struct lp_catalog_exchange *lp_catalog_exchange(const struct lp_catalog *catalog,
+                                                const struct lp_catalog_vhost *vhost,
+                                                struct lp_bytes name);
+struct lp_catalog_queue *lp_catalog_queue(const struct lp_catalog *catalog,
+                                          const struct lp_catalog_vhost *vhost,
+                                          struct lp_bytes name);
+struct lp_catalog_queue *lp_catalog_queue_by_id(const struct lp_catalog *catalog, uint32_t id);
+struct lp_catalog_user *lp_catalog_user(const struct lp_catalog *catalog, struct lp_bytes name);
+struct lp_catalog_permission *lp_catalog_permission(const struct lp_catalog_user *user,
+                                                    uint32_t vhost_id);
+
+/* ---- requests of clients; false: refused, and `ret_fault` says why ---- */
+
+struct lp_catalog_actor {
+    struct lp_bytes user;
+    uint64_t connection;
+    struct lp_catalog_vhost *vhost;
+};
+
+/* Names come as the client sent them: CR and LF are dropped here (C65). */
+struct lp_exchange_declare {
+    struct lp_bytes name, kind_name, arguments;
+    uint8_t flags;
+};
+struct lp_queue_declare {
+    struct lp_bytes name, arguments;
+    uint8_t flags;
+    uint16_t home_shard;
+};
+struct lp_bind {
+    struct lp_bytes source, destination, key, arguments;
+    uint8_t destination_resource;
+};
+
+LP_MUST_CHECK bool lp_catalog_exchange_declare(struct lp_catalog *catalog,
+                                               const struct lp_catalog_actor *actor,
+                                               const struct lp_exchange_declare *request,
+                                               struct lp_catalog_exchange **ret_exchange,
+                                               struct lp_fault *ret_fault);
+LP_MUST_CHECK bool lp_catalog_exchange_delete(struct lp_catalog *catalog,
+                                              const struct lp_catalog_actor *actor,
+                                              struct lp_bytes name, bool if_unused,
+                                              struct lp_fault *ret_fault);
+/* `ret_created` is false when it existed and is equivalent. */
+struct lp_queue_declared {
+    struct lp_catalog_queue *queue;
+    bool created;
+};
+LP_MUST_CHECK bool lp_catalog_queue_declare(struct lp_catalog *catalog,
+                                            const struct lp_catalog_actor *actor,
+                                            const struct lp_queue_declare *request,
+                                            struct lp_queue_declared *ret_declared,
+                                            struct lp_fault *ret_fault);
+/* May it be deleted as far as the catalog knows?  `ret_queue` is NULL when it does not exist (C67).
+ */
+LP_MUST_CHECK bool lp_catalog_queue_deletable(struct lp_catalog *catalog,
+                                              const struct lp_catalog_actor *actor,
+                                              struct lp_bytes name,
+                                              struct lp_catalog_queue **ret_queue,
+                                              struct lp_fault *ret_fault);
+LP_MUST_CHECK bool lp_catalog_bind(struct lp_catalog *catalog, const struct lp_catalog_actor *actor,
+                                   const struct lp_bind *request, struct lp_fault *ret_fault);
+LP_MUST_CHECK bool lp_catalog_unbind(struct lp_catalog *catalog,
+                                     const struct lp_catalog_actor *actor,
+                                     const struct lp_bind *request, struct lp_fault *ret_fault);
+
+/* ---- changes without a question ---- */
+
+/* With its bindings, and auto-delete exchanges that lose their last one. */
+void lp_catalog_queue_drop(struct lp_catalog *catalog, struct lp_catalog_queue *queue);
+/* Exclusive queues of a connection that is gone; gives how many. */
+uint32_t lp_catalog_connection_gone(struct lp_catalog *catalog, uint64_t connection);
+
+/* The vhost with its predeclared exchanges.  LP_ERR_EXISTS */
+enum lp_err lp_catalog_vhost_add(struct lp_catalog *catalog, struct lp_bytes name);
+/* With everything in it.  LP_ERR_NOT_FOUND */
+enum lp_err lp_catalog_vhost_delete(struct lp_catalog *catalog, struct lp_bytes name);
+/* Make or replace; `hash` as auth/password.h makes it. */
+void lp_catalog_user_put(struct lp_catalog *catalog, struct lp_bytes name, struct lp_bytes hash,
+                         struct lp_bytes tags);
+/* With its permissions.  LP_ERR_NOT_FOUND */
+enum lp_err lp_catalog_user_delete(struct lp_catalog *catalog, struct lp_bytes name);
+/* Patterns must compile (auth/permission.h). */
+void lp_catalog_permission_put(struct lp_catalog *catalog, struct lp_catalog_user *user,
+                               const struct lp_catalog_vhost *vhost,
+                               const struct lp_bytes pattern[LP_CATALOG_RIGHTS]);
+void lp_catalog_permission_delete(struct lp_catalog *catalog, struct lp_catalog_user *user,
+                                  const struct lp_catalog_vhost *vhost);
+/* Make or replace a parameter or policy; an empty value deletes it. */
+void lp_catalog_setting_put(struct lp_catalog *catalog, const struct lp_catalog_setting *setting);
+
+/* "direct" for LP_EXCHANGE_DIRECT. */
+const char *lp_exchange_kind_name(uint8_t kind);
+/* "exchange 'x' in vhost '/'", as RabbitMQ names things in texts. */
+#define LP_RESOURCE_TEXT_BYTES 640
+struct lp_resource_text {
+    char text[LP_RESOURCE_TEXT_BYTES];
+};
+struct lp_resource_text lp_resource_text(uint8_t resource, struct lp_bytes name,
+                                         const struct lp_catalog_vhost *vhost);
+/* Fill a fault; cut to its room. Always false, so that checks can return it. */
+bool lp_fault_set(struct lp_fault *fault, uint16_t code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Walks everything; asserts that the indexes agree. For tests and the simulator. */
+void lp_catalog_check(const struct lp_catalog *catalog);

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * catalog_internal.h - what the files of this folder share.
+ *
+ *   insert/remove   memory only (loading, and the last step of a change)
+ *   put/drop        memory, store operation and delta
+ */
+#pragma once
+
+#include "control/topology/catalog.h"
+
+/* Key prefixes; in this order a snapshot can be applied as it comes. */
+enum catalog_table {
+    CATALOG_META = '0',
+    CATALOG_VHOST = '1',
+    CATALOG_USER = '2',
+    CATALOG_PERMISSION = '3',
+    CATALOG_EXCHANGE = '4',
+    CATALOG_QUEUE = '5',
+    CATALOG_BINDING = '6',
+    CATALOG_SETTING = '7',
+};
+
+/* ---- index.c: objects in memory ---- */
+
+/* Names and arguments in `like` are copied behind the new struct; chains and maps are filled in. */
+struct lp_catalog_vhost *catalog_vhost_insert(struct lp_catalog *catalog, uint32_t id,
+                                              struct lp_bytes name);
+struct lp_catalog_exchange *catalog_exchange_insert(struct lp_catalog *catalog,
+                                                    const struct lp_catalog_exchange *like);
+struct lp_catalog_queue *catalog_queue_insert(struct lp_catalog *catalog,
+                                              const struct lp_catalog_queue *like);
+struct lp_catalog_binding *catalog_binding_insert(struct lp_catalog *catalog,
+                                                  const struct lp_catalog_binding *like);
+struct lp_catalog_user *catalog_user_insert(struct lp_catalog *catalog, struct lp_bytes name,
+                                            struct lp_bytes hash, struct lp_bytes tags);
+struct lp_catalog_permission *
+catalog_permission_insert(struct lp_catalog_user *user, uint32_t vhost_id,
+                          const struct lp_bytes pattern[LP_CATALOG_RIGHTS]);
+struct lp_catalog_setting *catalog_setting_insert(struct lp_catalog *catalog,
+                                                  const struct lp_catalog_setting *like);
+struct lp_catalog_exchange *catalog_exchange_by_id(const struct lp_catalog *catalog, uint32_t id);
+struct lp_catalog_binding *catalog_binding_find(const struct lp_catalog *catalog,
+                                                const struct lp_catalog_binding *like);
+struct lp_catalog_setting *catalog_setting_find(const struct lp_catalog *catalog,
+                                                const struct lp_catalog_setting *like);
+void catalog_vhost_remove(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost);
+void catalog_exchange_remove(struct lp_catalog *catalog, struct lp_catalog_exchange *exchange);
+void catalog_queue_remove(struct lp_catalog *catalog, struct lp_catalog_queue *queue);
+void catalog_binding_remove(struct lp_catalog *catalog, struct lp_catalog_binding *binding);
+void catalog_user_remove(struct lp_catalog *catalog, struct lp_catalog_user *user);
+void catalog_permission_remove(struct lp_catalog_permission *permission);
+void catalog_setting_remove(struct lp_catalog_setting *setting);
+
+/* ---- change.c: what a turn collects ---- */
+
+uint32_t catalog_take_id(struct lp_catalog *catalog, bool durable);
+uint64_t catalog_take_binding_id(struct lp_catalog *catalog, bool durable);
+void catalog_vhost_put(struct lp_catalog *catalog, const struct lp_catalog_vhost *vhost);
+void catalog_exchange_put(struct lp_catalog *catalog, const struct lp_catalog_exchange *exchange);
+void catalog_queue_put(struct lp_catalog *catalog, const struct lp_catalog_queue *queue);
+void catalog_binding_put(struct lp_catalog *catalog, const struct lp_catalog_binding *binding);
+void catalog_user_put(struct lp_catalog *catalog, const struct lp_catalog_user *user);
+void catalog_permission_put(struct lp_catalog *catalog,
+                            const struct lp_catalog_permission *permission);
+void catalog_setting_put(struct lp_catalog *catalog, const struct lp_catalog_setting *setting);
+/* Store operation and delta of something that goes; then remove it from memory. */
+void catalog_vhost_drop(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost);
+void catalog_exchange_drop(struct lp_catalog *catalog, struct lp_catalog_exchange *exchange);
+void catalog_queue_drop(struct lp_catalog *catalog, struct lp_catalog_queue *queue);
+void catalog_binding_drop(struct lp_catalog *catalog, struct lp_catalog_binding *binding);
+void catalog_user_drop(struct lp_catalog *catalog, struct lp_catalog_user *user);
+void catalog_permission_drop(struct lp_catalog *catalog, struct lp_catalog_permission *permission);
+void catalog_setting_drop(struct lp_catalog *catalog, struct lp_catalog_setting *setting);
+
+/* ---- record.c: store keys and values ---- */
+
+struct lp_bytes catalog_key_number(struct lp_writer *w, enum catalog_table table, uint64_t id);
+struct lp_bytes catalog_key_name(struct lp_writer *w, enum catalog_table table,
+                                 struct lp_bytes name);
+struct lp_bytes catalog_key_permission(struct lp_writer *w,
+                                       const struct lp_catalog_permission *permission);
+struct lp_bytes catalog_key_setting(struct lp_writer *w, const struct lp_catalog_setting *setting);
+void catalog_exchange_write(struct lp_writer *w, const struct lp_catalog_exchange *exchange);
+void catalog_queue_write(struct lp_writer *w, const struct lp_catalog_queue *queue,
+                         uint32_t shard_count);
+void catalog_binding_write(struct lp_writer *w, const struct lp_catalog_binding *binding);
+void catalog_user_write(struct lp_writer *w, const struct lp_catalog_user *user);
+void catalog_permission_write(struct lp_writer *w, const struct lp_catalog_permission *permission);
+/* Apply one key and value of a snapshot.  False: not readable. */
+bool catalog_record_load(struct lp_catalog *catalog, struct lp_bytes key, struct lp_bytes value);
+
+/* ---- arguments.c: tables ---- */
+
+/* Is the table well-formed? */
+bool catalog_table_is_good(struct lp_bytes table);
+/* C49-C51 for one argument of a table; false with the fault set. */
+bool catalog_argument_equivalent(struct lp_bytes current, struct lp_bytes received,
+                                 const char *name, const char *resource,
+                                 struct lp_fault *ret_fault);
+/* The value as RabbitMQ prints it. */
+void catalog_value_text(const struct lp_field *field, char *text, size_t bytes);
+bool catalog_property_fault(struct lp_fault *fault, const char *name, const char *resource,
+                            const char *received, const char *current);
+/* A name without CR and LF, in `buffer` of 255 bytes when there were any. */
+struct lp_bytes catalog_name_clean(struct lp_bytes name, uint8_t *buffer);
+/* Exchanges whose last binding went and that are auto-delete go too, and so on upstream (C72). */
+void catalog_bindings_of_destination_drop(struct lp_catalog *catalog,
+                                          struct lp_chain *destinations);
+void catalog_binding_drop_cascade(struct lp_catalog *catalog, struct lp_catalog_binding *binding);
+/* An exchange with all its bindings, and what follows from that. */
+void catalog_exchange_drop_cascade(struct lp_catalog *catalog,
+                                   struct lp_catalog_exchange *exchange);
+
+/* C55: another connection's exclusive queue.  Always false. */
+bool catalog_locked_fault(const struct lp_catalog_queue *queue, struct lp_fault *ret_fault);
