@@ -7,7 +7,7 @@
 static void __attribute__((format(printf, 2, 0)))
 print_line(FILE *out, const char *format, va_list list)
 {
-    char line[2048];
+    char line[8192];
     (void)vsnprintf(line, sizeof(line), format, list); /* a longer one is cut */
     /* One write a line: the children write to the same terminal.  Nobody to tell when it fails. */
     (void)fprintf(out, "lepus: %s\n", line);

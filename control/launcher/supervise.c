@@ -62,7 +62,7 @@ struct supervisor {
     bool was_ready;
     int ready_fd; /* the data plane's first line; -1 when read */
     size_t ready_bytes;
-    char ready[2048];
+    char ready[8192]; /* LAUNCHER_LISTENERS_MAX addresses of at most 120 bytes */
 
     unsigned crash_count;
     uint64_t crash_ms[CRASHES_MAX]; /* a ring of the latest */
