@@ -67,6 +67,8 @@ lp_socket_addresses(int fd, struct lp_transport_event *event)
 {
     struct sockaddr_storage kernel;
     socklen_t bytes = sizeof(kernel);
+    event->local = (struct lp_address){.family = LP_ADDRESS_IPV4};
+    event->peer = event->local;
     if (getsockname(fd, (struct sockaddr *)&kernel, &bytes) == 0) {
         lp_address_of_kernel(&kernel, bytes, &event->local);
     }

@@ -119,10 +119,14 @@ emit(struct uring_driver *driver, struct sink *sink, uint32_t index,
      enum lp_transport_event_kind kind)
 {
     LP_ASSERT(sink->count < sink->max);
+    /* Field by field: the addresses, most of the struct, are for ACCEPTED alone. */
     struct lp_transport_event *event = &sink->events[sink->count++];
-    *event = (struct lp_transport_event){.kind = kind,
-                                         .stream = lp_slots_handle(&driver->slots, index),
-                                         .user = driver->streams[index].user};
+    event->kind = kind;
+    event->stream = lp_slots_handle(&driver->slots, index);
+    event->user = driver->streams[index].user;
+    event->data = NULL;
+    event->bytes = 0;
+    event->listener = 0;
     return event;
 }
 

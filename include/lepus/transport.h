@@ -23,13 +23,20 @@
  * or the stream fails, ENDED is delivered once (orderly: every byte received
  * has been delivered before it); the shard answers with close().  A stale
  * handle is ignored by every call.
+ *
+ * Three finer points.  Nothing of a stream follows its ACCEPTED in the same
+ * poll(), so that attach() comes in time.  What a poll() has already returned
+ * may still name a stream that is closed while the array is worked through.
+ * With receiving stopped an end may go unnoticed until it is started again,
+ * or until a send fails; a stream that has failed takes a send and answers it
+ * with a short SENT.
  */
 #pragma once
 
 #include <lepus/base.h>
 #include <lepus/err.h>
 
-#define LP_TRANSPORT_IOV_MAX 64
+#define LP_TRANSPORT_IOV_MAX  64
 #define LP_ADDRESS_TEXT_BYTES 108 /* sun_path */
 
 enum lp_address_family {
@@ -42,8 +49,8 @@ enum lp_address_family {
 struct lp_address {
     uint8_t family; /* enum lp_address_family */
     uint8_t scope_pad[1];
-    uint16_t port;               /* host order; 0 for UNIX, or "any free one" when listening */
-    uint8_t ip[16];              /* network order; IPv4 in the first four */
+    uint16_t port;                    /* host order; 0 for UNIX, or "any free one" when listening */
+    uint8_t ip[16];                   /* network order; IPv4 in the first four */
     char path[LP_ADDRESS_TEXT_BYTES]; /* UNIX only, NUL-terminated */
 };
 
@@ -60,9 +67,10 @@ struct lp_transport_event {
     lp_handle stream;
     uint64_t user;       /* what attach() said; 0 before */
     const uint8_t *data; /* RECEIVED: borrowed until the next poll() */
-    uint32_t bytes;      /* RECEIVED: > 0.  SENT: what the one send took, all of it or (before ENDED) less */
-    uint32_t listener;   /* ACCEPTED: index of the listener */
-    struct lp_address peer;  /* ACCEPTED */
+    uint32_t bytes; /* RECEIVED: > 0.  SENT: what the one send took: all of it, or less of a failed
+                       stream */
+    uint32_t listener;       /* ACCEPTED: index of the listener */
+    struct lp_address peer;  /* ACCEPTED; not set otherwise, as is `local` */
     struct lp_address local; /* ACCEPTED */
 };
 
@@ -88,7 +96,8 @@ struct lp_transport_ops {
      */
     bool (*send)(void *self, lp_handle stream, const struct lp_iovec *pieces, uint32_t count);
 
-    /* Stop or resume receiving: back-pressure.  Bytes already received may still arrive after a stop. */
+    /* Stop or resume receiving: back-pressure.  Bytes already received may still arrive after a
+     * stop. */
     void (*receive_stop)(void *self, lp_handle stream);
     void (*receive_start)(void *self, lp_handle stream);
 
@@ -107,7 +116,8 @@ struct lp_transport_ops {
      */
     void (*wait)(void *self, uint64_t timeout_ns);
 
-    /* End a wait() now or the next one.  From any thread; never blocks. */
+    /* End a wait() now or the next one (a poll() between the two swallows it).  From any thread;
+     * never blocks. */
     void (*wake_any)(void *self);
 };
 
