@@ -21,7 +21,7 @@
 #include <drivers/sim/sim.h>
 
 #define PEERS       24
-#define STEPS 4000
+#define STEPS       4000
 #define QUIET_STEPS 20000
 #define BYTES_MAX   20000
 
