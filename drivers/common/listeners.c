@@ -169,7 +169,7 @@ lp_listeners_open_boot(struct lp_listeners *listeners, const struct lp_address *
         char text[LP_ADDRESS_FORMAT_BYTES];
         lp_address_format(&addresses[i], text);
         (void)snprintf(why, LP_LISTENERS_WHY_BYTES, "cannot listen on %s: %s", text,
-                       strerror(errno));
+                       strerrordesc_np(errno));
         if (addresses[i].family != LP_ADDRESS_UNIX) {
             listeners->count++; /* some shards' sockets may be open; a Unix socket's file is
                                    somebody else's */

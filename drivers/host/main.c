@@ -166,7 +166,7 @@ run(struct host *host, char *ret_why)
             pthread_create(&host->shard[i].thread, NULL, host_shard_run, &host->shard[i]);
         if (error != 0) {
             (void)snprintf(ret_why, HOST_WHY_BYTES, "cannot start the thread of shard %u: %s", i,
-                           strerror(error));
+                           strerrordesc_np(error));
             return false; /* the threads that run end with the process */
         }
     }

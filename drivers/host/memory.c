@@ -27,7 +27,7 @@ host_region_map(struct host *host, char *ret_why)
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, host->options.region_fd, 0);
     if (base == MAP_FAILED) {
         (void)snprintf(ret_why, HOST_WHY_BYTES, "cannot map the shared region: %s",
-                       strerror(errno));
+                       strerrordesc_np(errno));
         return false;
     }
     const struct lp_control_region *region = base;
@@ -77,7 +77,7 @@ host_memory_map(struct host *host, char *ret_why)
     if (!good) {
         (void)snprintf(
             ret_why, HOST_WHY_BYTES, "cannot reserve %llu MiB of address space for %u shards: %s",
-            (unsigned long long)(host->options.memory_bytes >> 20), shards, strerror(errno));
+            (unsigned long long)(host->options.memory_bytes >> 20), shards, strerrordesc_np(errno));
         return false;
     }
     host->fabric = lp_fabric_init_boot(fabric, shards);

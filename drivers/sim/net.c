@@ -232,7 +232,7 @@ stream_slot(struct lp_sim_net *net)
     }
     if (net->stream_count == net->stream_capacity) {
         net->stream_capacity = LP_MAX(64u, net->stream_capacity * 2);
-        net->streams = realloc(net->streams, net->stream_capacity * sizeof(*net->streams));
+        net->streams = realloc(net->streams, net->stream_capacity * sizeof(void *));
         LP_ASSERT(net->streams != NULL);
     }
     struct stream *stream = sim_allocate(sizeof(*stream));

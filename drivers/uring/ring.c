@@ -103,7 +103,8 @@ lp_uring_usable(char *why)
     struct io_uring ring;
     int error = 0;
     if (uring_ring_init_boot(&ring, 8, &error) != LP_OK) {
-        (void)snprintf(why, LP_URING_WHY_BYTES, "the kernel refuses io_uring: %s", strerror(error));
+        (void)snprintf(why, LP_URING_WHY_BYTES, "the kernel refuses io_uring: %s",
+                       strerrordesc_np(error));
         return false;
     }
     const char *reason = ring_try(&ring);
