@@ -23,10 +23,12 @@
 #include <drivers/common/socket.h>
 #include <drivers/epoll/epoll.h>
 
+/* NOLINTBEGIN(bugprone-suspicious-include): the program has no library to link. */
 #include "drivers/host/entropy.c"
 #include "drivers/host/loop.c"
 #include "drivers/host/machine.c"
 #include "drivers/host/options.c"
+/* NOLINTEND(bugprone-suspicious-include) */
 
 #include "fake_shard.h"
 
