@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "bench/micro/arena.h"
+#include "bench/micro/arena.hh"
 #include "dataplane/base/hash.h"
 
 static const lp_hash_key key = {{0x0706050403020100, 0x0f0e0d0c0b0a0908}};

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "bench/micro/arena.h"
+#include "bench/micro/arena.hh"
 #include "dataplane/base/pool.h"
 
 constexpr uint64_t arena_bytes = 256u << 20;

@@ -4,7 +4,7 @@
 // by how many are open meanwhile?
 #include <benchmark/benchmark.h>
 
-#include "bench/micro/arena.h"
+#include "bench/micro/arena.hh"
 #include "dataplane/base/window.h"
 
 static void

@@ -309,6 +309,27 @@ model_release(struct arena *arena, struct model_block *block)
     block->data = NULL;
 }
 
+/* Release it if it is live, or else make it; tells the model's numbers. */
+static void
+model_step(struct arena *arena, struct random *random, struct model_block *it, uint64_t *used,
+           uint64_t *refused)
+{
+    if (it->data != NULL) {
+        *used -= lp_memory_block_bytes(it->bytes);
+        model_release(arena, it);
+        return;
+    }
+    it->bytes = model_size(random);
+    it->stamp = (uint8_t)random_next(random);
+    it->data = lp_memory_alloc(arena->memory, it->bytes);
+    if (it->data == NULL) {
+        (*refused)++;
+        return;
+    }
+    *used += lp_memory_block_bytes(it->bytes);
+    memset(it->data, it->stamp, it->bytes);
+}
+
 static void
 random_use_agrees_with_a_model(void **unused)
 {
@@ -324,20 +345,7 @@ random_use_agrees_with_a_model(void **unused)
         uint64_t refused = 0;
         for (uint32_t step = 0; step < 20000; step++) {
             struct model_block *it = &block[random_below(&random, slots)];
-            if (it->data != NULL) {
-                used -= lp_memory_block_bytes(it->bytes);
-                model_release(&arena, it);
-            } else {
-                it->bytes = model_size(&random);
-                it->stamp = (uint8_t)step;
-                it->data = lp_memory_alloc(arena.memory, it->bytes);
-                if (it->data == NULL) {
-                    refused++;
-                } else {
-                    used += lp_memory_block_bytes(it->bytes);
-                    memset(it->data, it->stamp, it->bytes);
-                }
-            }
+            model_step(&arena, &random, it, &used, &refused);
             assert_int_equal(lp_memory_used_bytes(arena.memory), used);
             if (step % 500 == 0) {
                 lp_memory_check(arena.memory);

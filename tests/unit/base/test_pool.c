@@ -182,6 +182,27 @@ a_walk_sees_the_live_items_in_order_even_when_it_releases_them(void **unused)
     arena_fini(&arena);
 }
 
+/* Release number i if it is live, or else make it; gives the change in items used. */
+static int32_t
+model_step(struct lp_pool *pool, uint32_t i, lp_handle *live, lp_handle *dead)
+{
+    if (*live != LP_HANDLE_NONE) {
+        const struct item *item = lp_pool_get(pool, *live);
+        assert_true(item != NULL && item->number == i);
+        lp_pool_release(pool, *live);
+        *dead = *live;
+        *live = LP_HANDLE_NONE;
+        return -1;
+    }
+    struct item *item = lp_pool_alloc(pool, live);
+    if (item == NULL) {
+        return 0;
+    }
+    assert_int_equal(item->number, 0);
+    item->number = i;
+    return 1;
+}
+
 static void
 random_use_agrees_with_an_array(void **unused)
 {
@@ -197,22 +218,11 @@ random_use_agrees_with_an_array(void **unused)
         uint32_t used = 0;
         for (uint32_t step = 0; step < 20000; step++) {
             const uint32_t i = random_below(&random, slots);
-            if (live[i] != LP_HANDLE_NONE) {
-                struct item *item = lp_pool_get(&pool, live[i]);
-                assert_true(item != NULL && item->number == i);
-                lp_pool_release(&pool, live[i]);
-                dead[i] = live[i];
-                live[i] = LP_HANDLE_NONE;
-                used--;
-            } else {
-                struct item *item = lp_pool_alloc(&pool, &live[i]);
-                assert_int_equal(item != NULL, used < 300);
-                if (item != NULL) {
-                    assert_int_equal(item->number, 0);
-                    item->number = i;
-                    used++;
-                }
-            }
+            const bool full = used == pool.capacity;
+            const int32_t change = model_step(&pool, i, &live[i], &dead[i]);
+            assert_true(change != 0 || full);
+            assert_true(change <= 0 || !full);
+            used = (uint32_t)((int32_t)used + change);
             assert_null(lp_pool_get(&pool, dead[i]));
             assert_int_equal(pool.used, used);
         }

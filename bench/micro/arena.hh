@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * arena.h - a reservation for a benchmark's life, its pages touched beforehand
+ * arena.hh - a reservation for a benchmark's life, its pages touched beforehand
  * so that page faults are not what is measured.
  */
 #pragma once
