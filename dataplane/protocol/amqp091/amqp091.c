@@ -57,7 +57,7 @@ void
 amqp091_connection_wake(struct amqp091_connection *connection)
 {
     if (connection->stalled || connection->gone) {
-        return; /* the retry timer will */
+        return; /* the retry timer will, or nobody */
     }
     if ((connection->base->pauses & LP_PAUSE_PARKED) != 0) {
         lp_connection_resume(connection->base, LP_PAUSE_PARKED);

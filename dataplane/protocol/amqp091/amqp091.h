@@ -186,6 +186,16 @@ struct amqp091_consumer {
     uint8_t tag[];
 };
 
+/* Do its operations go on?  A peer that closes has what it sent before done first. */
+static inline bool
+amqp091_channel_runs(const struct amqp091_channel *channel)
+{
+    const uint8_t state = channel->connection->state;
+    return channel->state == AMQP091_CH_OPEN &&
+           (state == AMQP091_CONN_OPEN || state == AMQP091_CONN_DRAINING) &&
+           !channel->connection->gone;
+}
+
 /* ---- amqp091.c ---- */
 
 /* Whatever was put off must run soon, outside of any callback. */

@@ -148,7 +148,14 @@ amqp091_channel_fault(struct amqp091_channel *channel, const struct lp_fault *fa
 {
     struct amqp091_connection *connection = channel->connection;
     LP_ASSERT(fault->code != LP_FAULT_NONE);
-    if (channel->state != AMQP091_CH_OPEN || connection->state != AMQP091_CONN_OPEN) {
+    if (!amqp091_channel_runs(channel)) {
+        return AMQP091_NEXT;
+    }
+    if (connection->state == AMQP091_CONN_DRAINING) { /* nobody listens any more */
+        channel->state = AMQP091_CH_CLOSING;
+        amqp091_channel_unpark(channel);
+        amqp091_channel_parked_free(channel);
+        amqp091_channel_shut(channel);
         return AMQP091_NEXT;
     }
     if (lp_fault_is_hard(fault->code)) {

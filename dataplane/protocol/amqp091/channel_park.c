@@ -165,6 +165,9 @@ amqp091_channel_unpark(struct amqp091_channel *channel)
         lp_list_push_back(&channel->connection->replay, &channel->in_replay);
         amqp091_connection_wake(channel->connection);
     }
+    if (channel->connection->state == AMQP091_CONN_DRAINING) {
+        amqp091_connection_schedule(channel->connection); /* it may be all it waited for */
+    }
 }
 
 void
@@ -253,7 +256,7 @@ bool
 amqp091_replay(struct amqp091_connection *connection, uint32_t *budget)
 {
     while (!lp_list_empty(&connection->replay)) {
-        if (connection->state != AMQP091_CONN_OPEN) {
+        if (connection->state != AMQP091_CONN_OPEN && connection->state != AMQP091_CONN_DRAINING) {
             return true; /* closing: it ends with the channels */
         }
         if (*budget == 0) {

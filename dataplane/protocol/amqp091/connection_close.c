@@ -352,16 +352,26 @@ release(struct amqp091_connection *connection)
     lp_connection_release(connection->base);
 }
 
-/* All of them, or those whose closing was put off. */
-static void
-channels_shut(struct amqp091_connection *connection, bool all)
+/* Has it anything left to do that the peer asked for before it closed? */
+static bool
+is_busy(const struct amqp091_channel *channel)
 {
+    return channel->state == AMQP091_CH_OPEN &&
+           (channel->waiting != AMQP091_WAIT_NONE || channel->parked_head);
+}
+
+/* Channels whose closing was put off; when the connection ends all of them, but those that are
+ * busy only when there is nobody left to be patient for. */
+static void
+channels_shut(struct amqp091_connection *connection, bool ending)
+{
+    const bool patient = connection->state == AMQP091_CONN_DRAINING && !connection->gone;
     struct lp_list *next = NULL;
     for (struct lp_list *link = connection->channels.next; link != &connection->channels;
          link = next) {
         next = link->next;
         struct amqp091_channel *channel = LP_LIST_ITEM(link, struct amqp091_channel, in_connection);
-        if (all || channel->state != AMQP091_CH_OPEN) {
+        if (channel->state != AMQP091_CH_OPEN || (ending && !(patient && is_busy(channel)))) {
             amqp091_channel_shut(channel);
         }
     }
@@ -373,7 +383,7 @@ replay_step(struct amqp091_connection *connection)
 {
     uint32_t budget = AMQP091_FRAMES_PER_INPUT;
     const uint32_t held = connection->base->pauses & ~(uint32_t)LP_PAUSE_PARKED;
-    if (connection->stalled || lp_list_empty(&connection->replay)) {
+    if (connection->gone || connection->stalled || lp_list_empty(&connection->replay)) {
         return;
     }
     if (held == 0 && amqp091_replay(connection, &budget)) {
@@ -391,9 +401,11 @@ amqp091_connection_progress(struct amqp091_connection *connection)
 {
     const bool ending = connection->gone || connection->state == AMQP091_CONN_DRAINING ||
                         connection->state == AMQP091_CONN_CLOSING;
+    if (connection->state == AMQP091_CONN_OPEN || connection->state == AMQP091_CONN_DRAINING) {
+        replay_step(connection);
+    }
     channels_shut(connection, ending);
     if (!ending) {
-        replay_step(connection);
         return true;
     }
     const bool empty = lp_list_empty(&connection->channels);

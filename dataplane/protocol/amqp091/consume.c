@@ -158,12 +158,6 @@ pending_method(const struct amqp091_channel *channel)
     return method;
 }
 
-static bool
-is_open(const struct amqp091_channel *channel)
-{
-    return channel->state == AMQP091_CH_OPEN && channel->connection->state == AMQP091_CONN_OPEN;
-}
-
 /* A method whose only argument is a tag. */
 static void
 tag_send(struct amqp091_channel *channel, uint32_t method_id, struct lp_bytes tag)
@@ -267,7 +261,7 @@ amqp091_basic_consume(struct amqp091_channel *channel, const struct amqp091_meth
 void
 amqp091_consumed(struct amqp091_channel *channel, struct amqp091_consumer *consumer, uint16_t code)
 {
-    if (!is_open(channel) || channel->waiting != AMQP091_WAIT_SESSION) {
+    if (!amqp091_channel_runs(channel) || channel->waiting != AMQP091_WAIT_SESSION) {
         return; /* it goes with the channel */
     }
     const struct amqp091_method method = pending_method(channel);
@@ -322,7 +316,7 @@ amqp091_basic_cancel(struct amqp091_channel *channel, const struct amqp091_metho
 void
 amqp091_cancelled(struct amqp091_channel *channel, struct amqp091_consumer *consumer)
 {
-    if (!is_open(channel) || channel->waiting != AMQP091_WAIT_SESSION) {
+    if (!amqp091_channel_runs(channel) || channel->waiting != AMQP091_WAIT_SESSION) {
         return;
     }
     const struct amqp091_method method = pending_method(channel);
@@ -334,7 +328,7 @@ amqp091_cancelled(struct amqp091_channel *channel, struct amqp091_consumer *cons
 static void
 notice_send(struct amqp091_channel *channel, struct amqp091_consumer *consumer)
 {
-    if (is_open(channel) && channel->connection->can_cancel_notify) {
+    if (amqp091_channel_runs(channel) && channel->connection->can_cancel_notify) {
         tag_send(channel, AMQP091_BASIC_CANCEL, lp_bytes_of(consumer->tag, consumer->tag_bytes));
     }
     consumer_free(consumer);

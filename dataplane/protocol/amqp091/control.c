@@ -48,7 +48,7 @@ amqp091_control_waiter(void *context, lp_handle owner)
     struct lp_broker *broker = context;
     struct amqp091_shard *shard = lp_broker_protocol_state(broker, &lp_protocol_amqp091);
     struct amqp091_channel *channel = lp_pool_get(&shard->channels, owner);
-    if (!channel || channel->state != AMQP091_CH_OPEN || channel->waiting != AMQP091_WAIT_CONTROL) {
+    if (!channel || !amqp091_channel_runs(channel) || channel->waiting != AMQP091_WAIT_CONTROL) {
         return NULL;
     }
     return channel;

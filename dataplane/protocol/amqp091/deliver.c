@@ -192,19 +192,12 @@ callback_leave(struct amqp091_shard *shard)
     shard->callback_depth--;
 }
 
-/* May anything but the end still be said on it? */
-static bool
-is_open(const struct amqp091_channel *channel)
-{
-    return channel->state == AMQP091_CH_OPEN && channel->connection->state == AMQP091_CONN_OPEN;
-}
-
 static void
 session_room(void *owner)
 {
     struct amqp091_channel *channel = callback_enter(owner);
     struct amqp091_shard *shard = channel->connection->shard;
-    if (is_open(channel) && channel->waiting == AMQP091_WAIT_ROOM) {
+    if (amqp091_channel_runs(channel) && channel->waiting == AMQP091_WAIT_ROOM) {
         amqp091_channel_continue(channel);
     }
     callback_leave(shard);
@@ -217,7 +210,8 @@ session_can_deliver(void *owner, const struct lp_message *message)
     const struct amqp091_connection *connection = channel->connection;
     const struct lp_memory *memory = connection->shard->broker->memory;
     const uint64_t left = lp_memory_limit_bytes(memory) - lp_memory_used_bytes(memory);
-    return is_open(channel) && !connection->dead && !lp_connection_output_full(connection->base) &&
+    return amqp091_channel_runs(channel) && !connection->dead &&
+           !lp_connection_output_full(connection->base) &&
            left >= MEMORY_RESERVE_BYTES + 2 * message->body_bytes;
 }
 
@@ -232,7 +226,7 @@ session_deliver(void *owner, const struct lp_delivery *delivery)
         .delivery = delivery,
         .tag = lp_bytes_of(consumer->tag, consumer->tag_bytes),
     };
-    if (is_open(channel)) {
+    if (amqp091_channel_runs(channel)) {
         content_send(channel, &carrier);
     }
 }
@@ -269,7 +263,7 @@ session_got(void *owner, const struct lp_delivery *delivery, uint16_t code)
 {
     struct amqp091_channel *channel = callback_enter(owner);
     struct amqp091_shard *shard = channel->connection->shard;
-    if (is_open(channel) && channel->waiting == AMQP091_WAIT_SESSION) {
+    if (amqp091_channel_runs(channel) && channel->waiting == AMQP091_WAIT_SESSION) {
         if (code != 0) {
             struct amqp091_method method;
             (void)amqp091_method_decode(lp_bytes_of(channel->pending, channel->pending_bytes),
@@ -298,7 +292,7 @@ session_counts(void *owner, uint16_t code, uint64_t ready, uint64_t consumers)
 {
     struct amqp091_channel *channel = callback_enter(owner);
     struct amqp091_shard *shard = channel->connection->shard;
-    if (is_open(channel) && channel->waiting == AMQP091_WAIT_SESSION) {
+    if (amqp091_channel_runs(channel) && channel->waiting == AMQP091_WAIT_SESSION) {
         amqp091_counts(channel, code, ready, consumers);
     }
     callback_leave(shard);
@@ -308,7 +302,7 @@ static void
 session_confirm(void *owner, uint64_t number, bool multiple, bool nack)
 {
     struct amqp091_channel *channel = owner;
-    if (!is_open(channel)) {
+    if (!amqp091_channel_runs(channel)) {
         return;
     }
     struct amqp091_out out;
