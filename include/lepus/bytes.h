@@ -72,7 +72,9 @@ struct lp_reader {
 static inline struct lp_reader
 lp_reader_of(const void *data, size_t size)
 {
-    struct lp_reader reader = {(const uint8_t *)data, (const uint8_t *)data + size, false};
+    /* Nothing may be added to NULL, not even nothing. */
+    const uint8_t *at = data != NULL ? (const uint8_t *)data : (const uint8_t *)"";
+    struct lp_reader reader = {at, at + size, false};
     return reader;
 }
 

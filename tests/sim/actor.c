@@ -37,10 +37,12 @@ actor_dead(struct sim_client *client)
     struct workload *load = actor->load;
     /* Nothing in this workload gives the broker a reason to close a connection. */
     LP_ASSERT(client->close_code == 0);
-    if (actor->got_close_ok) {
+    if (client->closed_in_order) {
         for (uint32_t i = 0; i < actor->acked_count; i++) {
             const struct actor_delivery *one = &actor->acked[i];
-            ledger_settled(&load->ledger, one->queue, one->publisher, one->sequence);
+            const struct ledger_delivery settled = {
+                .queue = one->queue, .publisher = one->publisher, .sequence = one->sequence};
+            ledger_settled(&load->ledger, &settled, load->now_ns);
         }
     } else if (actor->no_ack) {
         load->ledger.lossy |= actor->queues;
@@ -66,7 +68,6 @@ actor_connect(struct actor *actor)
     actor->lives--;
     actor->ready = false;
     actor->waiting = false;
-    actor->got_close_ok = false;
     actor->no_ack = false;
     actor->queues = 0;
     actor->setup_step = 0;
@@ -75,6 +76,7 @@ actor_connect(struct actor *actor)
     actor->confirmed_upto = 0;
     actor->todo = (uint32_t)lp_sim_random_between(&load->random, 20, 300);
     load->connects++;
+    actor->connected_ns = load->now_ns;
     sim_client_connect(&actor->client, load->net, shard, frame_sizes[pick]);
 }
 

@@ -109,7 +109,8 @@ setup_passer(struct actor *actor, uint32_t step)
 {
     switch (step) {
     case 0:
-        say_queue_declare(&actor->client, "", below(actor, 2) ? 4 : 8); /* exclusive or auto-delete */
+        /* Exclusive, so that it goes with the connection; every other one auto-delete as well. */
+        say_queue_declare(&actor->client, "", below(actor, 2) ? 4 : 12);
         return true;
     case 1:
         say_queue_bind(&actor->client, "", "x.fanout", "");
@@ -302,7 +303,7 @@ actor_content(struct sim_client *client, uint16_t channel, const struct sim_cont
     }
     one.queue = got ? actor->get_queue : (uint32_t)(content->tag.data[1] - '0');
     const struct ledger_delivery delivery = {one.queue, one.publisher, one.sequence,
-                                             content->redelivered};
+                                             content->redelivered, actor->connected_ns};
     ledger_deliver(ledger, &delivery, actor_last_first(actor, one.publisher, one.queue));
     if (!actor->no_ack || got) {
         deliveries_add(&actor->open, &actor->open_count, &actor->open_room, &one);
@@ -398,7 +399,6 @@ work_publisher(struct actor *actor)
     if (actor->confirmed_upto < actor->published) {
         return false;
     }
-    actor->got_close_ok = true; /* checked by DEAD without a code */
     actor->load->closes++;
     sim_client_close(&actor->client);
     return true;
@@ -480,7 +480,6 @@ work_consumer(struct actor *actor)
 {
     struct workload *load = actor->load;
     if (load->calm || actor->todo == 0) {
-        actor->got_close_ok = true;
         load->closes++;
         sim_client_close(&actor->client);
         return true;
@@ -503,6 +502,11 @@ work_passer(struct actor *actor)
         return true;
     }
     actor->todo--;
+    if (below(actor, 100) == 0) {
+        actor->waiting = true; /* an auto-delete queue is gone when cancel-ok comes */
+        say_cancel(&actor->client, "passer");
+        return true;
+    }
     if (actor->open_count > 0) {
         say_ack(&actor->client, actor->open[actor->open_count - 1].tag, true);
         actor->open_count = 0;
@@ -542,7 +546,6 @@ work_drainer(struct actor *actor)
         actor->waiting = true;
         return true;
     }
-    actor->got_close_ok = true;
     sim_client_close(&actor->client);
     return true;
 }

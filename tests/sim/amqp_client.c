@@ -89,6 +89,7 @@ sim_client_connect(struct sim_client *client, struct lp_sim_net *net, uint32_t s
     client->state = SIM_CLIENT_HELLO;
     client->frame_max = frame_max;
     client->close_code = 0;
+    client->closed_in_order = false;
     client->stalled = false;
     buffer_add(&client->out, "AMQP\0\0\x09\x01", 8);
 }
@@ -262,6 +263,7 @@ connection_method(struct sim_client *client, uint32_t id, struct lp_reader *args
         connection_closed(client, args);
         return;
     case SIM_METHOD(10, 51):
+        client->closed_in_order = true;
         client_dead(client);
         return;
     default:

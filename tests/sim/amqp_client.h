@@ -59,6 +59,7 @@ struct sim_client {
     enum sim_client_state state;
     uint32_t frame_max;
     uint32_t shard;
+    bool closed_in_order; /* we closed, and close-ok came */
     uint16_t close_code;
     char close_text[256];
     struct sim_buffer out;

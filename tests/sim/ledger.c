@@ -97,11 +97,14 @@ ledger_deliver(struct ledger *ledger, const struct ledger_delivery *delivery, ui
         ledger_message(ledger, delivery->publisher, delivery->sequence);
     const uint32_t bit = 1u << delivery->queue;
     LP_ASSERT(message->targets & bit);    /* L1 */
-    LP_ASSERT(!(message->settled & bit)); /* L4 */
+    if (message->settled & bit) {
+        LP_ASSERT(delivery->connected_ns <= message->settled_ns); /* L4 */
+    }
     if (!delivery->redelivered) {
-        LP_ASSERT(!(message->handed & bit));            /* L3 */
+        LP_ASSERT(!(message->first & bit));          /* L3 */
         LP_ASSERT(delivery->sequence > *last_first); /* L2 */
         *last_first = delivery->sequence;
+        message->first |= bit;
     } else {
         ledger->redelivered++;
     }
@@ -112,9 +115,12 @@ ledger_deliver(struct ledger *ledger, const struct ledger_delivery *delivery, ui
 }
 
 void
-ledger_settled(struct ledger *ledger, uint32_t queue, uint32_t publisher, uint64_t sequence)
+ledger_settled(struct ledger *ledger, const struct ledger_delivery *delivery, uint64_t now_ns)
 {
-    ledger_message(ledger, publisher, sequence)->settled |= 1u << queue;
+    struct ledger_message *message =
+        ledger_message(ledger, delivery->publisher, delivery->sequence);
+    message->settled |= 1u << delivery->queue;
+    message->settled_ns = now_ns;
 }
 
 void

@@ -6,8 +6,10 @@
  * Invariants checked as things happen:
  *   L1  a delivered body is one that was published, whole, to that queue
  *   L2  per consumer, queue and publisher, first deliveries come in publish order
- *   L3  a message is handed out a second time only with the redelivered mark
- *   L4  what was acknowledged for certain is never delivered again
+ *   L3  a message is handed out at most once without the redelivered mark
+ *       (slow readers may see that one last)
+ *   L4  what was acknowledged for certain is not delivered to a connection made later
+ *       (one made earlier may have had it, unread, all along)
  *   L5  an unroutable mandatory message is returned before it is confirmed
  * and at the end, when every queue was drained:
  *   L6  every confirmed message was delivered from every queue it was for
@@ -21,7 +23,9 @@
 struct ledger_message {
     uint32_t targets; /* bit per queue */
     uint32_t handed;  /* delivered at least once */
+    uint32_t first;   /* ... without the redelivered mark */
     uint32_t settled; /* acknowledged on a connection that closed in order */
+    uint64_t settled_ns; /* ... and when the last of those closed */
     bool confirmed;
     bool mandatory;
     bool returned;
@@ -60,10 +64,12 @@ struct ledger_delivery {
     uint32_t publisher;
     uint64_t sequence;
     bool redelivered;
+    uint64_t connected_ns; /* when the consumer's connection was made */
 };
 void ledger_deliver(struct ledger *ledger, const struct ledger_delivery *delivery,
                     uint64_t *last_first);
-void ledger_settled(struct ledger *ledger, uint32_t queue, uint32_t publisher, uint64_t sequence);
+/* `queue`, `publisher`, `sequence` were acknowledged for certain, now. */
+void ledger_settled(struct ledger *ledger, const struct ledger_delivery *delivery, uint64_t now_ns);
 /* The end: L6. */
 void ledger_close(const struct ledger *ledger);
 

@@ -43,11 +43,11 @@ struct actor {
     bool ready;   /* set-up answered: may work */
     bool waiting; /* a synchronous answer is outstanding */
     bool no_ack;
-    bool got_close_ok;
     uint32_t queues;     /* bits it consumes from */
     uint32_t setup_step;
     uint32_t get_queue;
     uint64_t stall_until_ns;
+    uint64_t connected_ns;
     uint32_t drained;    /* DRAINER: queues done */
     uint64_t *last_first; /* [publisher * LEDGER_QUEUES_MAX + queue], this life's */
     uint32_t last_room;   /* publishers it has room for */
