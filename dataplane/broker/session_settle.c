@@ -33,8 +33,10 @@ settle_add(struct lp_session *session, const struct lp_consumer *consumer, lp_ha
 {
     struct lp_settle_batch *batch = &session->settles;
     LP_STATIC_ASSERT(LP_COUNT_OF(batch->entry) == LP_MESH_SETTLES_MAX, "one record holds a batch");
-    const bool other =
-        batch->subscription != consumer->subscription || batch->outcome != (uint8_t)outcome;
+    /* Two home shards may use the same handle. */
+    const bool other = batch->subscription != consumer->subscription ||
+                       batch->home_shard != consumer->home_shard ||
+                       batch->outcome != (uint8_t)outcome;
     if (batch->count > 0 && (other || batch->count == LP_MESH_SETTLES_MAX) &&
         !session_settles_send(session)) {
         return false;
