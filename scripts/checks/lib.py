@@ -19,11 +19,22 @@ INCLUDES = ["-D_GNU_SOURCE", "-I" + ROOT, "-I" + os.path.join(ROOT, "include")]
 
 def files(*suffixes, under=("",)):
     """Files of the repository, tracked or about to be, relative to its top."""
-    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"],
-                            check=True, capture_output=True, text=True).stdout.split("\n")
+    git = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"],
+                         capture_output=True, text=True)
+    listed = git.stdout.split("\n") if git.returncode == 0 else everything()
     return sorted(path for path in set(listed)
                   if path and path.endswith(suffixes or "") and path.startswith(tuple(under))
                   and os.path.isfile(os.path.join(ROOT, path)))
+
+
+def everything():
+    """The same without git: an unpacked release."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders
+                      if name not in (".git", "node_modules", "__pycache__")
+                      and not os.path.isfile(os.path.join(folder, name, "build.ninja"))]
+        for name in names:
+            yield os.path.relpath(os.path.join(folder, name), ROOT)
 
 
 def text(path):
