@@ -20,6 +20,7 @@ lp_session_open(struct lp_broker *broker, const struct lp_session_ops *ops, void
     session->connection = connection;
     lp_list_init(&session->consumers);
     lp_list_init(&session->wanting);
+    lp_list_init(&session->pending);
     lp_window_init(&session->unacked, broker->memory, sizeof(struct lp_unacked));
     lp_window_init(&session->confirms, broker->memory, sizeof(struct lp_unconfirmed));
     return session;
@@ -149,7 +150,6 @@ session_consumer_alloc(struct lp_session *session, const struct lp_queue_ref *qu
     consumer->session = session;
     consumer->queue_id = queue->id;
     consumer->home_shard = queue->home_shard;
-    lp_list_init(&consumer->pending);
     lp_list_push_back(&session->consumers, &consumer->in_session);
     return consumer;
 }
@@ -159,11 +159,7 @@ session_consumer_free(struct lp_consumer *consumer)
 {
     struct lp_session *session = consumer->session;
     struct lp_broker *broker = session->broker;
-    struct lp_list *link;
-    while ((link = lp_list_pop_front(&consumer->pending)) != NULL) {
-        /* Its entry was requeued by DETACH, or went with the queue. */
-        lp_pool_release(&broker->deliveries, LP_LIST_ITEM(link, struct lp_pending, link)->self);
-    }
+    session_pending_forget(consumer);
     session_grants_return(consumer, consumer->granted);
     lp_list_remove(&consumer->in_session);
     lp_list_remove(&consumer->in_news);
@@ -176,7 +172,7 @@ session_consumer_retire(struct lp_consumer *consumer)
 {
     struct lp_session *session = consumer->session;
     if (session->closing || consumer->busy || consumer->open > 0 ||
-        !lp_list_empty(&consumer->pending)) {
+        consumer->pending > 0) {
         return;
     }
     if (consumer->gone) {
@@ -234,7 +230,7 @@ record_cancelled(struct lp_consumer *consumer)
         session_close_step(session);
         return;
     }
-    if (!lp_list_empty(&consumer->pending)) {
+    if (consumer->pending > 0) {
         return; /* deliveries that came before are written first (C114) */
     }
     consumer->state = LP_CONSUMER_CANCELLED;
@@ -256,11 +252,7 @@ record_gone(struct lp_consumer *consumer)
         consumer->state = LP_CONSUMER_CANCELLED;
         session->ops->gone(session->owner, consumer);
         /* What waited for output went with the queue. */
-        struct lp_list *link;
-        while ((link = lp_list_pop_front(&consumer->pending)) != NULL) {
-            lp_pool_release(&session->broker->deliveries,
-                            LP_LIST_ITEM(link, struct lp_pending, link)->self);
-        }
+        session_pending_forget(consumer);
     }
     session_consumer_retire(consumer);
 }

@@ -55,7 +55,7 @@ enum lp_consumer_state {
 struct lp_consumer {
     struct lp_list in_session;
     struct lp_list in_news; /* lp_broker.consumers_news: credits or grants to send */
-    struct lp_list pending;    /* deliveries that found the output full */
+    uint32_t pending;       /* deliveries in lp_session.pending */
     struct lp_list in_wanting; /* lp_session.wanting */
     struct lp_session *session;
     lp_handle self;
@@ -119,6 +119,7 @@ struct lp_session {
     struct lp_list in_waiting;  /* lp_broker.sessions_waiting: wants room(), or goes on closing */
     struct lp_list in_confirms; /* lp_broker.sessions_confirming: confirms to flush this turn */
     struct lp_list in_settles;  /* lp_broker.sessions_settling: a settle record to send this turn */
+    struct lp_list pending;     /* lp_pending.link: deliveries that found the output full, in order */
     struct lp_window unacked;   /* slots: struct lp_unacked */
     struct lp_window confirms;  /* slots: struct lp_unconfirmed */
     uint64_t confirm_told;      /* confirms up to here were told as a prefix */
@@ -146,7 +147,8 @@ struct lp_session {
 
 /* A delivery that found the output full. */
 struct lp_pending {
-    struct lp_list link; /* lp_consumer.pending */
+    struct lp_list link; /* lp_session.pending */
+    struct lp_consumer *consumer;
     lp_handle self;
     lp_handle entry;
     lp_handle message;

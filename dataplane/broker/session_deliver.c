@@ -59,19 +59,11 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
     return true;
 }
 
-void
-session_pending_retry(struct lp_consumer *consumer)
+/* A cancel was answered while deliveries were pending; the last of them is out (C114). */
+static void
+pending_cancel_done(struct lp_consumer *consumer)
 {
-    struct lp_broker *broker = consumer->session->broker;
-    while (!lp_list_empty(&consumer->pending)) {
-        struct lp_pending *pending = LP_LIST_ITEM(consumer->pending.next, struct lp_pending, link);
-        if (!delivery_write(consumer, pending, false)) {
-            return;
-        }
-        lp_list_remove(&pending->link);
-        lp_pool_release(&broker->deliveries, pending->self);
-    }
-    if (consumer->state == LP_CONSUMER_CANCELLING && !consumer->busy) {
+    if (consumer->pending == 0 && consumer->state == LP_CONSUMER_CANCELLING && !consumer->busy) {
         consumer->state = LP_CONSUMER_CANCELLED;
         consumer->session->ops->cancelled(consumer->session->owner, consumer);
         session_consumer_retire(consumer);
@@ -79,28 +71,51 @@ session_pending_retry(struct lp_consumer *consumer)
 }
 
 void
-lp_session_output_ready(struct lp_session *session)
+session_pending_retry(struct lp_session *session)
 {
-    if (session->closing) {
-        return;
+    while (!session->closing && !lp_list_empty(&session->pending)) {
+        struct lp_pending *pending = LP_LIST_ITEM(session->pending.next, struct lp_pending, link);
+        struct lp_consumer *consumer = pending->consumer;
+        if (!delivery_write(consumer, pending, false)) {
+            return;
+        }
+        lp_list_remove(&pending->link);
+        lp_pool_release(&session->broker->deliveries, pending->self);
+        consumer->pending--;
+        pending_cancel_done(consumer);
     }
-    struct lp_list *at = session->consumers.next;
-    while (at != &session->consumers) {
-        struct lp_consumer *consumer = LP_LIST_ITEM(at, struct lp_consumer, in_session);
+}
+
+void
+session_pending_forget(struct lp_consumer *consumer)
+{
+    struct lp_session *session = consumer->session;
+    struct lp_list *at = session->pending.next;
+    while (consumer->pending > 0 && at != &session->pending) {
+        struct lp_pending *pending = LP_LIST_ITEM(at, struct lp_pending, link);
         at = at->next;
-        if (!lp_list_empty(&consumer->pending)) {
-            session_pending_retry(consumer);
+        if (pending->consumer == consumer) {
+            lp_list_remove(&pending->link);
+            lp_pool_release(&session->broker->deliveries, pending->self);
+            consumer->pending--;
         }
     }
+    LP_ASSERT(consumer->pending == 0);
+}
+
+void
+lp_session_output_ready(struct lp_session *session)
+{
+    session_pending_retry(session);
 }
 
 /* Keep it until there is room.  Without memory even for that it is written past the mark. */
 static void
 delivery_keep(struct lp_consumer *consumer, const struct lp_pending *what)
 {
-    struct lp_broker *broker = consumer->session->broker;
+    struct lp_session *session = consumer->session;
     lp_handle self;
-    struct lp_pending *pending = lp_pool_alloc(&broker->deliveries, &self);
+    struct lp_pending *pending = lp_pool_alloc(&session->broker->deliveries, &self);
     if (!pending) {
         (void)delivery_write(consumer, what, true); /* false: it stays unacked until the channel goes */
         return;
@@ -108,7 +123,8 @@ delivery_keep(struct lp_consumer *consumer, const struct lp_pending *what)
     *pending = *what;
     pending->link = (struct lp_list){NULL, NULL};
     pending->self = self;
-    lp_list_push_back(&consumer->pending, &pending->link);
+    lp_list_push_back(&session->pending, &pending->link);
+    consumer->pending++;
 }
 
 static void
@@ -147,6 +163,7 @@ session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *r
         return;
     }
     const struct lp_pending pending = {
+        .consumer = consumer,
         .entry = record->w[1],
         .message = record->w[2],
         .ready_left = record->w[3],
@@ -155,7 +172,7 @@ session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *r
         .got = got,
     };
     LP_ASSERT(record->a < broker->mesh.count);
-    if (!lp_list_empty(&consumer->pending) || !delivery_write(consumer, &pending, false)) {
+    if (!lp_list_empty(&session->pending) || !delivery_write(consumer, &pending, false)) {
         delivery_keep(consumer, &pending);
     }
 }

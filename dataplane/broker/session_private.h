@@ -38,8 +38,10 @@ void session_grants_serve(struct lp_session *session);
 /* Grants that a consumer will not use are free again. */
 void session_grants_return(struct lp_consumer *consumer, uint32_t count);
 
-/* Try pending deliveries again. */
-void session_pending_retry(struct lp_consumer *consumer);
+/* Try pending deliveries again, oldest first. */
+void session_pending_retry(struct lp_session *session);
+/* Forget a consumer's pending deliveries: their entries were requeued, or went with the queue. */
+void session_pending_forget(struct lp_consumer *consumer);
 
 /* CONSUMED, CANCELLED, DETACHED, GONE. */
 bool session_record_answer(struct lp_broker *broker, const struct lp_mesh_record *record);
