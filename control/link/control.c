@@ -233,6 +233,7 @@ lp_control_open_boot(const struct lp_control_options *options, struct lp_control
     lp_chain_init(&control->connections);
     lp_chain_init(&control->turn_answers);
     lp_chain_init(&control->answers);
+    lp_chain_init(&control->stop_answers);
     lp_chain_init(&control->deletions);
     lp_chain_init(&control->queries);
     enum lp_err err = LP_ERR_BAD_CONFIG;
@@ -248,11 +249,16 @@ lp_control_open_boot(const struct lp_control_options *options, struct lp_control
     return LP_OK;
 }
 
+/* Nobody in the data plane hears of these: a shard asks again. */
 static void
-answers_drop(struct lp_chain *answers)
+answers_drop(struct lp_control *control, struct lp_chain *answers)
 {
     for (struct lp_chain *link = lp_chain_pop(answers); link; link = lp_chain_pop(answers)) {
-        free(LP_CONTAINER_OF(link, struct control_answer, link));
+        struct control_answer *answer = LP_CONTAINER_OF(link, struct control_answer, link);
+        if (answer->done) {
+            answer->done(control, answer->context, false);
+        }
+        free(answer);
     }
 }
 
@@ -271,8 +277,9 @@ lp_control_close(struct lp_control **control)
         query->done(self, query->context, false);
         free(query);
     }
-    answers_drop(&self->turn_answers);
-    answers_drop(&self->answers);
+    answers_drop(self, &self->turn_answers);
+    answers_drop(self, &self->answers);
+    answers_drop(self, &self->stop_answers);
     control_deletions_clear(self);
     LP_CHAIN_EACH(c, &self->connections)
     {
@@ -354,8 +361,8 @@ static void
 start_over(struct lp_control *control, enum lp_err why)
 {
     control_log(control, LP_CONTROL_LOG_ERROR, "the topology is read again: %s", lp_err_text(why));
-    answers_drop(&control->turn_answers);
-    answers_drop(&control->answers);
+    answers_drop(control, &control->turn_answers);
+    answers_drop(control, &control->answers);
     control_deletions_clear(control);
     lp_catalog_close(&control->catalog);
     const enum lp_err err = catalog_load(control);
@@ -408,7 +415,7 @@ answers_release(struct lp_control *control)
         }
         lp_chain_remove(&answer->link);
         if (answer->done) {
-            answer->done(control, answer->context);
+            answer->done(control, answer->context, true);
         } else {
             control_send(control, answer->shard, LP_CONTROL_REPLY, answer->sequence,
                          lp_bytes_of(answer->payload, answer->payload_bytes));
@@ -419,13 +426,43 @@ answers_release(struct lp_control *control)
     return work;
 }
 
-void
-control_when_applied(struct lp_control *control, control_done_fn *done, void *context)
+static void
+call_later(struct lp_chain *chain, control_done_fn *done, void *context)
 {
     struct control_answer *answer = lp_heap_alloc(sizeof(*answer));
     answer->done = done;
     answer->context = context;
-    lp_chain_append(&control->turn_answers, &answer->link);
+    lp_chain_append(chain, &answer->link);
+}
+
+void
+control_when_applied(struct lp_control *control, control_done_fn *done, void *context)
+{
+    call_later(&control->turn_answers, done, context);
+}
+
+void
+control_when_stopped(struct lp_control *control, control_done_fn *done, void *context)
+{
+    call_later(&control->stop_answers, done, context);
+}
+
+static bool
+stop_answers_release(struct lp_control *control)
+{
+    struct lp_control_stopped totals;
+    bool work = false;
+    if (!lp_control_stopped(control, &totals)) {
+        return false;
+    }
+    for (struct lp_chain *link = lp_chain_pop(&control->stop_answers); link;
+         link = lp_chain_pop(&control->stop_answers)) {
+        struct control_answer *answer = LP_CONTAINER_OF(link, struct control_answer, link);
+        answer->done(control, answer->context, true);
+        free(answer);
+        work = true;
+    }
+    return work;
 }
 
 /* Our own changes come by as well; a later revision is another writer's. */
@@ -511,6 +548,7 @@ lp_control_turn(struct lp_control *control)
     }
     work = answers_release(control) || work;
     work = queries_step(control) || work;
+    work = stop_answers_release(control) || work;
     work = outboxes_flush(control) || work;
     return work;
 }
@@ -568,6 +606,26 @@ lp_control_stop(struct lp_control *control, uint32_t grace_ms)
     for (uint32_t i = 0; i < control->shard_count; i++) {
         control_send(control, i, LP_CONTROL_STOP, 0, lp_writer_bytes(&w));
     }
+}
+
+bool
+lp_control_heard(const struct lp_control *control)
+{
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        const struct control_shard *shard = &control->shards[i];
+        /* W3, pairs with X2 of the ring. */
+        if (shard->outbox.size > 0 ||
+            lp_load_acquire(&shard->output.ring->head) != shard->output.own) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+lp_control_stopping(const struct lp_control *control)
+{
+    return control->stopping;
 }
 
 bool

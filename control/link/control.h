@@ -39,6 +39,7 @@ struct lp_control_settings {
     const char *cluster_name;
     const char *data_folder;
     const char *config_file; /* "" when there is none */
+    uint32_t process_id;
 };
 
 /* RabbitMQ's defaults. */
@@ -88,6 +89,10 @@ bool lp_control_failed(const struct lp_control *control);
 
 /* Ask every shard to close its connections, within this time. */
 void lp_control_stop(struct lp_control *control, uint32_t grace_ms);
+/* Was that asked, here or by an administrator? */
+bool lp_control_stopping(const struct lp_control *control);
+/* Has every shard read all that was sent to it? */
+bool lp_control_heard(const struct lp_control *control);
 struct lp_control_stopped {
     uint64_t connections_closed;
     uint64_t messages_held;

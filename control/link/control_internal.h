@@ -74,7 +74,8 @@ struct control_connection {
     uint64_t connected_at_ms;
 };
 
-typedef void control_done_fn(struct lp_control *control, void *context);
+/* `good` is false when the store did not take it, or the process ends. */
+typedef void control_done_fn(struct lp_control *control, void *context, bool good);
 
 /* An answer that waits for its revision: to a shard's request, or a call. */
 struct control_answer {
@@ -132,6 +133,7 @@ struct lp_control {
     struct lp_chain connections;
     struct lp_chain turn_answers; /* of this turn: nothing is committed yet */
     struct lp_chain answers;      /* committed; revisions ascend */
+    struct lp_chain stop_answers; /* wait for the last shard to stop */
     struct lp_map deletions_by_number;
     struct lp_chain deletions;
     struct lp_chain queries;
@@ -150,6 +152,8 @@ void control_send(struct lp_control *control, uint32_t shard, uint16_t type, uin
 struct lp_writer control_writer(struct lp_control *control);
 /* Call back when all shards have applied what this turn changes. */
 void control_when_applied(struct lp_control *control, control_done_fn *done, void *context);
+/* Call back when every shard has stopped. */
+void control_when_stopped(struct lp_control *control, control_done_fn *done, void *context);
 void control_query_add(struct lp_control *control, const struct control_query *like);
 /* Close connections with 320: of a user, of a vhost (0 or empty: any). */
 void control_connections_close(struct lp_control *control, struct lp_bytes user, uint32_t vhost_id,
