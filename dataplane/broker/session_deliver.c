@@ -44,6 +44,8 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
     }
     if (consumer->limited && consumer->granted > 0) {
         consumer->granted--; /* it stays in limited_open until it is settled */
+    } else if (consumer->limited) {
+        session->limited_open++; /* it was on its way when the limit came */
     }
     consumer->credit_owed++;
     if (consumer->no_ack || consumer->credit_owed >= CREDIT_BATCH) {
