@@ -120,6 +120,9 @@ admin_vhost(struct admin_task *task)
 json_t *
 admin_text(struct lp_bytes bytes)
 {
+    if (bytes.size == 0) {
+        return json_string(""); /* jansson refuses NULL */
+    }
     json_t *text = json_stringn((const char *)bytes.data, bytes.size);
     if (text) {
         return text;
