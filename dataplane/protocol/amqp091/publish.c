@@ -272,6 +272,7 @@ amqp091_publish_run(struct amqp091_channel *channel)
     if ((channel->content_flags & AMQP091_CONTENT_TOO_LARGE) != 0) {
         return too_large(channel);
     }
+    LP_ASSERT(channel->message); /* only what is too large is not kept */
     const struct lp_bytes name = lp_message_exchange(channel->message);
     struct lp_publish publish = {
         .exchange = lp_topology_exchange(&broker->topology, connection->base->vhost_id, name),
