@@ -352,7 +352,7 @@ main(int argc, char **argv)
     (void)sigaddset(&set, SIGTERM);
     run.epoll = epoll_create1(EPOLL_CLOEXEC);
     run.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (run.epoll < 0 || run.signals < 0 || sigprocmask(SIG_BLOCK, &set, NULL) != 0 ||
+    if (run.epoll < 0 || run.signals < 0 || pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 ||
         !watch(&run, run.signals, token(SOURCE_SIGNAL, 0))) {
         (void)fprintf(stderr, "lepus-bench: %s\n", strerrordesc_np(errno));
         return 2;
