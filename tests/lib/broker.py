@@ -101,7 +101,7 @@ class Broker:
         with open(self.log_path, "a") as log:
             log.write(text)
         self.listeners = re.search(r"lepus: ready on (.*)", text).group(1).replace(",", " ").split()
-        match = re.search(r"tcp:127\.0\.0\.1:(\d+)", text)
+        match = re.search(r"tcp:127\.0\.0\.1:(\d+)", " ".join(self.listeners))
         if not match:
             raise RuntimeError("no tcp:127.0.0.1:PORT in: " + text)
         self.port = int(match.group(1))
