@@ -190,6 +190,7 @@ amqp091_decode_fault(struct amqp091_connection *connection, enum amqp091_decode 
     case AMQP091_DECODE_MALFORMED:
         amqp091_text_make(&fault, LP_FAULT_FRAME_ERROR, "cannot decode ");
         amqp091_text_add_binary(&fault, method->payload);
+        blame = method->id;
         break;
     case AMQP091_DECODE_NOT_UTF8:
         amqp091_text_make(&fault, LP_FAULT_FRAME_ERROR, "Malformed UTF-8 in shortstr");

@@ -23,6 +23,7 @@
 #define QUEUE_DELETE_IF_EMPTY     2u
 #define PURGE_NOWAIT              1u
 #define QUEUE_PREFIX              "amq.gen-"
+#define RESERVED_PREFIX           "amq."
 
 enum declare_stage {
     DECLARE_ASK,
@@ -273,6 +274,17 @@ declare_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
     amqp091_channel_unpark(channel);
 }
 
+/* Even for a queue that is there: its name was ours to give (C61). */
+static enum amqp091_flow
+reserved_fault(struct amqp091_channel *channel, struct lp_bytes name, uint32_t method_id)
+{
+    struct lp_fault fault;
+    amqp091_text_make(&fault, LP_FAULT_ACCESS_REFUSED, "queue name '");
+    amqp091_text_add_bytes(&fault, name);
+    amqp091_text_add(&fault, "' contains reserved prefix 'amq.*'");
+    return amqp091_channel_fault(channel, &fault, method_id);
+}
+
 /* It was there before: what is in it? */
 static enum amqp091_flow
 declare_stat(struct amqp091_channel *channel, const struct amqp091_method *method)
@@ -307,6 +319,8 @@ amqp091_queue_declare(struct amqp091_channel *channel, const struct amqp091_meth
         amqp091_random_name(broker, room + sizeof(QUEUE_PREFIX) - 1);
         name = lp_bytes_of(room, sizeof(QUEUE_PREFIX) - 1 + AMQP091_RANDOM_NAME_BYTES);
         flags |= LP_OBJECT_SERVER_NAMED;
+    } else if (lp_bytes_start_with(name, RESERVED_PREFIX)) {
+        return reserved_fault(channel, name, method->id);
     }
     const bool exclusive = (method->bits & QUEUE_EXCLUSIVE) != 0;
     /* An exclusive queue does not outlive its connection, so it is never durable (C57). */

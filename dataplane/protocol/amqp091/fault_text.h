@@ -36,6 +36,7 @@ void amqp091_text_locked(struct lp_fault *fault, struct lp_bytes name, struct lp
 
 #define AMQP091_REPLY_TEXT_BYTES 255u
 
-/* `CODE_NAME - explanation`, cut to 255 bytes; gives the size. */
+/* `CODE_NAME - explanation`; what is longer than 255 bytes is cut and ends in "..."; gives the
+ * size. */
 uint32_t amqp091_text_reply(const struct lp_fault *fault,
                             char ret_text[static AMQP091_REPLY_TEXT_BYTES]);
