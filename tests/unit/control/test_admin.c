@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Administrators' commands: requests and answers as lepusctl sees them.
+ *
+ * Method: rows of request and answer in JSON, in order, against a control
+ * process with two fake shards.
+ */
+#include "fake_shard.h"
+
+#include "control/admin/admin.h"
+
+static void
+answered(void *context, json_t *answer)
+{
+    json_t **slot = context;
+    assert_null(*slot);
+    *slot = answer;
+}
+
+static json_t *
+ask(struct world *world, const char *text)
+{
+    json_t *request = json_loads(text, 0, NULL);
+    json_t *answer = NULL;
+    lp_admin_request(world->control, request, answered, &answer);
+    json_decref(request);
+    world_settle(world);
+    assert_non_null(answer);
+    return answer;
+}
+
+static struct world *
+world_new(struct lp_store_memory **ret_store)
+{
+    *ret_store = lp_store_memory_open();
+    struct world *world = world_open(2, lp_store_memory_store(*ret_store));
+    world_control_start(world);
+    world_settle(world);
+    return world;
+}
+
+static void
+world_end(struct world *world, struct lp_store_memory *store)
+{
+    world_close(world);
+    lp_store_memory_close(&store);
+}
+
+static void
+commands_answer_as_rabbitmqctl_does(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *request, *answer;
+    } rows[] = {
+        {"{\"command\":\"ping\"}", "{\"ok\":true}"},
+        {"[]", "{\"ok\":false,\"exit\":64,\"error\":\"a request is "
+               "{\\\"command\\\":text,\\\"args\\\":[text,...],\\\"options\\\":{...}}\"}"},
+        {"{\"command\":\"nonsense\"}",
+         "{\"ok\":false,\"exit\":64,\"error\":\"Command 'nonsense' not found.\"}"},
+        {"{\"command\":\"add_user\",\"args\":[\"u\"]}",
+         "{\"ok\":false,\"exit\":64,\"error\":\"not enough arguments.\"}"},
+        {"{\"command\":\"add_user\",\"args\":[\"u\",\"p\"]}", "{\"ok\":true}"},
+        {"{\"command\":\"add_user\",\"args\":[\"u\",\"p\"]}",
+         "{\"ok\":false,\"exit\":70,\"error\":\"User \\\"u\\\" already exists\"}"},
+        {"{\"command\":\"add_user\",\"args\":[\"\",\"p\"]}",
+         "{\"ok\":false,\"exit\":65,\"error\":\"user cannot be empty\"}"},
+        {"{\"command\":\"authenticate_user\",\"args\":[\"u\",\"p\"]}", "{\"ok\":true}"},
+        {"{\"command\":\"change_password\",\"args\":[\"u\",\"p2\"]}", "{\"ok\":true}"},
+        {"{\"command\":\"authenticate_user\",\"args\":[\"u\",\"p\"]}",
+         "{\"ok\":false,\"exit\":65,\"error\":\"Error: failed to authenticate user "
+         "\\\"u\\\"\\nuser 'u' - invalid credentials\"}"},
+        {"{\"command\":\"set_user_tags\",\"args\":[\"u\",\"monitoring\",\"policymaker\"]}",
+         "{\"ok\":true}"},
+        {"{\"command\":\"list_users\"}",
+         "{\"ok\":true,\"columns\":[\"user\",\"tags\"],\"rows\":[[\"guest\",[\"administrator\"]],"
+         "[\"u\",[\"monitoring\",\"policymaker\"]]]}"},
+        {"{\"command\":\"set_permissions\",\"args\":[\"u\",\"^a\",\"\",\".*\"],\"options\":{"
+         "\"vhost\":\"/\"}}",
+         "{\"ok\":true}"},
+        {"{\"command\":\"set_permissions\",\"args\":[\"u\",\"^a\",\"\",\".*\"],\"options\":{"
+         "\"vhost\":\"v\"}}",
+         "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\"}"},
+        {"{\"command\":\"list_permissions\"}",
+         "{\"ok\":true,\"columns\":[\"user\",\"configure\",\"write\",\"read\"],\"rows\":[["
+         "\"guest\",\".*\",\".*\",\".*\"],[\"u\",\"^a\",\"\",\".*\"]]}"},
+        {"{\"command\":\"list_user_permissions\",\"args\":[\"u\"]}",
+         "{\"ok\":true,\"columns\":[\"vhost\",\"configure\",\"write\",\"read\"],\"rows\":[["
+         "\"/\",\"^a\",\"\",\".*\"]]}"},
+        {"{\"command\":\"clear_permissions\",\"args\":[\"u\"]}", "{\"ok\":true}"},
+        {"{\"command\":\"delete_user\",\"args\":[\"u\"]}", "{\"ok\":true}"},
+        {"{\"command\":\"delete_user\",\"args\":[\"u\"]}",
+         "{\"ok\":false,\"exit\":67,\"error\":\"User \\\"u\\\" does not exist\"}"},
+        {"{\"command\":\"add_vhost\",\"args\":[\"v\"]}", "{\"ok\":true}"},
+        {"{\"command\":\"add_vhost\",\"args\":[\"v\"]}",
+         "{\"ok\":false,\"exit\":70,\"error\":\"Virtual host \\\"v\\\" already exists\"}"},
+        {"{\"command\":\"list_vhosts\"}",
+         "{\"ok\":true,\"columns\":[\"name\"],\"rows\":[[\"/\"],[\"v\"]]}"},
+        {"{\"command\":\"delete_vhost\",\"args\":[\"v\"]}", "{\"ok\":true}"},
+        {"{\"command\":\"delete_vhost\",\"args\":[\"v\"]}",
+         "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\"}"},
+        {"{\"command\":\"list_exchanges\",\"args\":[\"name\",\"internal\"]}",
+         "{\"ok\":true,\"columns\":[\"name\",\"internal\"],\"rows\":[[\"\",false],[\"amq.direct\","
+         "false],[\"amq.fanout\",false],[\"amq.headers\",false],[\"amq.match\",false],[\"amq."
+         "rabbitmq.trace\",true],[\"amq.topic\",false]]}"},
+        {"{\"command\":\"list_queues\",\"args\":[\"name\",\"nonsense\"]}",
+         "{\"ok\":false,\"exit\":64,\"error\":\"Info key(s) nonsense are not supported\"}"},
+        {"{\"command\":\"list_queues\"}",
+         "{\"ok\":true,\"columns\":[\"name\",\"messages\"],\"rows\":[[\"q\",5],[\"r\",5]]}"},
+        {"{\"command\":\"list_queues\",\"args\":[\"name\",\"messages_ready\",\"consumers\","
+         "\"durable\",\"arguments\",\"policy\"]}",
+         "{\"ok\":true,\"columns\":[\"name\",\"messages_ready\",\"consumers\",\"durable\","
+         "\"arguments\",\"policy\"],\"rows\":[[\"q\",3,1,true,{\"x-queue-type\":\"classic\"},"
+         "\"\"],[\"r\",3,1,false,{\"x-queue-type\":\"classic\"},\"\"]]}"},
+        {"{\"command\":\"list_bindings\"}",
+         "{\"ok\":true,\"columns\":[\"source_name\",\"source_kind\",\"destination_name\","
+         "\"destination_kind\",\"routing_key\",\"arguments\"],\"rows\":[[\"\",\"exchange\",\"q\","
+         "\"queue\",\"q\",{}],[\"\",\"exchange\",\"r\",\"queue\",\"r\",{}],[\"amq.direct\","
+         "\"exchange\",\"q\",\"queue\",\"key\",{}]]}"},
+        {"{\"command\":\"list_connections\"}",
+         "{\"ok\":true,\"columns\":[\"user\",\"peer_host\",\"peer_port\",\"state\"],\"rows\":[["
+         "\"guest\",\"127.0.0.1\",40000,\"running\"],[\"guest\",\"127.0.0.1\",40000,\"running\"]]"
+         "}"},
+        {"{\"command\":\"list_connections\",\"args\":[\"name\",\"channels\",\"recv_oct\"]}",
+         "{\"ok\":true,\"columns\":[\"name\",\"channels\",\"recv_oct\"],\"rows\":[[\"127.0.0.1:"
+         "40000 -> 127.0.0.1:5672\",1,1000],[\"127.0.0.1:40000 -> 127.0.0.1:5672\",1,1000]]}"},
+        {"{\"command\":\"stop\"}", "{\"ok\":true}"},
+    };
+    struct lp_store_memory *store;
+    struct world *world = world_new(&store);
+    const uint32_t vhost = world_connect(world, 0, 1);
+    const uint32_t ids[2] = {1, vhost};
+    (void)world_connect(world, 1, 1);
+    (void)fake_queue_declare(&world->shard[0], 1, vhost, "q", LP_OBJECT_DURABLE);
+    world_settle(world);
+    (void)fake_queue_declare(&world->shard[1], 1, vhost, "r", 0);
+    (void)fake_bind(&world->shard[0], LP_CONTROL_BIND, ids, "amq.direct", "q");
+    world_settle(world);
+    for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
+        json_t *answer = ask(world, rows[i].request);
+        char *text = json_dumps(answer, JSON_COMPACT);
+        assert_string_equal(text, rows[i].answer);
+        free(text);
+        json_decref(answer);
+    }
+    world_end(world, store);
+}
+
+static void
+a_deleted_user_is_thrown_out(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = world_new(&store);
+    (void)world_connect(world, 1, 4);
+    const uint32_t epoch = world->shard[0].epoch;
+    json_t *answer = ask(world, "{\"command\":\"delete_user\",\"args\":[\"guest\"]}");
+    assert_true(json_is_true(json_object_get(answer, "ok")));
+    json_decref(answer);
+    assert_int_equal(world->shard[1].closed_connection, fake_connection_id(1, 4));
+    assert_int_equal(world->shard[0].epoch, epoch + 1);
+    const struct fake_request *login = fake_login(&world->shard[0], "guest", "guest", true);
+    world_settle(world);
+    assert_int_equal(login->code, 403);
+    world_end(world, store);
+}
+
+static void
+status_adds_up_what_shards_count(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = world_new(&store);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct lp_stats_page *page = lp_control_region_stats(world->region, i);
+        page->messages_published = 10;
+        page->memory_used_bytes = 6;
+        page->memory_watermark_bytes = i == 0 ? 5 : 10;
+        page->turn_ns[40] = 99;
+        page->turn_ns[80] = 1;
+    }
+    json_t *answer = ask(world, "{\"command\":\"status\"}");
+    const json_t *data = json_object_get(answer, "data");
+    const json_t *counters = json_object_get(data, "counters");
+    assert_int_equal(json_integer_value(json_object_get(counters, "messages_published")), 20);
+    assert_int_equal(json_array_size(json_object_get(data, "alarms")), 1);
+    const long p50 = (long)json_integer_value(json_object_get(data, "turn_p50_ns"));
+    const long p99 = (long)json_integer_value(json_object_get(data, "turn_p99_ns"));
+    assert_int_equal(p50, 9 << 4); /* the upper edge of bucket 40 */
+    assert_int_equal(p99, 9 << 4);
+    assert_non_null(strstr(json_string_value(json_object_get(answer, "text")), "Memory alarm"));
+    json_decref(answer);
+    world_end(world, store);
+}
+
+static void
+a_listing_that_a_shard_does_not_answer_fails_in_time(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = world_new(&store);
+    json_t *request = json_loads("{\"command\":\"list_queues\"}", 0, NULL);
+    json_t *answer = NULL;
+    lp_admin_request(world->control, request, answered, &answer);
+    json_decref(request);
+    while (lp_control_turn(world->control)) {
+    }
+    assert_null(answer);
+    assert_in_range(lp_control_wait_ns(world->control), 1, 5000000000u);
+    fake_now_ns += 6000000000u;
+    (void)lp_control_turn(world->control); /* what matters is the answer */
+    assert_non_null(answer);
+    assert_int_equal(json_integer_value(json_object_get(answer, "exit")), 75);
+    json_decref(answer);
+    world_end(world, store);
+}
+
+static void
+a_change_that_cannot_be_stored_is_not_called_done(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = world_new(&store);
+    lp_store_memory_fail(store, 1, false);
+    json_t *answer = ask(world, "{\"command\":\"add_vhost\",\"args\":[\"v\"]}");
+    assert_int_equal(json_integer_value(json_object_get(answer, "exit")), 75);
+    json_decref(answer);
+    answer = ask(world, "{\"command\":\"add_vhost\",\"args\":[\"v\"]}");
+    assert_true(json_is_true(json_object_get(answer, "ok")));
+    json_decref(answer);
+    world_end(world, store);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commands_answer_as_rabbitmqctl_does),
+        cmocka_unit_test(a_deleted_user_is_thrown_out),
+        cmocka_unit_test(status_adds_up_what_shards_count),
+        cmocka_unit_test(a_listing_that_a_shard_does_not_answer_fails_in_time),
+        cmocka_unit_test(a_change_that_cannot_be_stored_is_not_called_done),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
