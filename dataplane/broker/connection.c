@@ -387,6 +387,10 @@ lp_connection_release(struct lp_connection *connection)
     struct lp_broker *broker = connection->broker;
     LP_ASSERT(connection->stream == LP_HANDLE_NONE);
     LP_ASSERT(!connection->output_head && !connection->input);
+    /* The protocol may have asked for another go after gone(). */
+    lp_list_remove(&connection->in_flush);
+    lp_list_remove(&connection->in_resume);
+    lp_list_remove(&connection->in_paused);
     if (connection->state) {
         void *block = connection->state;
         lp_memory_release(broker->memory, &block);
@@ -396,7 +400,7 @@ lp_connection_release(struct lp_connection *connection)
 
 bool
 lp_connection_open(struct lp_broker *broker, const struct lp_protocol *protocol,
-                const struct lp_transport_event *event)
+                   const struct lp_transport_event *event)
 {
     struct lp_transport *transport = &broker->transport;
     lp_handle self;
@@ -422,9 +426,9 @@ lp_connection_open(struct lp_broker *broker, const struct lp_protocol *protocol,
     memset(connection->state, 0, protocol->connection_bytes);
     transport->ops->attach(transport->self, event->stream, self);
     if (!protocol->open(connection)) {
-        void *block = connection->state;
-        lp_memory_release(broker->memory, &block);
-        lp_pool_release(&broker->connections, self);
+        connection->stream = LP_HANDLE_NONE; /* the caller closes it */
+        output_free(connection);
+        lp_connection_release(connection);
         return false;
     }
     broker->stats->connections_opened++;
