@@ -101,6 +101,13 @@ lp_mesh_give_back(struct lp_mesh *mesh, uint32_t from)
 }
 
 bool
+lp_mesh_staged(const struct lp_mesh *mesh, uint32_t to)
+{
+    const struct lp_ring *out = mesh->port[to].out;
+    return out->staged != out->tail;
+}
+
+bool
 lp_mesh_publish(struct lp_mesh *mesh, uint32_t to)
 {
     return lp_ring_publish(mesh->port[to].out);

@@ -25,9 +25,8 @@
 #include "dataplane/base/pool.h"
 #include "dataplane/base/ring.h"
 
-
 #define LP_MESH_RING_SLOTS 4096u
-#define LP_MESH_CREDITS (LP_MESH_RING_SLOTS / 2u)
+#define LP_MESH_CREDITS    (LP_MESH_RING_SLOTS / 2u)
 
 struct lp_mesh_record {
     uint8_t op;       /* enum lp_mesh_op (broker/records.h) */
@@ -46,7 +45,8 @@ struct lp_fabric_flag {
 /* Shared by all shards of a process; fixed after boot but for rings and flags. */
 struct lp_fabric {
     uint32_t shard_count;
-    const struct lp_pool *messages[LP_SHARDS_MAX]; /* each shard's message pool, for readers it lends to */
+    const struct lp_pool
+        *messages[LP_SHARDS_MAX]; /* each shard's message pool, for readers it lends to */
     struct lp_ring *ring[LP_SHARDS_MAX][LP_SHARDS_MAX]; /* [from][to] */
     struct lp_fabric_flag flag[LP_SHARDS_MAX];
 };
@@ -86,7 +86,8 @@ uint32_t lp_mesh_news_room(struct lp_mesh *mesh, uint32_t to);
 /* Stage a reply that gives `record->credits` (>= 1) back; always fits. */
 void lp_mesh_reply(struct lp_mesh *mesh, uint32_t to, const struct lp_mesh_record *record);
 
-/* The next record from a peer, its credits booked; NULL: none.  Borrowed until lp_mesh_give_back(). */
+/* The next record from a peer, its credits booked; NULL: none.  Borrowed until lp_mesh_give_back().
+ */
 const struct lp_mesh_record *lp_mesh_take(struct lp_mesh *mesh, uint32_t from);
 void lp_mesh_give_back(struct lp_mesh *mesh, uint32_t from);
 /* A request was taken: remember that it is owed an answer. */
@@ -96,6 +97,8 @@ lp_mesh_owe(struct lp_mesh *mesh, uint32_t from)
     mesh->port[from].owed++;
 }
 
+/* Is anything staged for `to` that is not published? */
+bool lp_mesh_staged(const struct lp_mesh *mesh, uint32_t to);
 /* Publish what was staged for `to`; true when there was anything. */
 bool lp_mesh_publish(struct lp_mesh *mesh, uint32_t to);
 /* Anything to take from any peer?  After the sleeper's fence. */

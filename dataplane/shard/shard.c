@@ -28,8 +28,8 @@ LP_STATIC_ASSERT(LP_COUNT_OF(protocols) <= LP_PROTOCOLS_MAX, "every protocol has
 
 /* Records from the control process, timers, and inbox passes that one turn may take. */
 #define CONTROL_BUDGET 512u
-#define TIMER_BUDGET 256u
-#define PASSES_MAX 4u
+#define TIMER_BUDGET   256u
+#define PASSES_MAX     4u
 /* Who waits for room is not told when a ring drains: look again this soon. */
 #define RETRY_NS 1000000u
 /* A turn longer than this is counted as a fault of ours (or of a noisy neighbour). */
@@ -235,8 +235,7 @@ static uint32_t
 turn_transport(struct lp_shard *shard)
 {
     const struct lp_transport *transport = &shard->env.transport;
-    const uint32_t count =
-        transport->ops->poll(transport->self, shard->events, SHARD_EVENTS_MAX);
+    const uint32_t count = transport->ops->poll(transport->self, shard->events, SHARD_EVENTS_MAX);
     for (uint32_t i = 0; i < count; i++) {
         turn_event(shard, &shard->events[i]);
     }
@@ -297,7 +296,7 @@ turn_mesh(struct lp_broker *broker)
         lp_queue_flush(broker);
         lp_session_flush(broker);
         count += own + dispatched;
-        if (own == 0 && dispatched == 0) {
+        if (own == 0 && dispatched == 0 && !lp_mesh_staged(&broker->mesh, broker->mesh.self)) {
             break;
         }
     }
@@ -344,7 +343,8 @@ turn_flush(struct lp_shard *shard)
     lp_fence_full();
     for (uint32_t i = 0; i < broker->mesh.count; i++) {
         /* The flag may be stale by then; a needless wake-up is harmless. */
-        if (published[i] && lp_load_relaxed(&shard->env.fabric->flag[i].sleeping)) { /* pairs with S1 */
+        if (published[i] &&
+            lp_load_relaxed(&shard->env.fabric->flag[i].sleeping)) { /* pairs with S1 */
             shard->env.wake_shard(shard->env.wake_context, i);
         }
     }
@@ -374,19 +374,22 @@ turn_stats(struct lp_shard *shard, uint32_t work)
 }
 
 static uint64_t
-turn_next(const struct lp_broker *broker)
+turn_next(const struct lp_shard *shard)
 {
+    const struct lp_broker *broker = &shard->broker;
     uint64_t next = lp_wheel_next_ns(&broker->wheel);
-    const bool retry = !lp_list_empty(&broker->sessions_waiting) ||
-                       !lp_list_empty(&broker->sessions_settling) ||
-                       !lp_list_empty(&broker->consumers_news) ||
-                       !lp_list_empty(&broker->subscriptions_gone) ||
-                       !lp_list_empty(&broker->queues_unused) ||
-                       !lp_list_empty(&broker->queues_dirty) ||
-                       !lp_list_empty(&broker->connections_resume) ||
-                       !lp_list_empty(&broker->connections_paused) || broker->link.unsent > 0;
+    const bool retry =
+        !lp_list_empty(&broker->sessions_waiting) || !lp_list_empty(&broker->sessions_settling) ||
+        !lp_list_empty(&broker->consumers_news) || !lp_list_empty(&broker->subscriptions_gone) ||
+        !lp_list_empty(&broker->queues_unused) || !lp_list_empty(&broker->queues_dirty) ||
+        !lp_list_empty(&broker->connections_resume) ||
+        !lp_list_empty(&broker->connections_paused) || broker->link.unsent > 0 ||
+        shard_control_owes(shard);
     if (retry) {
         next = LP_MIN(next, broker->now_ns + RETRY_NS);
+    }
+    if (broker->stopping && !shard->stop_told) {
+        next = LP_MIN(next, LP_MAX(shard->stop_deadline_ns, broker->now_ns + RETRY_NS));
     }
     return next;
 }
@@ -398,6 +401,7 @@ lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
     struct lp_broker *broker = &shard->broker;
     broker->now_ns = now_ns;
     broker->wall_ns = wall_ns;
+    broker->link.now_ns = now_ns; /* time-outs of what this turn's input asks for start now */
     shard->turn_count++;
 
     uint32_t work = turn_transport(shard);
@@ -413,7 +417,7 @@ lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
 
     return (struct lp_turn_result){
         .work = work,
-        .next_ns = turn_next(broker),
+        .next_ns = turn_next(shard),
         .stopped = shard->stop_told,
     };
 }
@@ -477,7 +481,7 @@ lp_shard_at_rest(const struct lp_shard *shard, const char **ret_why)
 {
     const struct lp_broker *broker = &shard->broker;
     const struct lp_pool *const pools[] = {
-        &broker->connections, &broker->sessions, &broker->consumers, &broker->deliveries,
+        &broker->connections, &broker->sessions, &broker->consumers,     &broker->deliveries,
         &broker->messages,    &broker->entries,  &broker->subscriptions,
     };
     for (size_t i = 0; i < LP_COUNT_OF(pools); i++) {

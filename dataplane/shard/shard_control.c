@@ -146,7 +146,8 @@ control_attach(struct lp_shard *shard, struct lp_reader *reader)
     shard->applied_owed = 0;
 }
 
-/* A resync named every queue that stays: a delete that was begun for the old process begins anew. */
+/* A resync named every queue that stays: a delete that was begun for the old process begins anew.
+ */
 static void
 control_sync_end(struct lp_broker *broker)
 {
@@ -157,7 +158,9 @@ control_sync_end(struct lp_broker *broker)
     while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
         const bool unused = (queue->ref->flags & LP_OBJECT_AUTO_DELETE) && queue->had_consumer &&
                             queue->consumers == 0;
-        if (queue->deleting && !unused) {
+        if (queue->deleting && unused) {
+            lp_queue_unused_again(queue); /* whoever else wanted it deleted may have given up */
+        } else if (queue->deleting) {
             queue->deleting = false;
             lp_queue_dirty(queue);
         }
@@ -175,8 +178,7 @@ control_delete_check(struct lp_shard *shard, const struct lp_control_record *rec
         return; /* not answered: the control process asks again */
     }
     uint32_t count;
-    const uint8_t verdict =
-        lp_queue_delete_check(&shard->broker, id, if_unused, if_empty, &count);
+    const uint8_t verdict = lp_queue_delete_check(&shard->broker, id, if_unused, if_empty, &count);
     shard->checked[shard->checked_count].sequence = record->sequence;
     shard->checked[shard->checked_count].verdict = verdict;
     shard->checked[shard->checked_count].count = count;
@@ -333,8 +335,9 @@ owe_hello(struct lp_shard *shard)
             if (lp_link_tell(&broker->link, LP_CONTROL_HELLO_END, 0, lp_bytes_of(NULL, 0))) {
                 shard->hello = false;
                 lp_link_resend(&broker->link);
+                count++;
             }
-            return count + 1;
+            return count;
         }
         uint8_t payload[LP_CONTROL_HELLO_BYTES_MAX];
         struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
@@ -403,12 +406,12 @@ owe_rows(struct lp_shard *shard)
                 shard->listing_count--;
                 memmove(&shard->listing[0], &shard->listing[1],
                         shard->listing_count * sizeof(shard->listing[0]));
+                count++;
             }
-            return count + 1;
+            return count;
         }
-        const bool told = listing->connections
-                              ? owe_connection_row(broker, listing->sequence, item)
-                              : owe_queue_row(broker, listing->sequence, item);
+        const bool told = listing->connections ? owe_connection_row(broker, listing->sequence, item)
+                                               : owe_queue_row(broker, listing->sequence, item);
         if (!told) {
             return count;
         }
@@ -454,8 +457,10 @@ owe_listeners(struct lp_shard *shard)
         }
         lp_writer_short(&writer, lp_bytes_of_text("amqp"));
     }
-    return !writer.failed && lp_link_tell(&shard->broker.link, LP_CONTROL_LISTENERS, 0,
-                                          lp_writer_bytes(&writer));
+    if (writer.failed) {
+        return true; /* more listeners than a record holds: never to be told */
+    }
+    return lp_link_tell(&shard->broker.link, LP_CONTROL_LISTENERS, 0, lp_writer_bytes(&writer));
 }
 
 /* Stopping: when the last connection is gone, or time is up, say so. */
@@ -473,9 +478,15 @@ owe_stopped(struct lp_shard *shard)
     struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
     lp_writer_u32le(&writer, shard->stop_closed);
     lp_writer_u64le(&writer, broker->messages.used);
-    shard->stop_told =
-        lp_link_tell(&broker->link, LP_CONTROL_STOPPED, 0, lp_writer_bytes(&writer));
-    return 1;
+    shard->stop_told = lp_link_tell(&broker->link, LP_CONTROL_STOPPED, 0, lp_writer_bytes(&writer));
+    return shard->stop_told;
+}
+
+bool
+shard_control_owes(const struct lp_shard *shard)
+{
+    return shard->hello || shard->listeners_owed || shard->applied_owed > 0 ||
+           shard->listing_count > 0 || shard->checked_count > 0;
 }
 
 uint32_t
@@ -488,9 +499,8 @@ shard_control_step(struct lp_shard *shard)
     if (shard->listeners_owed && !shard->hello && owe_listeners(shard)) {
         shard->listeners_owed = false;
     }
-    if (shard->applied_owed > 0 &&
-        lp_link_tell(&shard->broker.link, LP_CONTROL_APPLIED, shard->applied_owed,
-                     lp_bytes_of(NULL, 0))) {
+    if (shard->applied_owed > 0 && lp_link_tell(&shard->broker.link, LP_CONTROL_APPLIED,
+                                                shard->applied_owed, lp_bytes_of(NULL, 0))) {
         shard->applied_owed = 0;
         count++;
     }

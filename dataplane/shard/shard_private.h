@@ -7,11 +7,11 @@
 #include "dataplane/broker/broker.h"
 #include "dataplane/shard/shard.h"
 
-#define SHARD_EVENTS_MAX 256u
+#define SHARD_EVENTS_MAX   256u
 #define SHARD_LISTINGS_MAX 16u
 /* As many as one turn can take from the ring. */
 #define SHARD_CHECKS_MAX 512u
-#define SHARD_MAGIC 0x5348ad01u
+#define SHARD_MAGIC      0x5348ad01u
 
 /* A listing that the control process asked for and we have not finished. */
 struct shard_listing {
@@ -60,5 +60,7 @@ struct lp_shard {
 void shard_control_record(void *context, const struct lp_control_record *record);
 /* Announcements, listings and answers that are owed; gives how many records went out. */
 uint32_t shard_control_step(struct lp_shard *shard);
+/* Is any of that left over?  Nobody tells us when the ring has room again. */
+bool shard_control_owes(const struct lp_shard *shard);
 /* Close politely everything that is open, with this fault. */
 void shard_close_all(struct lp_shard *shard);
