@@ -56,6 +56,9 @@ enum lp_err
 lp_queue_up(void *context, struct lp_queue_ref *ref)
 {
     struct lp_broker *broker = context;
+    if (ref->home_shard >= broker->mesh.count) {
+        return LP_ERR_BAD_RECORD; /* requests for it would go nowhere */
+    }
     if (ref->home_shard != broker->shard) {
         return LP_OK;
     }
@@ -78,14 +81,16 @@ lp_queue_up(void *context, struct lp_queue_ref *ref)
     return LP_OK;
 }
 
-/* Every subscription is told that its queue is gone; getters need no telling. */
+/*
+ * Every subscription is told that its queue is gone.  What it had unacknowledged
+ * stays with it until C answers with DETACH: C may be about to read it.
+ */
 static void
 queue_subscriptions_end(struct lp_queue *queue)
 {
     struct lp_list *link;
     while ((link = lp_list_pop_front(&queue->subscriptions)) != NULL) {
         struct lp_subscription *subscription = LP_LIST_ITEM(link, struct lp_subscription, in_queue);
-        LP_ASSERT(lp_list_empty(&subscription->unacked));
         LP_ASSERT(!lp_list_linked(&subscription->in_ready));
         subscription->queue = NULL;
         lp_list_push_back(&queue->broker->subscriptions_gone, &subscription->in_news);
@@ -200,11 +205,20 @@ queue_unused_reply(void *context, lp_handle owner, const struct lp_link_reply *r
     if (!queue) {
         return; /* gone, as it should be */
     }
+    queue->asking = false;
     if (reply->code != 0) {
-        lp_list_push_back(&broker->queues_unused, &queue->in_unused); /* ask again */
+        lp_queue_unused_again(queue);
     } else {
         queue_cancel_answer(queue); /* the control process knew better: it stays */
         queue->deleting = false;
+    }
+}
+
+void
+lp_queue_unused_again(struct lp_queue *queue)
+{
+    if (!queue->asking && !lp_list_linked(&queue->in_unused)) {
+        lp_list_push_back(&queue->broker->queues_unused, &queue->in_unused);
     }
 }
 
@@ -214,8 +228,9 @@ queue_unused_ask(struct lp_queue *queue)
     uint8_t payload[4];
     struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
     lp_writer_u32le(&writer, queue->id);
-    return lp_link_request(&queue->broker->link, LP_CONTROL_QUEUE_UNUSED, lp_writer_bytes(&writer),
-                           queue->self, queue_unused_reply);
+    queue->asking = lp_link_request(&queue->broker->link, LP_CONTROL_QUEUE_UNUSED,
+                                    lp_writer_bytes(&writer), queue->self, queue_unused_reply);
+    return queue->asking;
 }
 
 bool
@@ -228,7 +243,7 @@ lp_queue_consumer_left(struct lp_queue *queue)
     }
     queue->deleting = true;
     if (!queue_unused_ask(queue)) {
-        lp_list_push_back(&queue->broker->queues_unused, &queue->in_unused);
+        lp_queue_unused_again(queue);
     }
     return true;
 }

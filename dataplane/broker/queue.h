@@ -18,15 +18,16 @@ struct lp_queue {
     const struct lp_queue_type *type;
     struct lp_broker *broker;
     struct lp_queue_ref *ref;
-    struct lp_list in_dirty; /* lp_broker.queues_dirty */
-    struct lp_list in_unused; /* lp_broker.queues_unused */
+    struct lp_list in_dirty;      /* lp_broker.queues_dirty */
+    struct lp_list in_unused;     /* lp_broker.queues_unused */
     struct lp_list subscriptions; /* lp_subscription.in_queue */
-    lp_handle self;          /* in lp_broker.queues */
+    lp_handle self;               /* in lp_broker.queues */
     uint32_t id;
-    bool deleting;            /* DELETE_CHECK allowed it: takes nothing more */
-    uint32_t deleted_ready;   /* what that check counted */
-    uint32_t consumers;       /* subscriptions that are active consumers */
+    bool deleting;          /* DELETE_CHECK allowed it: takes nothing more */
+    uint32_t deleted_ready; /* what that check counted */
+    uint32_t consumers;     /* subscriptions that are active consumers */
     bool had_consumer;
+    bool asking; /* QUEUE_UNUSED is with the control process */
     /* CANCEL whose answer waits for an auto-delete to be applied everywhere. */
     lp_handle cancel_consumer;
     uint32_t cancel_shard;
@@ -45,7 +46,7 @@ struct lp_entry {
                             while returned: the heap's sibling (next) and child (prev) */
     lp_handle self;
     lp_handle message;
-    uint64_t position; /* order of arrival in the queue */
+    uint64_t position;                    /* order of arrival in the queue */
     struct lp_subscription *subscription; /* while unacked */
     uint32_t body_bytes;
     uint16_t owner; /* the message's shard */
@@ -59,7 +60,7 @@ struct lp_subscription {
     struct lp_list in_ready; /* the type's round of those that can take a message */
     struct lp_list in_news;  /* lp_broker.subscriptions_gone */
     struct lp_list unacked;  /* lp_entry.link, in order of delivery */
-    struct lp_queue *queue;  /* NULL: deleted; only the news that it is gone is left */
+    struct lp_queue *queue;  /* NULL: deleted; `unacked` stays until C, who is told, detaches */
     lp_handle self;
     lp_handle consumer; /* C's */
     uint32_t client_shard;
@@ -71,7 +72,7 @@ struct lp_subscription {
     bool no_ack;
     bool exclusive;
     bool limited;
-    bool asked;  /* WANT is under way */
+    bool asked; /* WANT is under way */
     bool getter;
     bool cancelled;
 };
@@ -133,7 +134,9 @@ bool lp_queue_consumer_left(struct lp_queue *queue);
 /* Messages that one queue may deliver before the next one has its turn. */
 #define LP_QUEUE_DISPATCH_BUDGET 256u
 
-/* Ask again to delete auto-delete queues for which the link had no room. */
+/* Ask the control process (again) to delete an auto-delete queue, with the next flush. */
+void lp_queue_unused_again(struct lp_queue *queue);
+/* Ask for queues that the link had no room for. */
 void lp_queue_unused_retry(struct lp_broker *broker);
 
 /* Dispatch records that came for queues; true when the op was H's. */

@@ -130,9 +130,20 @@ gone_flush(struct lp_broker *broker)
         const struct lp_mesh_record record = {.op = LP_MESH_GONE, .w = {subscription->consumer}};
         if (lp_mesh_news(&broker->mesh, subscription->client_shard, &record)) {
             lp_list_remove(&subscription->in_news);
-            lp_pool_release(&broker->subscriptions, subscription->self);
         }
     }
+}
+
+/* C has detached from a queue that was deleted: nobody reads what it had been sent any more. */
+static void
+gone_detach(struct lp_broker *broker, struct lp_subscription *subscription)
+{
+    struct lp_list *link;
+    while ((link = lp_list_pop_front(&subscription->unacked)) != NULL) {
+        lp_queue_entry_done(broker, LP_LIST_ITEM(link, struct lp_entry, link));
+    }
+    lp_list_remove(&subscription->in_news);
+    lp_pool_release(&broker->subscriptions, subscription->self);
 }
 
 void
@@ -177,10 +188,15 @@ record_no_queue(struct lp_broker *broker, uint32_t from, const struct lp_mesh_re
         reply.op = LP_MESH_CANCELLED;
         reply.w[0] = record->w[1];
         break;
-    case LP_MESH_DETACH:
+    case LP_MESH_DETACH: {
+        struct lp_subscription *subscription = lp_pool_get(&broker->subscriptions, record->w[0]);
+        if (subscription) {
+            gone_detach(broker, subscription);
+        }
         reply.op = LP_MESH_DETACHED;
         reply.w[0] = record->w[1];
         break;
+    }
     default:
         return; /* news about a subscription that is gone */
     }

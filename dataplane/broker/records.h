@@ -14,25 +14,30 @@ enum lp_mesh_op {
     /* C->H request.  a queue, w0 message, w1 session (0: no confirm wanted), w2 confirm number,
      * w3 body bytes. */
     LP_MESH_ENQUEUE = 1,
-    /* H->C reply.  Taken.  a: how many numbers, w0 session, w1..: numbers' low 32 bits, two a word. */
+    /* H->C reply.  Taken.  a: how many numbers, w0 session, w1..: numbers' low 32 bits, two a word.
+     */
     LP_MESH_ENQUEUED,
-    /* H->C reply.  Not taken: the loan comes back.  w0 message, w1 session, w2 number; flag NACK: refused
-     * (else the queue was gone, which counts as taken: C105). */
+    /* H->C reply.  Not taken: the loan comes back.  w0 message, w1 session, w2 number; flag NACK:
+     * refused (else the queue was gone, which counts as taken: C105). */
     LP_MESH_REFUSED,
     /* H->owner news.  Loans come back.  a: how many, w0..w6 messages. */
     LP_MESH_RELEASE,
-    /* C->H request.  a queue, w0 consumer, w1 prefetch (0: no limit), w2 connection, w3 priority (signed),
-     * flags NO_ACK EXCLUSIVE LIMITED. */
+    /* C->H request.  a queue, w0 consumer, w1 prefetch (0: no limit), w2 connection, w3 priority
+     * (signed), flags NO_ACK EXCLUSIVE LIMITED. */
     LP_MESH_CONSUME,
     /* H->C reply.  a fault code or 0, w0 consumer, w1 subscription. */
     LP_MESH_CONSUMED,
-    /* C->H request.  w0 subscription, w1 consumer.  No more deliveries; what is unacknowledged stays. */
+    /* C->H request.  w0 subscription, w1 consumer.  No more deliveries; what is unacknowledged
+       stays. */
     LP_MESH_CANCEL,
     LP_MESH_CANCELLED, /* H->C reply.  w0 consumer */
-    /* C->H request.  w0 subscription, w1 consumer.  The channel is gone: everything unacknowledged is requeued. */
+    /* C->H request.  w0 subscription, w1 consumer.  C is done with it: everything unacknowledged is
+     * requeued, or, when the queue was deleted, given back (until then C may still read what was
+     * delivered). */
     LP_MESH_DETACH,
     LP_MESH_DETACHED, /* H->C reply.  w0 consumer */
-    /* H->C news.  a owner shard of the message, w0 consumer, w1 entry, w2 message; flag REDELIVERED. */
+    /* H->C news.  a owner shard of the message, w0 consumer, w1 entry, w2 message; flags
+     * REDELIVERED, LIMITED (it used up a grant). */
     LP_MESH_DELIVER,
     /* C->H news.  a: how many deliveries C has written out since the last CREDIT, w0 subscription.
      * For NO_ACK subscriptions they are settled with it, oldest first. */
@@ -45,18 +50,20 @@ enum lp_mesh_op {
     LP_MESH_GRANT,
     /* H->C news.  a grants were not used, w0 consumer. */
     LP_MESH_UNGRANT,
-    /* C->H request.  basic.get: a queue, w0 consumer (a getter), w1 its subscription or 0, w2 connection;
-     * flag NO_ACK. */
+    /* C->H request.  basic.get: a queue, w0 consumer (a getter), w1 its subscription or 0, w2
+     * connection; flag NO_ACK. */
     LP_MESH_GET,
-    /* H->C reply.  a owner shard, w0 consumer, w1 entry, w2 message, w3 ready messages left, w4 subscription,
-     * w5 fault code or 0; flags EMPTY REDELIVERED. */
+    /* H->C reply.  a owner shard, w0 consumer, w1 entry, w2 message, w3 ready messages left, w4
+     * subscription, w5 fault code or 0; flags EMPTY REDELIVERED. */
     LP_MESH_GOT,
-    /* C->H request.  a queue, w0 session, w1 connection.  Count (and PURGE: drop) ready messages. */
+    /* C->H request.  a queue, w0 session, w1 connection.  Count (and PURGE: drop) ready messages.
+     */
     LP_MESH_STAT,
     LP_MESH_PURGE,
-    /* H->C reply.  a fault code or 0, w0 session, w1 ready messages (before a purge), w2 consumers. */
+    /* H->C reply.  a fault code or 0, w0 session, w1 ready messages (before a purge), w2 consumers.
+     */
     LP_MESH_COUNTS,
-    /* H->C news.  The queue was deleted under the consumer w0. */
+    /* H->C news.  The queue was deleted under the consumer w0: C answers with DETACH. */
     LP_MESH_GONE,
     LP_MESH_OP_COUNT,
 };
@@ -71,7 +78,7 @@ enum lp_mesh_flag {
 };
 
 #define LP_MESH_RELEASES_MAX 7u
-#define LP_MESH_SETTLES_MAX 6u
+#define LP_MESH_SETTLES_MAX  6u
 #define LP_MESH_CONFIRMS_MAX 12u
 
 /* Deliveries that may be on their way to, or waiting at, C for one subscription. */

@@ -88,10 +88,12 @@ session_close_step(struct lp_session *session)
     while (at != &session->consumers) {
         struct lp_consumer *consumer = LP_LIST_ITEM(at, struct lp_consumer, in_session);
         at = at->next;
-        if (consumer->busy) {
+        /* A CANCEL may wait for the control process: DETACH goes after it and does not wait. */
+        if (consumer->state == LP_CONSUMER_DETACHING ||
+            (consumer->busy && consumer->state != LP_CONSUMER_CANCELLING)) {
             continue;
         }
-        if (consumer->gone || consumer->subscription == LP_HANDLE_NONE) {
+        if (consumer->subscription == LP_HANDLE_NONE) {
             session_consumer_free(consumer);
         } else if (!consumer_detach(consumer)) {
             session_wait(session);
@@ -129,9 +131,13 @@ lp_session_retry(struct lp_broker *broker)
         count++;
         if (session->closing) {
             session_close_step(session);
-        } else {
-            session->ops->room(session->owner);
+            continue;
         }
+        if (session->starved) {
+            session->starved = false;
+            session_pending_retry(session);
+        }
+        session->ops->room(session->owner);
     }
     return count;
 }
@@ -158,30 +164,30 @@ void
 session_consumer_free(struct lp_consumer *consumer)
 {
     struct lp_session *session = consumer->session;
-    struct lp_broker *broker = session->broker;
-    session_pending_forget(consumer);
-    session_grants_return(consumer, consumer->granted);
+    (void)session_pending_forget(consumer); /* who waits for a get goes, too */
+    if (consumer->limited) {
+        /* What is open stays so, but settling it will find no consumer to count it for. */
+        LP_ASSERT(session->limited_open >= consumer->open);
+        session->limited_open -= consumer->open;
+    }
+    session_grants_stop(consumer);
     lp_list_remove(&consumer->in_session);
     lp_list_remove(&consumer->in_news);
-    lp_list_remove(&consumer->in_wanting);
-    lp_pool_release(&broker->consumers, consumer->self);
+    lp_pool_release(&session->broker->consumers, consumer->self);
 }
 
 void
 session_consumer_retire(struct lp_consumer *consumer)
 {
     struct lp_session *session = consumer->session;
-    if (session->closing || consumer->busy || consumer->open > 0 ||
-        consumer->pending > 0) {
+    const bool finished = consumer->state == LP_CONSUMER_CANCELLED && consumer->open == 0;
+    if (session->closing || consumer->busy || !(consumer->gone || finished)) {
         return;
     }
-    if (consumer->gone) {
-        session_consumer_free(consumer);
-    } else if (consumer->state == LP_CONSUMER_CANCELLED) {
-        /* Its last settlement may still be in the batch, and must come first. */
-        if (!session_settles_send(session) || !consumer_detach(consumer)) {
-            session_consumer_news(consumer); /* tried again at the flush */
-        }
+    LP_ASSERT(consumer->pending == 0);
+    /* Its last settlement may still be in the batch, and must come first. */
+    if (!session_settles_send(session) || !consumer_detach(consumer)) {
+        session_consumer_news(consumer); /* tried again at the flush */
     }
 }
 
@@ -215,6 +221,15 @@ record_consumed(struct lp_consumer *consumer, const struct lp_mesh_record *recor
     }
 }
 
+void
+session_consumer_cancelled(struct lp_consumer *consumer)
+{
+    struct lp_session *session = consumer->session;
+    consumer->state = LP_CONSUMER_CANCELLED;
+    session->ops->cancelled(session->owner, consumer);
+    session_consumer_retire(consumer);
+}
+
 static void
 record_cancelled(struct lp_consumer *consumer)
 {
@@ -223,36 +238,42 @@ record_cancelled(struct lp_consumer *consumer)
         return;
     }
     consumer->busy = false;
-    session_grants_return(consumer, consumer->granted);
-    consumer->granted = 0;
-    lp_list_remove(&consumer->in_wanting);
+    session_grants_stop(consumer);
     if (session->closing) {
         session_close_step(session);
         return;
     }
-    if (consumer->pending > 0) {
-        return; /* deliveries that came before are written first (C114) */
-    }
-    consumer->state = LP_CONSUMER_CANCELLED;
-    session->ops->cancelled(session->owner, consumer);
-    session_consumer_retire(consumer);
+    if (consumer->pending == 0) {
+        session_consumer_cancelled(consumer);
+    } /* else deliveries that came before are written first (C114) */
 }
 
+/*
+ * The queue was deleted.  Its home keeps what it had delivered until our
+ * DETACH, so that nothing is read here that its owner has freed.
+ */
 static void
 record_gone(struct lp_consumer *consumer)
 {
     struct lp_session *session = consumer->session;
-    const bool active = consumer->state == LP_CONSUMER_ACTIVE;
-    consumer->gone = true;
-    consumer->subscription = LP_HANDLE_NONE;
-    if (session->closing || consumer->state == LP_CONSUMER_DETACHING) {
-        return; /* DETACHED follows, or the closing goes on by itself */
+    if (consumer->state == LP_CONSUMER_DETACHING) {
+        return; /* DETACHED follows */
     }
-    if (active) {
+    consumer->gone = true;
+    const bool got = session_pending_forget(consumer);
+    session_grants_stop(consumer);
+    if (session->closing) {
+        return; /* the closing detaches it */
+    }
+    if (consumer->state == LP_CONSUMER_CANCELLING && !consumer->busy) {
+        session_consumer_cancelled(consumer); /* it waited for what was forgotten just now */
+        return;
+    }
+    if (consumer->state == LP_CONSUMER_ACTIVE) {
         consumer->state = LP_CONSUMER_CANCELLED;
         session->ops->gone(session->owner, consumer);
-        /* What waited for output went with the queue. */
-        session_pending_forget(consumer);
+    } else if (got) {
+        session->ops->got(session->owner, NULL, 0);
     }
     session_consumer_retire(consumer);
 }

@@ -54,8 +54,8 @@ enum lp_consumer_state {
 /* C's half of a consumer; the protocol's part hangs off `user`. */
 struct lp_consumer {
     struct lp_list in_session;
-    struct lp_list in_news; /* lp_broker.consumers_news: credits or grants to send */
-    uint32_t pending;       /* deliveries in lp_session.pending */
+    struct lp_list in_news;    /* lp_broker.consumers_news: credits or grants to send */
+    uint32_t pending;          /* deliveries in lp_session.pending */
     struct lp_list in_wanting; /* lp_session.wanting */
     struct lp_session *session;
     lp_handle self;
@@ -65,14 +65,14 @@ struct lp_consumer {
     uint16_t home_shard;
     uint8_t state; /* enum lp_consumer_state */
     bool no_ack;
-    bool limited; /* counts against the session's shared prefetch */
-    bool gone;    /* the queue was deleted */
-    bool busy;    /* an answer is outstanding: CONSUME, CANCEL, GET or DETACH */
-    bool limit_owed; /* the home shard must be told that `limited` is on */
+    bool limited;         /* counts against the session's shared prefetch */
+    bool gone;            /* the queue was deleted */
+    bool busy;            /* an answer is outstanding: CONSUME, CANCEL, GET or DETACH */
+    bool limit_owed;      /* the home shard must be told that `limited` is on */
     uint32_t open;        /* unacknowledged deliveries in the session's window */
     uint32_t credit_owed; /* deliveries written out and not yet told */
     uint32_t wanted;      /* LIMITED: what H asked for */
-    uint32_t granted;     /* LIMITED: granted and not yet delivered */
+    uint32_t granted;     /* LIMITED: granted, and no delivery has come for it yet */
     uint32_t grant_owed;  /* LIMITED: granted, news not sent yet */
 };
 
@@ -85,6 +85,10 @@ struct lp_delivery {
     uint32_t ready_left; /* got: ready messages left */
 };
 
+/*
+ * Only room(), counts() and confirm() may close their session before they return; the others are
+ * called in the middle of a walk, and a protocol that has to close then does it in a later step.
+ */
 struct lp_session_ops {
     /* Room may have come: repeat what answered WAIT. */
     void (*room)(void *owner);
@@ -92,7 +96,8 @@ struct lp_session_ops {
     bool (*can_deliver)(void *owner, const struct lp_message *message);
     /* Write it out now; it cannot fail any more. */
     void (*deliver)(void *owner, const struct lp_delivery *delivery);
-    /* consume answered: code 0, or 403 exclusive use, 404 gone, 405 exclusive owner (then the consumer is freed). */
+    /* consume answered: code 0, or 403 exclusive use, 404 gone, 405 exclusive owner (then the
+     * consumer is freed). */
     void (*consumed)(void *owner, struct lp_consumer *consumer, uint16_t code);
     /* cancel answered; no delivery follows.  `user` is not used by the broker after this. */
     void (*cancelled)(void *owner, struct lp_consumer *consumer);
@@ -104,7 +109,8 @@ struct lp_session_ops {
     void (*counts)(void *owner, uint16_t code, uint64_t ready, uint64_t consumers);
     /* Publishes up to `number` (multiple) or `number` alone are confirmed, or refused (nack). */
     void (*confirm)(void *owner, uint64_t number, bool multiple, bool nack);
-    /* close is complete: everything is requeued and detached; the session is freed when this returns. */
+    /* close is complete: everything is requeued and detached; the session is freed when this
+     * returns. */
     void (*closed)(void *owner);
 };
 
@@ -119,16 +125,19 @@ struct lp_session {
     struct lp_list in_waiting;  /* lp_broker.sessions_waiting: wants room(), or goes on closing */
     struct lp_list in_confirms; /* lp_broker.sessions_confirming: confirms to flush this turn */
     struct lp_list in_settles;  /* lp_broker.sessions_settling: a settle record to send this turn */
-    struct lp_list pending;     /* lp_pending.link: deliveries that found the output full, in order */
-    struct lp_window unacked;   /* slots: struct lp_unacked */
-    struct lp_window confirms;  /* slots: struct lp_unconfirmed */
-    uint64_t confirm_told;      /* confirms up to here were told as a prefix */
-    uint64_t confirm_ready;     /* ... and can be told up to here */
-    struct lp_list wanting;     /* consumers of a shared prefetch that want grants */
-    uint32_t prefetch_shared;   /* 0: no limit */
-    uint32_t limited_open;      /* open + granted deliveries under the shared limit */
-    bool confirming;            /* confirm mode */
+    struct lp_list pending;   /* lp_pending.link: deliveries that found the output full, in order */
+    struct lp_window unacked; /* slots: struct lp_unacked */
+    struct lp_window confirms; /* slots: struct lp_unconfirmed */
+    uint64_t confirm_told;     /* confirms up to here were told as a prefix */
+    uint64_t confirm_ready;    /* ... and can be told up to here */
+    struct lp_list wanting;    /* consumers of a shared prefetch that want grants */
+    uint32_t prefetch_shared;  /* 0: no limit */
+    uint32_t limited_open;     /* open + pending + granted, of all limited consumers */
+    bool confirming;           /* confirm mode */
     bool closing;
+    bool starved; /* a delivery waits for memory: tried again with room() */
+    uint64_t
+        settle_upto; /* what "all" meant when settling all found no room; 0: nothing under way */
     /* A publish that found no room: where it goes and how far it got. */
     uint32_t *targets; /* queue ids; NULL: none parked */
     uint32_t target_count;
@@ -184,12 +193,12 @@ void lp_session_confirm_select(struct lp_session *session);
 
 struct lp_publish {
     struct lp_exchange *exchange;
-    lp_handle message;    /* complete, no loans; the session's from here on, also when it says WAIT
-                             (closing the session then drops it), unless unroutable */
+    lp_handle message; /* complete, no loans; the session's from here on, also when it says WAIT
+                          (closing the session then drops it), unless unroutable */
     struct lp_bytes headers; /* field table of the properties, or empty */
-    uint64_t number;      /* out: the confirm number, 0 when not in confirm mode */
-    bool unroutable;      /* out: nothing matched.  The message is NOT freed: the protocol may return it
-                             to its publisher and then calls lp_publish_drop() */
+    uint64_t number;         /* out: the confirm number, 0 when not in confirm mode */
+    bool unroutable; /* out: nothing matched.  The message is NOT freed: the protocol may return it
+                        to its publisher and then calls lp_publish_drop() */
 };
 
 /*
@@ -217,16 +226,15 @@ enum lp_result lp_session_consume(struct lp_session *session, const struct lp_co
 /* LATER: ops->cancelled comes; WAIT; DONE: it was gone already (user is not used any more). */
 enum lp_result lp_session_cancel(struct lp_session *session, struct lp_consumer *consumer);
 /* LATER: ops->got comes; WAIT. */
-enum lp_result lp_session_get(struct lp_session *session, struct lp_queue_ref *queue,
-                              bool no_ack);
+enum lp_result lp_session_get(struct lp_session *session, struct lp_queue_ref *queue, bool no_ack);
 /* LATER: ops->counts comes; WAIT. */
 enum lp_result lp_session_stat(struct lp_session *session, struct lp_queue_ref *queue);
 enum lp_result lp_session_purge(struct lp_session *session, struct lp_queue_ref *queue);
 
 /*
- * Settle delivery `number`; multiple: all open ones up to it (0: all).  DONE;
- * UNKNOWN: not open (multiple: above the last delivered); WAIT: part of a
- * multiple may have been sent; repeat the same call after ops->room.
+ * Settle delivery `number`; multiple: it and all open ones before it (0: all).
+ * DONE; UNKNOWN: not open; WAIT: part of a multiple may have been sent; repeat
+ * the same call after ops->room ("all" stays those of the first call).
  */
 enum lp_result lp_session_settle(struct lp_session *session, uint64_t number, bool multiple,
                                  enum lp_settle outcome);
@@ -234,7 +242,8 @@ enum lp_result lp_session_settle(struct lp_session *session, uint64_t number, bo
 /* Prefetch shared by all consumers started from now on (basic.qos global=true); 0: none. */
 void lp_session_prefetch_shared(struct lp_session *session, uint32_t limit);
 
-/* Call ops->room in a later step (something other than this header answered "no room": the link, memory). */
+/* Call ops->room in a later step (something other than this header answered "no room": the link,
+ * memory). */
 void lp_session_want_room(struct lp_session *session);
 
 /* The connection's output has drained: deliveries held back by can_deliver() are tried again. */

@@ -13,6 +13,18 @@
 
 /* ---- writing deliveries out ---- */
 
+/* It is memory that is short, so no output_ready() may ever come: try again with room(). */
+static void
+delivery_starved(struct lp_session *session)
+{
+    const struct lp_memory *memory = session->broker->memory;
+    const uint64_t limit = lp_memory_limit_bytes(memory);
+    if (lp_memory_pressed(memory) || limit - lp_memory_used_bytes(memory) < limit / 4) {
+        session->starved = true;
+        session_wait(session);
+    }
+}
+
 /* Write it now; false: no room in the protocol's output, or no memory for its number. */
 static bool
 delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, bool force)
@@ -22,6 +34,7 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
     const struct lp_message *message =
         lp_pool_get_any(broker->mesh.fabric->messages[pending->owner], pending->message);
     if (!force && !session->ops->can_deliver(session->owner, message)) {
+        delivery_starved(session);
         return false;
     }
     struct lp_delivery delivery = {
@@ -36,16 +49,12 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
     } else {
         struct lp_unacked *slot = lp_window_append(&session->unacked, &delivery.number);
         if (!slot) {
+            delivery_starved(session);
             return false;
         }
         slot->entry = pending->entry;
         slot->consumer = consumer->self;
         consumer->open++;
-    }
-    if (consumer->limited && consumer->granted > 0) {
-        consumer->granted--; /* it stays in limited_open until it is settled */
-    } else if (consumer->limited) {
-        session->limited_open++; /* it was on its way when the limit came */
     }
     consumer->credit_owed++;
     if (consumer->no_ack || consumer->credit_owed >= CREDIT_BATCH) {
@@ -66,9 +75,7 @@ static void
 pending_cancel_done(struct lp_consumer *consumer)
 {
     if (consumer->pending == 0 && consumer->state == LP_CONSUMER_CANCELLING && !consumer->busy) {
-        consumer->state = LP_CONSUMER_CANCELLED;
-        consumer->session->ops->cancelled(consumer->session->owner, consumer);
-        session_consumer_retire(consumer);
+        session_consumer_cancelled(consumer);
     }
 }
 
@@ -88,27 +95,48 @@ session_pending_retry(struct lp_session *session)
     }
 }
 
-void
+bool
 session_pending_forget(struct lp_consumer *consumer)
 {
     struct lp_session *session = consumer->session;
     struct lp_list *at = session->pending.next;
+    bool got = false;
+    if (consumer->limited) {
+        LP_ASSERT(session->limited_open >= consumer->pending);
+        session->limited_open -= consumer->pending;
+    }
     while (consumer->pending > 0 && at != &session->pending) {
         struct lp_pending *pending = LP_LIST_ITEM(at, struct lp_pending, link);
         at = at->next;
         if (pending->consumer == consumer) {
+            got = got || pending->got;
             lp_list_remove(&pending->link);
             lp_pool_release(&session->broker->deliveries, pending->self);
             consumer->pending--;
         }
     }
     LP_ASSERT(consumer->pending == 0);
+    return got;
 }
 
 void
 lp_session_output_ready(struct lp_session *session)
 {
     session_pending_retry(session);
+}
+
+/* Not a byte is left to number it: it stays unacknowledged at its queue until the channel goes. */
+static void
+delivery_lost(struct lp_consumer *consumer, const struct lp_pending *what)
+{
+    struct lp_session *session = consumer->session;
+    if (consumer->limited) {
+        session->limited_open--;
+        session_grants_serve(session);
+    }
+    if (what->got) {
+        session->ops->got(session->owner, NULL, LP_FAULT_RESOURCE_ERROR);
+    }
 }
 
 /* Keep it until there is room.  Without memory even for that it is written past the mark. */
@@ -119,7 +147,9 @@ delivery_keep(struct lp_consumer *consumer, const struct lp_pending *what)
     lp_handle self;
     struct lp_pending *pending = lp_pool_alloc(&session->broker->deliveries, &self);
     if (!pending) {
-        (void)delivery_write(consumer, what, true); /* false: it stays unacked until the channel goes */
+        if (!delivery_write(consumer, what, true)) {
+            delivery_lost(consumer, what);
+        }
         return;
     }
     *pending = *what;
@@ -133,11 +163,25 @@ static void
 record_got_nothing(struct lp_consumer *consumer, uint16_t code)
 {
     struct lp_session *session = consumer->session;
-    const bool unused = consumer->subscription == LP_HANDLE_NONE;
-    if (unused) {
+    if (consumer->subscription == LP_HANDLE_NONE) {
         session_consumer_free(consumer);
+    } else {
+        session_consumer_retire(consumer); /* its queue may be gone */
     }
     session->ops->got(session->owner, NULL, code);
+}
+
+/* It comes for a grant, or was on its way when the limit came: one more that is under way either
+ * way. */
+static void
+delivery_count(struct lp_consumer *consumer, bool granted)
+{
+    if (granted) {
+        LP_ASSERT(consumer->granted > 0);
+        consumer->granted--;
+    } else if (consumer->limited) {
+        consumer->session->limited_open++;
+    }
 }
 
 void
@@ -174,12 +218,26 @@ session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *r
         .got = got,
     };
     LP_ASSERT(record->a < broker->mesh.count);
+    delivery_count(consumer, (record->flags & LP_MESH_LIMITED) != 0);
     if (!lp_list_empty(&session->pending) || !delivery_write(consumer, &pending, false)) {
         delivery_keep(consumer, &pending);
     }
 }
 
 /* ---- consume, cancel, get, counts ---- */
+
+/* A request, behind the settlements that came before it on this session (C48). */
+static bool
+session_request(struct lp_session *session, uint32_t home_shard,
+                const struct lp_mesh_record *record)
+{
+    if (session_settles_send(session) &&
+        lp_mesh_request(&session->broker->mesh, home_shard, record)) {
+        return true;
+    }
+    session_wait(session);
+    return false;
+}
 
 enum lp_result
 lp_session_consume(struct lp_session *session, const struct lp_consume *consume,
@@ -202,9 +260,8 @@ lp_session_consume(struct lp_session *session, const struct lp_consume *consume,
         .a = consume->queue->id,
         .w = {consumer->self, consume->prefetch, session->connection, (uint32_t)consume->priority},
     };
-    if (!lp_mesh_request(&session->broker->mesh, consumer->home_shard, &record)) {
+    if (!session_request(session, consumer->home_shard, &record)) {
         session_consumer_free(consumer);
-        session_wait(session);
         return LP_WAIT;
     }
     consumer->busy = true;
@@ -223,8 +280,7 @@ lp_session_cancel(struct lp_session *session, struct lp_consumer *consumer)
         .op = LP_MESH_CANCEL,
         .w = {consumer->subscription, consumer->self},
     };
-    if (!lp_mesh_request(&session->broker->mesh, consumer->home_shard, &record)) {
-        session_wait(session);
+    if (!session_request(session, consumer->home_shard, &record)) {
         return LP_WAIT;
     }
     consumer->busy = true;
@@ -266,11 +322,10 @@ lp_session_get(struct lp_session *session, struct lp_queue_ref *queue, bool no_a
         .a = queue->id,
         .w = {getter->self, getter->subscription, session->connection},
     };
-    if (!lp_mesh_request(&session->broker->mesh, queue->home_shard, &record)) {
+    if (!session_request(session, queue->home_shard, &record)) {
         if (getter->subscription == LP_HANDLE_NONE) {
             session_consumer_free(getter);
         }
-        session_wait(session);
         return LP_WAIT;
     }
     getter->busy = true;
@@ -285,8 +340,7 @@ session_count(struct lp_session *session, const struct lp_queue_ref *queue, enum
         .a = queue->id,
         .w = {session->self, session->connection},
     };
-    if (!lp_mesh_request(&session->broker->mesh, queue->home_shard, &record)) {
-        session_wait(session);
+    if (!session_request(session, queue->home_shard, &record)) {
         return LP_WAIT;
     }
     return LP_LATER;
@@ -341,9 +395,6 @@ session_grants_serve(struct lp_session *session)
 void
 session_grants_return(struct lp_consumer *consumer, uint32_t count)
 {
-    if (count == 0) {
-        return;
-    }
     struct lp_session *session = consumer->session;
     LP_ASSERT(consumer->granted >= count);
     LP_ASSERT(session->limited_open >= count);
@@ -353,17 +404,26 @@ session_grants_return(struct lp_consumer *consumer, uint32_t count)
 }
 
 void
+session_grants_stop(struct lp_consumer *consumer)
+{
+    /* First off the list: what comes back is not for itself. */
+    lp_list_remove(&consumer->in_wanting);
+    session_grants_return(consumer, consumer->granted);
+    consumer->grant_owed = 0;
+}
+
+void
 lp_session_prefetch_shared(struct lp_session *session, uint32_t limit)
 {
     session->prefetch_shared = limit;
     for (struct lp_list *at = session->consumers.next; at != &session->consumers; at = at->next) {
         struct lp_consumer *consumer = LP_LIST_ITEM(at, struct lp_consumer, in_session);
-        const bool delivers = consumer->state == LP_CONSUMER_ATTACHING ||
-                              consumer->state == LP_CONSUMER_ACTIVE;
+        const bool delivers =
+            consumer->state == LP_CONSUMER_ATTACHING || consumer->state == LP_CONSUMER_ACTIVE;
         if (limit > 0 && delivers && !consumer->no_ack && !consumer->limited) {
             consumer->limited = true;
             consumer->limit_owed = true;
-            session->limited_open += consumer->open;
+            session->limited_open += consumer->open + consumer->pending;
             session_consumer_news(consumer);
         }
     }
@@ -378,7 +438,7 @@ consumer_tell(struct lp_consumer *consumer)
 {
     struct lp_mesh *mesh = &consumer->session->broker->mesh;
     if (consumer->subscription == LP_HANDLE_NONE) {
-        return consumer->gone || !consumer->limit_owed;
+        return !consumer->limit_owed;
     }
     if (consumer->credit_owed > 0) {
         const struct lp_mesh_record credit = {

@@ -29,7 +29,7 @@ void session_consumer_free(struct lp_consumer *consumer);
 /* The consumer has credits or grants to tell its home shard. */
 void session_consumer_news(struct lp_consumer *consumer);
 
-/* A cancelled consumer without open deliveries, or a getter of a gone queue, is given back. */
+/* A cancelled consumer without open deliveries, or one whose queue is gone, is given back. */
 void session_consumer_retire(struct lp_consumer *consumer);
 
 /* Hand grants of the shared prefetch to consumers that want them. */
@@ -40,8 +40,15 @@ void session_grants_return(struct lp_consumer *consumer, uint32_t count);
 
 /* Try pending deliveries again, oldest first. */
 void session_pending_retry(struct lp_session *session);
-/* Forget a consumer's pending deliveries: their entries were requeued, or went with the queue. */
-void session_pending_forget(struct lp_consumer *consumer);
+/* Forget a consumer's pending deliveries: their entries were requeued, or went with the queue.
+ * True: one of them was the answer to a get. */
+bool session_pending_forget(struct lp_consumer *consumer);
+
+/* No delivery comes any more: what was granted and not used is for others. */
+void session_grants_stop(struct lp_consumer *consumer);
+
+/* CANCEL was answered, and every delivery before it was written. */
+void session_consumer_cancelled(struct lp_consumer *consumer);
 
 /* CONSUMED, CANCELLED, DETACHED, GONE. */
 bool session_record_answer(struct lp_broker *broker, const struct lp_mesh_record *record);

@@ -94,18 +94,22 @@ lp_session_settle(struct lp_session *session, uint64_t number, bool multiple,
         }
         return LP_DONE;
     }
-    if (number > last) {
+    if (number != 0 && !lp_window_get(&session->unacked, number)) {
         return LP_UNKNOWN;
     }
-    const uint64_t upto = number == 0 ? last : number;
+    if (session->settle_upto == 0) {
+        session->settle_upto = number == 0 ? last : number;
+    }
+    const uint64_t upto = session->settle_upto;
     uint64_t at = 0;
     const struct lp_unacked *slot;
     while ((slot = lp_window_next_open(&session->unacked, at, &at)) != NULL && at <= upto) {
         if (!settle_one(session, at, slot, outcome)) {
             session_wait(session);
-            return LP_WAIT;
+            return LP_WAIT; /* what is delivered before the repetition is not meant */
         }
         at++;
     }
+    session->settle_upto = 0;
     return LP_DONE;
 }

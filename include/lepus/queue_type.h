@@ -29,11 +29,14 @@ struct lp_queue_type {
     const char *name;     /* "classic" */
     uint32_t queue_bytes; /* size of the type's queue, struct lp_queue first */
     bool (*open)(struct lp_queue *queue);
-    /* Everything goes: messages released, subscriptions told. */
+    /* Ready messages are released; unacknowledged ones stay with their subscriptions, which the
+     * broker ends. */
     void (*close)(struct lp_queue *queue);
-    /* One record of the mesh for this queue, from shard `from`; requests must be answered, now or later. */
+    /* One record of the mesh for this queue, from shard `from`; requests must be answered, now or
+     * later. */
     void (*handle)(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record *record);
-    /* Deliver what can be delivered, at most `budget` messages; false: there is more to do (call again next turn). */
+    /* Deliver what can be delivered, at most `budget` messages; false: there is more to do (call
+     * again next turn). */
     bool (*dispatch)(struct lp_queue *queue, uint32_t budget);
     void (*counts)(const struct lp_queue *queue, struct lp_queue_counts *ret_counts);
     /* Asserts the type's invariants. */

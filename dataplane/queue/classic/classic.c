@@ -78,7 +78,8 @@ subscription_can_take(const struct lp_subscription *subscription)
     return !subscription->cancelled && !subscription->getter &&
            (subscription->prefetch == 0 || subscription->no_ack ||
             subscription->unacked_count < subscription->prefetch) &&
-           subscription->outstanding < LP_DELIVERY_WINDOW;
+           subscription->outstanding < LP_DELIVERY_WINDOW &&
+           !(subscription->asked && subscription->grants == 0);
 }
 
 /* Put it in the round: behind those of its priority, before lower ones (C121). */
@@ -268,8 +269,7 @@ classic_detach(struct classic_queue *classic, uint32_t from, const struct lp_mes
     subscription_requeue_all(classic, subscription);
     lp_list_remove(&subscription->in_ready);
     lp_queue_subscription_free(subscription);
-    const struct lp_mesh_record reply = {
-        .op = LP_MESH_DETACHED, .credits = 1, .w = {record->w[1]}};
+    const struct lp_mesh_record reply = {.op = LP_MESH_DETACHED, .credits = 1, .w = {record->w[1]}};
     lp_mesh_reply(&classic->base.broker->mesh, from, &reply);
 }
 
@@ -316,8 +316,18 @@ classic_grant(struct classic_queue *classic, const struct lp_mesh_record *record
     classic->grants += record->a;
     if (record->a > 0) {
         subscription->asked = false;
+        subscription_update(classic, subscription);
     }
     if (subscription->grants > 0) {
+        lp_queue_dirty(&classic->base);
+    }
+}
+
+/* Messages went otherwise than by dispatch: when none is left, grants must not stay here. */
+static void
+classic_emptied(struct classic_queue *classic)
+{
+    if (classic->ready_count == 0 && classic->grants > 0) {
         lp_queue_dirty(&classic->base);
     }
 }
@@ -362,6 +372,7 @@ classic_get(struct classic_queue *classic, uint32_t from, const struct lp_mesh_r
         reply.w[2] = entry->message;
         reply.w[3] = classic->ready_count;
         reply.w[4] = getter->self;
+        classic_emptied(classic);
     }
     lp_mesh_reply(&queue->broker->mesh, from, &reply);
 }
@@ -381,6 +392,7 @@ classic_counts_reply(struct classic_queue *classic, uint32_t from,
         reply.w[2] = queue->consumers;
         if (record->op == LP_MESH_PURGE) {
             classic_drop_ready(classic);
+            classic_emptied(classic);
         }
     }
     lp_mesh_reply(&queue->broker->mesh, from, &reply);
@@ -434,13 +446,15 @@ classic_deliver(struct classic_queue *classic, struct lp_subscription *subscript
     struct lp_entry *entry = classic_pop(classic);
     subscription_take(subscription, entry);
     subscription->outstanding++;
-    if (subscription->limited && subscription->grants > 0) {
+    if (subscription->limited) {
+        LP_ASSERT(subscription->grants > 0);
         subscription->grants--;
         classic->grants--;
     }
     const struct lp_mesh_record record = {
         .op = LP_MESH_DELIVER,
-        .flags = entry->redelivered ? LP_MESH_REDELIVERED : 0,
+        .flags = (uint8_t)((entry->redelivered ? LP_MESH_REDELIVERED : 0) |
+                           (subscription->limited ? LP_MESH_LIMITED : 0)),
         .a = entry->owner,
         .w = {subscription->consumer, entry->self, entry->message},
     };
@@ -448,7 +462,8 @@ classic_deliver(struct classic_queue *classic, struct lp_subscription *subscript
     LP_ASSERT(sent);
 }
 
-/* How many grants a subscription can use: no more than there are messages, or than its own prefetch allows. */
+/* How many grants a subscription can use: no more than there are messages, or than its own prefetch
+ * allows. */
 static uint32_t
 classic_wish(const struct classic_queue *classic, const struct lp_subscription *subscription)
 {
@@ -514,7 +529,8 @@ classic_dispatch(struct lp_queue *queue, uint32_t budget)
         struct lp_subscription *subscription =
             LP_LIST_ITEM(classic->ready.next, struct lp_subscription, in_ready);
         lp_list_remove(&subscription->in_ready);
-        const bool has_room = lp_mesh_news_room(&queue->broker->mesh, subscription->client_shard) > 0;
+        const bool has_room =
+            lp_mesh_news_room(&queue->broker->mesh, subscription->client_shard) > 0;
         const bool takes = has_room && classic_may_take(classic, subscription);
         if (takes) {
             classic_deliver(classic, subscription);
@@ -528,7 +544,8 @@ classic_dispatch(struct lp_queue *queue, uint32_t budget)
             subscription_enter_round(classic, subscription);
         }
         if (passed > queue->consumers) {
-            return room; /* no room on the mesh: next turn.  Waiting for grants: they make it dirty. */
+            return room; /* no room on the mesh: next turn.  Waiting for grants: they make it dirty.
+                          */
         }
     }
     if (classic->ready_count == 0) {
@@ -547,7 +564,6 @@ classic_close(struct lp_queue *queue)
     for (struct lp_list *at = queue->subscriptions.next; at != &queue->subscriptions;
          at = at->next) {
         struct lp_subscription *subscription = LP_LIST_ITEM(at, struct lp_subscription, in_queue);
-        subscription_settle_oldest(subscription, subscription->unacked_count);
         lp_list_remove(&subscription->in_ready);
     }
 }
@@ -570,6 +586,7 @@ classic_check(const struct lp_queue *queue)
     struct lp_queue_counts counts;
     uint64_t unacked = 0;
     uint32_t consumers = 0;
+    uint32_t grants = 0;
     classic_counts(queue, &counts);
     for (const struct lp_list *at = queue->subscriptions.next; at != &queue->subscriptions;
          at = at->next) {
@@ -579,11 +596,17 @@ classic_check(const struct lp_queue *queue)
                                                                     in_queue));
         LP_ASSERT(subscription->queue == queue);
         LP_ASSERT(subscription->outstanding <= LP_DELIVERY_WINDOW);
+        LP_ASSERT(subscription->grants == 0 || subscription->limited);
         unacked += subscription->unacked_count;
+        grants += subscription->grants;
         consumers += !subscription->getter && !subscription->cancelled;
     }
     LP_ASSERT(unacked == counts.unacked);
     LP_ASSERT(consumers == counts.consumers);
+    LP_ASSERT(grants ==
+              ((const struct classic_queue *)(const void *)((const char *)queue -
+                                                            offsetof(struct classic_queue, base)))
+                  ->grants);
 }
 
 const struct lp_queue_type lp_queue_type_classic = {
