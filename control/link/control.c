@@ -41,81 +41,6 @@ control_log(struct lp_control *control, enum lp_control_log_level level, const c
     control->options.log(control->options.context, level, text);
 }
 
-/* ---- records out ---- */
-
-struct lp_writer
-control_writer(struct lp_control *control)
-{
-    return lp_writer_of(control->payload, LP_CONTROL_PAYLOAD_MAX_BYTES);
-}
-
-/* Outbox: type u16, sequence u64, payload bytes u32, payload. */
-void
-control_send(struct lp_control *control, uint32_t shard, uint16_t type, uint64_t sequence,
-             struct lp_bytes payload)
-{
-    struct control_shard *s = &control->shards[shard];
-    if (s->outbox_at == s->outbox.size) {
-        s->outbox_at = 0;
-        s->outbox.size = 0;
-        /* The common case: nothing waits and there is room. */
-        if (lp_control_push(&s->output, type, sequence, payload)) {
-            s->pushed = true;
-            return;
-        }
-    }
-    lp_bytebuf_append(&s->outbox, &type, 2);
-    lp_bytebuf_append(&s->outbox, &sequence, 8);
-    lp_bytebuf_append(&s->outbox, &payload.size, 4);
-    lp_bytebuf_append(&s->outbox, payload.data, payload.size);
-}
-
-static bool
-outbox_flush(struct control_shard *shard)
-{
-    bool moved = false;
-    while (shard->outbox_at < shard->outbox.size) {
-        struct lp_reader r = lp_reader_of(shard->outbox.data + shard->outbox_at,
-                                          shard->outbox.size - shard->outbox_at);
-        const uint16_t type = lp_reader_u16le(&r);
-        const uint64_t sequence = lp_reader_u64le(&r);
-        const struct lp_bytes payload = lp_reader_long_le(&r);
-        LP_ASSERT(!r.failed);
-        if (!lp_control_push(&shard->output, type, sequence, payload)) {
-            break;
-        }
-        shard->outbox_at = shard->outbox.size - lp_reader_left(&r);
-        shard->pushed = true;
-        moved = true;
-    }
-    if (shard->outbox_at > shard->outbox.size / 2) {
-        lp_bytebuf_consume(&shard->outbox, shard->outbox_at);
-        shard->outbox_at = 0;
-    }
-    shard->outbox_stuck = shard->outbox.size > 0 && !moved;
-    return moved;
-}
-
-static bool
-outboxes_flush(struct lp_control *control)
-{
-    bool moved = false;
-    for (uint32_t i = 0; i < control->shard_count; i++) {
-        struct control_shard *shard = &control->shards[i];
-        moved = outbox_flush(shard) || moved;
-        if (!shard->pushed) {
-            continue;
-        }
-        shard->pushed = false;
-        /* W1, pairs with the shard's: it raises the flag, fences, looks at its ring. */
-        lp_fence_full();
-        if (lp_load_relaxed(&control->region->shard_sleeping[i]) != 0) {
-            control->options.wake_shard(control->options.context, i);
-        }
-    }
-    return moved;
-}
-
 static void
 deltas_send(struct lp_control *control, uint32_t shard, const struct lp_bytebuf *deltas)
 {
@@ -360,6 +285,13 @@ shard_read(struct lp_control *control, uint32_t index, uint32_t budget)
 static void
 start_over(struct lp_control *control, enum lp_err why)
 {
+    if (++control->failures >= CONTROL_FAILURES_MAX) {
+        control_log(control, LP_CONTROL_LOG_ERROR,
+                    "the store failed %u times in a row (%s): check its disk", control->failures,
+                    lp_err_text(why));
+        control->failed = true;
+        return;
+    }
     control_log(control, LP_CONTROL_LOG_ERROR, "the topology is read again: %s", lp_err_text(why));
     answers_drop(control, &control->turn_answers);
     answers_drop(control, &control->answers);
@@ -385,6 +317,7 @@ turn_commit(struct lp_control *control)
             return;
         }
         const uint64_t revision = control->catalog->revision;
+        control->failures = 0;
         for (uint32_t i = 0; i < control->shard_count; i++) {
             deltas_send(control, i, &control->catalog->deltas);
             control_send(control, i, LP_CONTROL_REVISION, revision, lp_bytes_of(NULL, 0));
@@ -484,46 +417,6 @@ watch_poll(struct lp_control *control)
     }
 }
 
-/* ---- listings ---- */
-
-void
-control_query_add(struct lp_control *control, const struct control_query *like)
-{
-    struct control_query *query = lp_heap_alloc(sizeof(*query));
-    *query = *like;
-    query->number = 0;
-    query->answered = 0;
-    lp_chain_append(&control->queries, &query->link);
-}
-
-static bool
-queries_step(struct lp_control *control)
-{
-    if (lp_chain_is_empty(&control->queries)) {
-        return false;
-    }
-    struct control_query *query =
-        LP_CONTAINER_OF(control->queries.next, struct control_query, link);
-    if (query->number == 0) {
-        query->number = control->next_number++;
-        query->deadline_ns = control->now_ns + CONTROL_QUERY_NS;
-        for (uint32_t i = 0; i < control->shard_count; i++) {
-            control_send(control, i, query->type, query->number, lp_bytes_of(NULL, 0));
-        }
-        return true;
-    }
-    const uint64_t all =
-        control->shard_count == 64 ? UINT64_MAX : ((uint64_t)1 << control->shard_count) - 1;
-    const bool complete = query->answered == all;
-    if (!complete && control->now_ns < query->deadline_ns) {
-        return false;
-    }
-    lp_chain_remove(&query->link);
-    query->done(control, query->context, complete);
-    free(query);
-    return true;
-}
-
 bool
 lp_control_turn(struct lp_control *control)
 {
@@ -547,9 +440,9 @@ lp_control_turn(struct lp_control *control)
         return work;
     }
     work = answers_release(control) || work;
-    work = queries_step(control) || work;
+    work = control_queries_step(control) || work;
     work = stop_answers_release(control) || work;
-    work = outboxes_flush(control) || work;
+    work = control_outboxes_flush(control) || work;
     return work;
 }
 

@@ -17,6 +17,8 @@
 #define CONTROL_BACKLOG_BYTES (4u * 1024u * 1024u)
 /* Deletions under way at one home shard; it can hold 512 answers. */
 #define CONTROL_CHECKS_MAX 64u
+/* Commits that fail in a row before the process ends, to be started again later by its launcher. */
+#define CONTROL_FAILURES_MAX 4u
 /* How long a listing waits for shards. */
 #define CONTROL_QUERY_NS 5000000000ull
 
@@ -125,6 +127,7 @@ struct lp_control {
     uint64_t started_ns;
     uint64_t now_ns;
     uint64_t next_number; /* of checks and queries; unique over restarts */
+    uint32_t failures;    /* of the store, in a row */
     bool failed;
     bool stopping;
     bool reload; /* another writer changed the store */
@@ -145,15 +148,25 @@ struct lp_control {
 
 void control_log(struct lp_control *control, enum lp_control_log_level level, const char *format,
                  ...) __attribute__((format(printf, 3, 4)));
+/* ---- outbox.c ---- */
+
 /* Queue a record for a shard. */
 void control_send(struct lp_control *control, uint32_t shard, uint16_t type, uint64_t sequence,
                   struct lp_bytes payload);
+/* Move what waits to the rings, as far as there is room, and wake who sleeps; false: nothing moved.
+ */
+bool control_outboxes_flush(struct lp_control *control);
 /* A writer over `control->payload`, for the next record. */
 struct lp_writer control_writer(struct lp_control *control);
 /* Call back when all shards have applied what this turn changes. */
 void control_when_applied(struct lp_control *control, control_done_fn *done, void *context);
 /* Call back when every shard has stopped. */
 void control_when_stopped(struct lp_control *control, control_done_fn *done, void *context);
+
+/* ---- queries.c ---- */
+
+/* A step of the listing that is under way; false: nothing to do. */
+bool control_queries_step(struct lp_control *control);
 void control_query_add(struct lp_control *control, const struct control_query *like);
 /* Close connections with 320: of a user, of a vhost (0 or empty: any). */
 void control_connections_close(struct lp_control *control, struct lp_bytes user, uint32_t vhost_id,

@@ -271,6 +271,30 @@ a_failing_store_answers_nobody_and_the_request_is_asked_again(void **unused)
 }
 
 static void
+a_store_that_goes_on_failing_ends_the_process(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = world_new(1, &store);
+    const uint32_t vhost = world_connect(world, 0, 1);
+    const struct fake_request *declare =
+        fake_queue_declare(&world->shard[0], 1, vhost, "q", LP_OBJECT_DURABLE);
+    for (uint32_t i = 0; i < 100 && !lp_control_failed(world->control); i++) {
+        lp_store_memory_fail(store, 1, false);
+        (void)lp_control_turn(world->control); /* what matters is how it ends */
+        (void)fake_shard_turn(world, &world->shard[0], 1000);
+    }
+    assert_true(lp_control_failed(world->control));
+    assert_false(declare->answered);
+    lp_store_memory_fail(store, 0, false);
+    world_control_kill(world);
+    world_control_start(world);
+    world_settle(world);
+    expect_done(declare);
+    world_end(world, store);
+}
+
+static void
 a_sleeping_shard_is_woken(void **unused)
 {
     (void)unused;
@@ -460,6 +484,7 @@ main(void)
         cmocka_unit_test(malformed_requests_are_refused_and_the_ring_goes_on),
         cmocka_unit_test(a_broken_ring_is_reported_not_followed),
         cmocka_unit_test(a_failing_store_answers_nobody_and_the_request_is_asked_again),
+        cmocka_unit_test(a_store_that_goes_on_failing_ends_the_process),
         cmocka_unit_test(a_sleeping_shard_is_woken),
         cmocka_unit_test(a_full_ring_keeps_records_until_there_is_room),
         cmocka_unit_test(stopping_asks_every_shard_and_adds_up),
