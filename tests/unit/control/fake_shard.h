@@ -286,6 +286,42 @@ fake_shard_reply(struct fake_shard *shard, const struct lp_control_record *recor
 }
 
 static inline void
+fake_shard_list_queues(struct fake_shard *shard, uint64_t sequence)
+{
+    uint8_t room[64];
+    for (uint32_t i = 0; i < FAKE_OBJECTS_MAX; i++) {
+        const struct fake_object *object = &shard->objects[i];
+        if (object->type == LP_CONTROL_QUEUE_UP && object->home == shard->index) {
+            struct lp_writer w = lp_writer_of(room, sizeof(room));
+            lp_writer_u32le(&w, (uint32_t)object->id);
+            lp_writer_u64le(&w, 3);
+            lp_writer_u64le(&w, 2);
+            lp_writer_u32le(&w, 1);
+            lp_writer_u64le(&w, 500);
+            lp_writer_u8(&w, 0);
+            fake_shard_send(shard, LP_CONTROL_ROW_QUEUE, sequence, lp_writer_bytes(&w));
+        }
+    }
+    fake_shard_send(shard, LP_CONTROL_ROWS_END, sequence, lp_bytes_of(NULL, 0));
+}
+
+static inline void
+fake_shard_list_connections(struct fake_shard *shard, uint64_t sequence)
+{
+    uint8_t room[64];
+    for (uint32_t i = 0; i < shard->connection_count; i++) {
+        struct lp_writer w = lp_writer_of(room, sizeof(room));
+        lp_writer_u64le(&w, shard->connections[i]);
+        lp_writer_u16le(&w, 1);
+        lp_writer_u64le(&w, 1000);
+        lp_writer_u64le(&w, 2000);
+        lp_writer_u8(&w, LP_CONNECTION_RUNNING);
+        fake_shard_send(shard, LP_CONTROL_ROW_CONNECTION, sequence, lp_writer_bytes(&w));
+    }
+    fake_shard_send(shard, LP_CONTROL_ROWS_END, sequence, lp_bytes_of(NULL, 0));
+}
+
+static inline void
 fake_shard_record(struct fake_shard *shard, const struct lp_control_record *record)
 {
     struct lp_reader r = lp_reader_of_bytes(record->payload);
@@ -337,33 +373,10 @@ fake_shard_record(struct fake_shard *shard, const struct lp_control_record *reco
         shard->closed_connection = lp_reader_u64le(&r);
         return;
     case LP_CONTROL_LIST_QUEUES:
-        for (uint32_t i = 0; i < FAKE_OBJECTS_MAX; i++) {
-            const struct fake_object *object = &shard->objects[i];
-            if (object->type == LP_CONTROL_QUEUE_UP && object->home == shard->index) {
-                w = lp_writer_of(room, sizeof(room));
-                lp_writer_u32le(&w, (uint32_t)object->id);
-                lp_writer_u64le(&w, 3);
-                lp_writer_u64le(&w, 2);
-                lp_writer_u32le(&w, 1);
-                lp_writer_u64le(&w, 500);
-                lp_writer_u8(&w, 0);
-                fake_shard_send(shard, LP_CONTROL_ROW_QUEUE, record->sequence, lp_writer_bytes(&w));
-            }
-        }
-        fake_shard_send(shard, LP_CONTROL_ROWS_END, record->sequence, lp_bytes_of(NULL, 0));
+        fake_shard_list_queues(shard, record->sequence);
         return;
     case LP_CONTROL_LIST_CONNECTIONS:
-        for (uint32_t i = 0; i < shard->connection_count; i++) {
-            w = lp_writer_of(room, sizeof(room));
-            lp_writer_u64le(&w, shard->connections[i]);
-            lp_writer_u16le(&w, 1);
-            lp_writer_u64le(&w, 1000);
-            lp_writer_u64le(&w, 2000);
-            lp_writer_u8(&w, LP_CONNECTION_RUNNING);
-            fake_shard_send(shard, LP_CONTROL_ROW_CONNECTION, record->sequence,
-                            lp_writer_bytes(&w));
-        }
-        fake_shard_send(shard, LP_CONTROL_ROWS_END, record->sequence, lp_bytes_of(NULL, 0));
+        fake_shard_list_connections(shard, record->sequence);
         return;
     case LP_CONTROL_STOP:
         lp_writer_u32le(&w, shard->connection_count);

@@ -46,86 +46,87 @@ world_end(struct world *world, struct lp_store_memory *store)
     lp_store_memory_close(&store);
 }
 
+static const struct {
+    const char *request, *answer;
+} command_rows[] = {
+    {"{\"command\":\"ping\"}", "{\"ok\":true}"},
+    {"[]", "{\"ok\":false,\"exit\":64,\"error\":\"a request is "
+           "{\\\"command\\\":text,\\\"args\\\":[text,...],\\\"options\\\":{...}}\"}"},
+    {"{\"command\":\"nonsense\"}",
+     "{\"ok\":false,\"exit\":64,\"error\":\"Command 'nonsense' not found.\"}"},
+    {"{\"command\":\"add_user\",\"args\":[\"u\"]}",
+     "{\"ok\":false,\"exit\":64,\"error\":\"not enough arguments.\"}"},
+    {"{\"command\":\"add_user\",\"args\":[\"u\",\"p\"]}", "{\"ok\":true}"},
+    {"{\"command\":\"add_user\",\"args\":[\"u\",\"p\"]}",
+     "{\"ok\":false,\"exit\":70,\"error\":\"User \\\"u\\\" already exists\"}"},
+    {"{\"command\":\"add_user\",\"args\":[\"\",\"p\"]}",
+     "{\"ok\":false,\"exit\":65,\"error\":\"user cannot be empty\"}"},
+    {"{\"command\":\"authenticate_user\",\"args\":[\"u\",\"p\"]}", "{\"ok\":true}"},
+    {"{\"command\":\"change_password\",\"args\":[\"u\",\"p2\"]}", "{\"ok\":true}"},
+    {"{\"command\":\"authenticate_user\",\"args\":[\"u\",\"p\"]}",
+     "{\"ok\":false,\"exit\":65,\"error\":\"Error: failed to authenticate user "
+     "\\\"u\\\"\\nuser 'u' - invalid credentials\"}"},
+    {"{\"command\":\"set_user_tags\",\"args\":[\"u\",\"monitoring\",\"policymaker\"]}",
+     "{\"ok\":true}"},
+    {"{\"command\":\"list_users\"}",
+     "{\"ok\":true,\"columns\":[\"user\",\"tags\"],\"rows\":[[\"guest\",[\"administrator\"]],"
+     "[\"u\",[\"monitoring\",\"policymaker\"]]]}"},
+    {"{\"command\":\"set_permissions\",\"args\":[\"u\",\"^a\",\"\",\".*\"],\"options\":{"
+     "\"vhost\":\"/\"}}",
+     "{\"ok\":true}"},
+    {"{\"command\":\"set_permissions\",\"args\":[\"u\",\"^a\",\"\",\".*\"],\"options\":{"
+     "\"vhost\":\"v\"}}",
+     "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\"}"},
+    {"{\"command\":\"list_permissions\"}",
+     "{\"ok\":true,\"columns\":[\"user\",\"configure\",\"write\",\"read\"],\"rows\":[["
+     "\"guest\",\".*\",\".*\",\".*\"],[\"u\",\"^a\",\"\",\".*\"]]}"},
+    {"{\"command\":\"list_user_permissions\",\"args\":[\"u\"]}",
+     "{\"ok\":true,\"columns\":[\"vhost\",\"configure\",\"write\",\"read\"],\"rows\":[["
+     "\"/\",\"^a\",\"\",\".*\"]]}"},
+    {"{\"command\":\"clear_permissions\",\"args\":[\"u\"]}", "{\"ok\":true}"},
+    {"{\"command\":\"delete_user\",\"args\":[\"u\"]}", "{\"ok\":true}"},
+    {"{\"command\":\"delete_user\",\"args\":[\"u\"]}",
+     "{\"ok\":false,\"exit\":67,\"error\":\"User \\\"u\\\" does not exist\"}"},
+    {"{\"command\":\"add_vhost\",\"args\":[\"v\"]}", "{\"ok\":true}"},
+    {"{\"command\":\"add_vhost\",\"args\":[\"v\"]}",
+     "{\"ok\":false,\"exit\":70,\"error\":\"Virtual host \\\"v\\\" already exists\"}"},
+    {"{\"command\":\"list_vhosts\"}",
+     "{\"ok\":true,\"columns\":[\"name\"],\"rows\":[[\"/\"],[\"v\"]]}"},
+    {"{\"command\":\"delete_vhost\",\"args\":[\"v\"]}", "{\"ok\":true}"},
+    {"{\"command\":\"delete_vhost\",\"args\":[\"v\"]}",
+     "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\"}"},
+    {"{\"command\":\"list_exchanges\",\"args\":[\"name\",\"internal\"]}",
+     "{\"ok\":true,\"columns\":[\"name\",\"internal\"],\"rows\":[[\"\",false],[\"amq.direct\","
+     "false],[\"amq.fanout\",false],[\"amq.headers\",false],[\"amq.match\",false],[\"amq."
+     "rabbitmq.trace\",true],[\"amq.topic\",false]]}"},
+    {"{\"command\":\"list_queues\",\"args\":[\"name\",\"nonsense\"]}",
+     "{\"ok\":false,\"exit\":64,\"error\":\"Info key(s) nonsense are not supported\"}"},
+    {"{\"command\":\"list_queues\"}",
+     "{\"ok\":true,\"columns\":[\"name\",\"messages\"],\"rows\":[[\"q\",5],[\"r\",5]]}"},
+    {"{\"command\":\"list_queues\",\"args\":[\"name\",\"messages_ready\",\"consumers\","
+     "\"durable\",\"arguments\",\"policy\"]}",
+     "{\"ok\":true,\"columns\":[\"name\",\"messages_ready\",\"consumers\",\"durable\","
+     "\"arguments\",\"policy\"],\"rows\":[[\"q\",3,1,true,{\"x-queue-type\":\"classic\"},"
+     "\"\"],[\"r\",3,1,false,{\"x-queue-type\":\"classic\"},\"\"]]}"},
+    {"{\"command\":\"list_bindings\"}",
+     "{\"ok\":true,\"columns\":[\"source_name\",\"source_kind\",\"destination_name\","
+     "\"destination_kind\",\"routing_key\",\"arguments\"],\"rows\":[[\"\",\"exchange\",\"q\","
+     "\"queue\",\"q\",{}],[\"\",\"exchange\",\"r\",\"queue\",\"r\",{}],[\"amq.direct\","
+     "\"exchange\",\"q\",\"queue\",\"key\",{}]]}"},
+    {"{\"command\":\"list_connections\"}",
+     "{\"ok\":true,\"columns\":[\"user\",\"peer_host\",\"peer_port\",\"state\"],\"rows\":[["
+     "\"guest\",\"127.0.0.1\",40000,\"running\"],[\"guest\",\"127.0.0.1\",40000,\"running\"]]"
+     "}"},
+    {"{\"command\":\"list_connections\",\"args\":[\"name\",\"channels\",\"recv_oct\"]}",
+     "{\"ok\":true,\"columns\":[\"name\",\"channels\",\"recv_oct\"],\"rows\":[[\"127.0.0.1:"
+     "40000 -> 127.0.0.1:5672\",1,1000],[\"127.0.0.1:40000 -> 127.0.0.1:5672\",1,1000]]}"},
+    {"{\"command\":\"stop\"}", "{\"ok\":true}"},
+};
+
 static void
 commands_answer_as_rabbitmqctl_does(void **unused)
 {
     (void)unused;
-    static const struct {
-        const char *request, *answer;
-    } rows[] = {
-        {"{\"command\":\"ping\"}", "{\"ok\":true}"},
-        {"[]", "{\"ok\":false,\"exit\":64,\"error\":\"a request is "
-               "{\\\"command\\\":text,\\\"args\\\":[text,...],\\\"options\\\":{...}}\"}"},
-        {"{\"command\":\"nonsense\"}",
-         "{\"ok\":false,\"exit\":64,\"error\":\"Command 'nonsense' not found.\"}"},
-        {"{\"command\":\"add_user\",\"args\":[\"u\"]}",
-         "{\"ok\":false,\"exit\":64,\"error\":\"not enough arguments.\"}"},
-        {"{\"command\":\"add_user\",\"args\":[\"u\",\"p\"]}", "{\"ok\":true}"},
-        {"{\"command\":\"add_user\",\"args\":[\"u\",\"p\"]}",
-         "{\"ok\":false,\"exit\":70,\"error\":\"User \\\"u\\\" already exists\"}"},
-        {"{\"command\":\"add_user\",\"args\":[\"\",\"p\"]}",
-         "{\"ok\":false,\"exit\":65,\"error\":\"user cannot be empty\"}"},
-        {"{\"command\":\"authenticate_user\",\"args\":[\"u\",\"p\"]}", "{\"ok\":true}"},
-        {"{\"command\":\"change_password\",\"args\":[\"u\",\"p2\"]}", "{\"ok\":true}"},
-        {"{\"command\":\"authenticate_user\",\"args\":[\"u\",\"p\"]}",
-         "{\"ok\":false,\"exit\":65,\"error\":\"Error: failed to authenticate user "
-         "\\\"u\\\"\\nuser 'u' - invalid credentials\"}"},
-        {"{\"command\":\"set_user_tags\",\"args\":[\"u\",\"monitoring\",\"policymaker\"]}",
-         "{\"ok\":true}"},
-        {"{\"command\":\"list_users\"}",
-         "{\"ok\":true,\"columns\":[\"user\",\"tags\"],\"rows\":[[\"guest\",[\"administrator\"]],"
-         "[\"u\",[\"monitoring\",\"policymaker\"]]]}"},
-        {"{\"command\":\"set_permissions\",\"args\":[\"u\",\"^a\",\"\",\".*\"],\"options\":{"
-         "\"vhost\":\"/\"}}",
-         "{\"ok\":true}"},
-        {"{\"command\":\"set_permissions\",\"args\":[\"u\",\"^a\",\"\",\".*\"],\"options\":{"
-         "\"vhost\":\"v\"}}",
-         "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\"}"},
-        {"{\"command\":\"list_permissions\"}",
-         "{\"ok\":true,\"columns\":[\"user\",\"configure\",\"write\",\"read\"],\"rows\":[["
-         "\"guest\",\".*\",\".*\",\".*\"],[\"u\",\"^a\",\"\",\".*\"]]}"},
-        {"{\"command\":\"list_user_permissions\",\"args\":[\"u\"]}",
-         "{\"ok\":true,\"columns\":[\"vhost\",\"configure\",\"write\",\"read\"],\"rows\":[["
-         "\"/\",\"^a\",\"\",\".*\"]]}"},
-        {"{\"command\":\"clear_permissions\",\"args\":[\"u\"]}", "{\"ok\":true}"},
-        {"{\"command\":\"delete_user\",\"args\":[\"u\"]}", "{\"ok\":true}"},
-        {"{\"command\":\"delete_user\",\"args\":[\"u\"]}",
-         "{\"ok\":false,\"exit\":67,\"error\":\"User \\\"u\\\" does not exist\"}"},
-        {"{\"command\":\"add_vhost\",\"args\":[\"v\"]}", "{\"ok\":true}"},
-        {"{\"command\":\"add_vhost\",\"args\":[\"v\"]}",
-         "{\"ok\":false,\"exit\":70,\"error\":\"Virtual host \\\"v\\\" already exists\"}"},
-        {"{\"command\":\"list_vhosts\"}",
-         "{\"ok\":true,\"columns\":[\"name\"],\"rows\":[[\"/\"],[\"v\"]]}"},
-        {"{\"command\":\"delete_vhost\",\"args\":[\"v\"]}", "{\"ok\":true}"},
-        {"{\"command\":\"delete_vhost\",\"args\":[\"v\"]}",
-         "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\"}"},
-        {"{\"command\":\"list_exchanges\",\"args\":[\"name\",\"internal\"]}",
-         "{\"ok\":true,\"columns\":[\"name\",\"internal\"],\"rows\":[[\"\",false],[\"amq.direct\","
-         "false],[\"amq.fanout\",false],[\"amq.headers\",false],[\"amq.match\",false],[\"amq."
-         "rabbitmq.trace\",true],[\"amq.topic\",false]]}"},
-        {"{\"command\":\"list_queues\",\"args\":[\"name\",\"nonsense\"]}",
-         "{\"ok\":false,\"exit\":64,\"error\":\"Info key(s) nonsense are not supported\"}"},
-        {"{\"command\":\"list_queues\"}",
-         "{\"ok\":true,\"columns\":[\"name\",\"messages\"],\"rows\":[[\"q\",5],[\"r\",5]]}"},
-        {"{\"command\":\"list_queues\",\"args\":[\"name\",\"messages_ready\",\"consumers\","
-         "\"durable\",\"arguments\",\"policy\"]}",
-         "{\"ok\":true,\"columns\":[\"name\",\"messages_ready\",\"consumers\",\"durable\","
-         "\"arguments\",\"policy\"],\"rows\":[[\"q\",3,1,true,{\"x-queue-type\":\"classic\"},"
-         "\"\"],[\"r\",3,1,false,{\"x-queue-type\":\"classic\"},\"\"]]}"},
-        {"{\"command\":\"list_bindings\"}",
-         "{\"ok\":true,\"columns\":[\"source_name\",\"source_kind\",\"destination_name\","
-         "\"destination_kind\",\"routing_key\",\"arguments\"],\"rows\":[[\"\",\"exchange\",\"q\","
-         "\"queue\",\"q\",{}],[\"\",\"exchange\",\"r\",\"queue\",\"r\",{}],[\"amq.direct\","
-         "\"exchange\",\"q\",\"queue\",\"key\",{}]]}"},
-        {"{\"command\":\"list_connections\"}",
-         "{\"ok\":true,\"columns\":[\"user\",\"peer_host\",\"peer_port\",\"state\"],\"rows\":[["
-         "\"guest\",\"127.0.0.1\",40000,\"running\"],[\"guest\",\"127.0.0.1\",40000,\"running\"]]"
-         "}"},
-        {"{\"command\":\"list_connections\",\"args\":[\"name\",\"channels\",\"recv_oct\"]}",
-         "{\"ok\":true,\"columns\":[\"name\",\"channels\",\"recv_oct\"],\"rows\":[[\"127.0.0.1:"
-         "40000 -> 127.0.0.1:5672\",1,1000],[\"127.0.0.1:40000 -> 127.0.0.1:5672\",1,1000]]}"},
-        {"{\"command\":\"stop\"}", "{\"ok\":true}"},
-    };
     struct lp_store_memory *store;
     struct world *world = world_new(&store);
     const uint32_t vhost = world_connect(world, 0, 1);
@@ -136,10 +137,10 @@ commands_answer_as_rabbitmqctl_does(void **unused)
     (void)fake_queue_declare(&world->shard[1], 1, vhost, "r", 0);
     (void)fake_bind(&world->shard[0], LP_CONTROL_BIND, ids, "amq.direct", "q");
     world_settle(world);
-    for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
-        json_t *answer = ask(world, rows[i].request);
+    for (size_t i = 0; i < LP_COUNT_OF(command_rows); i++) {
+        json_t *answer = ask(world, command_rows[i].request);
         char *text = json_dumps(answer, JSON_COMPACT);
-        assert_string_equal(text, rows[i].answer);
+        assert_string_equal(text, command_rows[i].answer);
         free(text);
         json_decref(answer);
     }

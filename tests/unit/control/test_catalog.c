@@ -178,93 +178,94 @@ table(const char *text, uint8_t *room, size_t bytes)
 
 /* ---- exchanges ---- */
 
+static const struct {
+    const char *name, *kind; /* kind NULL: delete */
+    uint8_t flags;           /* of a delete: if-unused */
+    uint16_t code;
+    const char *text, *arguments, *user;
+} exchange_rows[] = {
+    {"x", "direct", D, 0, NULL, NULL, NULL},
+    {"x", "direct", D, 0, NULL, NULL, NULL},
+    {"x\r\n", "direct", D, 0, NULL, NULL, NULL},
+    {"x", "nonsense", P, 0, NULL, NULL, NULL}, /* passive ignores the type */
+    {"x", "fanout", D, 406,
+     "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'fanout' but current is "
+     "'direct'",
+     NULL, NULL},
+    {"x", "direct", 0, 406,
+     "inequivalent arg 'durable' for exchange 'x' in vhost '/': received 'false' but current "
+     "is 'true'",
+     NULL, NULL},
+    {"x", "direct", D | A, 406,
+     "inequivalent arg 'auto_delete' for exchange 'x' in vhost '/': received 'true' but "
+     "current is 'false'",
+     NULL, NULL},
+    {"x", "direct", D | I, 406,
+     "inequivalent arg 'internal' for exchange 'x' in vhost '/': received 'true' but current "
+     "is 'false'",
+     NULL, NULL},
+    {"x", "direct", D, 406,
+     "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': received the value "
+     "'y' of type 'longstr' but current is none",
+     "alternate-exchange:S:y", NULL},
+    {"x", "direct", D, 0, NULL, "anything:S:y", NULL}, /* not compared */
+    {"y", "nonsense", 0, 406, "unknown exchange type 'nonsense'", NULL, NULL},
+    {"y", "direct", P, 404, "no exchange 'y' in vhost '/'", NULL, NULL},
+    {"", "direct", 0, 403, "operation not permitted on the default exchange", NULL, NULL},
+    {"", "direct", P, 403, "operation not permitted on the default exchange", NULL, NULL},
+    {"", NULL, 0, 403, "operation not permitted on the default exchange", NULL, NULL},
+    {"amq.new", "direct", 0, 403, "exchange name 'amq.new' contains reserved prefix 'amq.*'", NULL,
+     NULL},
+    {"amq.direct", "direct", D, 0, NULL, NULL, NULL},
+    {"amq.direct", "direct", 0, 406,
+     "inequivalent arg 'durable' for exchange 'amq.direct' in vhost '/': received 'false' but "
+     "current is 'true'",
+     NULL, NULL},
+    {"amq.direct", NULL, 0, 403,
+     "deletion of system exchange 'amq.direct' in vhost '/' not allowed", NULL, NULL},
+    {"amq.none", NULL, 0, 403, "deletion of system exchange 'amq.none' in vhost '/' not allowed",
+     NULL, NULL},
+    {"ae", "topic", 0, 0, NULL, "alternate-exchange:S:x", NULL},
+    {"ae2", "topic", 0, 406,
+     "invalid type 'signedint' for arg 'alternate-exchange' in exchange 'ae2' in vhost '/'",
+     "alternate-exchange:I:1", NULL},
+    {"other", "direct", 0, 403,
+     "configure access to exchange 'other' in vhost '/' refused for user 'limited'", NULL,
+     "limited"},
+    {"mine", "direct", 0, 0, NULL, NULL, "limited"},
+    {"mine2", "direct", 0, 403,
+     "read access to exchange 'mine2' in vhost '/' refused for user 'limited'",
+     "alternate-exchange:S:mine", "limited"},
+    {"x", "direct", P, 0, NULL, NULL, "limited"}, /* passive needs no right */
+    {"x", NULL, 0, 403, "configure access to exchange 'x' in vhost '/' refused for user 'limited'",
+     NULL, "limited"},
+    {"x", NULL, 1, 0, NULL, NULL, NULL},
+    {"x", NULL, 0, 0, NULL, NULL, NULL}, /* absent: fine */
+};
+
 static void
 exchanges_are_declared_and_deleted_by_the_rules(void **unused)
 {
     (void)unused;
-    static const struct {
-        const char *name, *kind; /* kind NULL: delete */
-        uint8_t flags;           /* of a delete: if-unused */
-        uint16_t code;
-        const char *text, *arguments, *user;
-    } rows[] = {
-        {"x", "direct", D, 0, NULL, NULL, NULL},
-        {"x", "direct", D, 0, NULL, NULL, NULL},
-        {"x\r\n", "direct", D, 0, NULL, NULL, NULL},
-        {"x", "nonsense", P, 0, NULL, NULL, NULL}, /* passive ignores the type */
-        {"x", "fanout", D, 406,
-         "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'fanout' but current is "
-         "'direct'",
-         NULL, NULL},
-        {"x", "direct", 0, 406,
-         "inequivalent arg 'durable' for exchange 'x' in vhost '/': received 'false' but current "
-         "is 'true'",
-         NULL, NULL},
-        {"x", "direct", D | A, 406,
-         "inequivalent arg 'auto_delete' for exchange 'x' in vhost '/': received 'true' but "
-         "current is 'false'",
-         NULL, NULL},
-        {"x", "direct", D | I, 406,
-         "inequivalent arg 'internal' for exchange 'x' in vhost '/': received 'true' but current "
-         "is 'false'",
-         NULL, NULL},
-        {"x", "direct", D, 406,
-         "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': received the value "
-         "'y' of type 'longstr' but current is none",
-         "alternate-exchange:S:y", NULL},
-        {"x", "direct", D, 0, NULL, "anything:S:y", NULL}, /* not compared */
-        {"y", "nonsense", 0, 406, "unknown exchange type 'nonsense'", NULL, NULL},
-        {"y", "direct", P, 404, "no exchange 'y' in vhost '/'", NULL, NULL},
-        {"", "direct", 0, 403, "operation not permitted on the default exchange", NULL, NULL},
-        {"", "direct", P, 403, "operation not permitted on the default exchange", NULL, NULL},
-        {"", NULL, 0, 403, "operation not permitted on the default exchange", NULL, NULL},
-        {"amq.new", "direct", 0, 403, "exchange name 'amq.new' contains reserved prefix 'amq.*'",
-         NULL, NULL},
-        {"amq.direct", "direct", D, 0, NULL, NULL, NULL},
-        {"amq.direct", "direct", 0, 406,
-         "inequivalent arg 'durable' for exchange 'amq.direct' in vhost '/': received 'false' but "
-         "current is 'true'",
-         NULL, NULL},
-        {"amq.direct", NULL, 0, 403,
-         "deletion of system exchange 'amq.direct' in vhost '/' not allowed", NULL, NULL},
-        {"amq.none", NULL, 0, 403,
-         "deletion of system exchange 'amq.none' in vhost '/' not allowed", NULL, NULL},
-        {"ae", "topic", 0, 0, NULL, "alternate-exchange:S:x", NULL},
-        {"ae2", "topic", 0, 406,
-         "invalid type 'signedint' for arg 'alternate-exchange' in exchange 'ae2' in vhost '/'",
-         "alternate-exchange:I:1", NULL},
-        {"other", "direct", 0, 403,
-         "configure access to exchange 'other' in vhost '/' refused for user 'limited'", NULL,
-         "limited"},
-        {"mine", "direct", 0, 0, NULL, NULL, "limited"},
-        {"mine2", "direct", 0, 403,
-         "read access to exchange 'mine2' in vhost '/' refused for user 'limited'",
-         "alternate-exchange:S:mine", "limited"},
-        {"x", "direct", P, 0, NULL, NULL, "limited"}, /* passive needs no right */
-        {"x", NULL, 0, 403,
-         "configure access to exchange 'x' in vhost '/' refused for user 'limited'", NULL,
-         "limited"},
-        {"x", NULL, 1, 0, NULL, NULL, NULL},
-        {"x", NULL, 0, 0, NULL, NULL, NULL}, /* absent: fine */
-    };
     struct fixture f;
     uint8_t room[512];
     fixture_open(&f);
-    for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
+    for (size_t i = 0; i < LP_COUNT_OF(exchange_rows); i++) {
         struct lp_fault fault = {0};
-        const struct lp_catalog_actor who = actor(&f, rows[i].user, 0);
+        const struct lp_catalog_actor who = actor(&f, exchange_rows[i].user, 0);
         struct lp_catalog_exchange *exchange;
         const struct lp_exchange_declare request = {
-            .name = lp_bytes_of_text(rows[i].name),
-            .kind_name = lp_bytes_of_text(rows[i].kind ? rows[i].kind : ""),
-            .flags = rows[i].flags,
-            .arguments = table(rows[i].arguments, room, sizeof(room))};
+            .name = lp_bytes_of_text(exchange_rows[i].name),
+            .kind_name = lp_bytes_of_text(exchange_rows[i].kind ? exchange_rows[i].kind : ""),
+            .flags = exchange_rows[i].flags,
+            .arguments = table(exchange_rows[i].arguments, room, sizeof(room))};
         const bool good =
-            rows[i].kind
+            exchange_rows[i].kind
                 ? lp_catalog_exchange_declare(f.catalog, &who, &request, &exchange, &fault)
-                : lp_catalog_exchange_delete(f.catalog, &who, request.name, rows[i].flags, &fault);
-        assert_int_equal(good, rows[i].code == 0);
-        expect(&fault, rows[i].code, rows[i].text);
+                : lp_catalog_exchange_delete(f.catalog, &who, request.name, exchange_rows[i].flags,
+                                             &fault);
+        assert_int_equal(good, exchange_rows[i].code == 0);
+        expect(&fault, exchange_rows[i].code, exchange_rows[i].text);
         commit(&f);
     }
     fixture_close(&f);
@@ -272,105 +273,104 @@ exchanges_are_declared_and_deleted_by_the_rules(void **unused)
 
 /* ---- queues ---- */
 
+static const struct {
+    const char *name;
+    uint8_t flags;
+    uint64_t connection;
+    uint16_t code;
+    const char *text, *arguments, *user;
+} queue_rows[] = {
+    {"q", D, 0, 0, NULL, NULL, NULL},
+    {"q", D, 0, 0, NULL, NULL, NULL},
+    {"q\n", D, 0, 0, NULL, NULL, NULL},
+    {"q", P | A, 7, 0, NULL, NULL, "limited"},
+    {"none", P, 0, 404, "no queue 'none' in vhost '/'", NULL, NULL},
+    {"q", 0, 0, 406,
+     "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is "
+     "'true'",
+     NULL, NULL},
+    {"q", D | A, 0, 406,
+     "inequivalent arg 'auto_delete' for queue 'q' in vhost '/': received 'true' but current "
+     "is 'false'",
+     NULL, NULL},
+    {"q", D | E, 0, 405, LOCKED("q"), NULL, NULL}, /* the owner is compared first */
+    {"q", D, 0, 406,
+     "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received the value '1000' "
+     "of type 'signedint' but current is none",
+     "x-message-ttl:I:1000", NULL},
+    {"q", D, 0, 0, NULL, "x-queue-type:S:classic", NULL},
+    {"q", D, 0, 406,
+     "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but "
+     "current is 'classic'",
+     "x-queue-type:S:quorum", NULL},
+    {"q", D, 0, 0, NULL, "x-unknown:S:v", NULL},
+    {"mode", 0, 0, 0, NULL, "x-queue-mode:S:lazy", NULL},
+    {"mode", 0, 0, 406,
+     "inequivalent arg 'x-queue-mode' for queue 'mode' in vhost '/': received none but current "
+     "is the value 'lazy' of type 'longstr'",
+     NULL, NULL},
+    {"mode", 0, 0, 406,
+     "inequivalent arg 'x-queue-mode' for queue 'mode' in vhost '/': received 'default' but "
+     "current is 'lazy'",
+     "x-queue-mode:S:default", NULL},
+    {"m2", 0, 0, 406,
+     "invalid arg 'x-queue-mode' for queue 'm2' in vhost '/': \"unsupported queue mode 'foo'\"",
+     "x-queue-mode:S:foo", NULL},
+    {"ver", 0, 0, 0, NULL, "x-queue-version:I:2", NULL},
+    {"ver", 0, 0, 0, NULL, "x-queue-version:l:2", NULL}, /* widths are one class (C51) */
+    {"ver", 0, 0, 406,
+     "inequivalent arg 'x-queue-version' for queue 'ver' in vhost '/': received '2.0' but "
+     "current is '2'",
+     "x-queue-version:d:2", NULL},
+    {"ver", 0, 0, 406,
+     "inequivalent arg 'x-queue-version' for queue 'ver' in vhost '/': received '1' but "
+     "current is '2'",
+     "x-queue-version:I:1", NULL},
+    {"ttl", 0, 0, 540, "queue argument 'x-message-ttl' is not implemented yet",
+     "x-message-ttl:I:1000", NULL},
+    {"dlx", 0, 0, 540, "queue argument 'x-dead-letter-exchange' is not implemented yet",
+     "x-dead-letter-exchange:S:x", NULL},
+    {"type", 0, 0, 540, "queue argument 'x-queue-type' is not implemented yet",
+     "x-queue-type:S:stream", NULL},
+    {"sac", 0, 0, 0, NULL, "x-single-active-consumer:t:0", NULL},
+    {"sac1", 0, 0, 540, "queue argument 'x-single-active-consumer' is not implemented yet",
+     "x-single-active-consumer:t:1", NULL},
+    {"loc", 0, 0, 0, NULL, "x-queue-master-locator:S:min-masters,own:S:v", NULL},
+    {"amq.mine", 0, 0, 403, "queue name 'amq.mine' contains reserved prefix 'amq.*'", NULL, NULL},
+    {"amq.gen-1", S | E, 0, 0, NULL, NULL, NULL},
+    {"amq.gen-1", E, 0, 0, NULL, NULL, NULL}, /* the prefix matters to new ones only */
+    {"amq.gen-2", S, 0, 406, "Cannot declare a server-named queue for type rabbit_quorum_queue",
+     "x-queue-type:S:quorum", NULL},
+    {"ex", E | D, 1, 0, NULL, NULL, NULL},
+    {"ex", E | D, 1, 0, NULL, NULL, NULL}, /* durable is dropped on both sides (C57) */
+    {"ex", E, 2, 405, LOCKED("ex"), NULL, NULL},
+    {"ex", 0, 1, 405, LOCKED("ex"), NULL, NULL},
+    {"ex", P, 2, 405, LOCKED("ex"), NULL, NULL},
+    {"ex", P, 1, 0, NULL, NULL, NULL},
+    {"other", 0, 0, 403,
+     "configure access to queue 'other' in vhost '/' refused for user 'limited'", NULL, "limited"},
+    {"mine", 0, 0, 0, NULL, NULL, "limited"},
+};
+
 static void
 queues_are_declared_by_the_rules(void **unused)
 {
     (void)unused;
-    static const struct {
-        const char *name;
-        uint8_t flags;
-        uint64_t connection;
-        uint16_t code;
-        const char *text, *arguments, *user;
-    } rows[] = {
-        {"q", D, 0, 0, NULL, NULL, NULL},
-        {"q", D, 0, 0, NULL, NULL, NULL},
-        {"q\n", D, 0, 0, NULL, NULL, NULL},
-        {"q", P | A, 7, 0, NULL, NULL, "limited"},
-        {"none", P, 0, 404, "no queue 'none' in vhost '/'", NULL, NULL},
-        {"q", 0, 0, 406,
-         "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is "
-         "'true'",
-         NULL, NULL},
-        {"q", D | A, 0, 406,
-         "inequivalent arg 'auto_delete' for queue 'q' in vhost '/': received 'true' but current "
-         "is 'false'",
-         NULL, NULL},
-        {"q", D | E, 0, 405, LOCKED("q"), NULL, NULL}, /* the owner is compared first */
-        {"q", D, 0, 406,
-         "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received the value '1000' "
-         "of type 'signedint' but current is none",
-         "x-message-ttl:I:1000", NULL},
-        {"q", D, 0, 0, NULL, "x-queue-type:S:classic", NULL},
-        {"q", D, 0, 406,
-         "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but "
-         "current is 'classic'",
-         "x-queue-type:S:quorum", NULL},
-        {"q", D, 0, 0, NULL, "x-unknown:S:v", NULL},
-        {"mode", 0, 0, 0, NULL, "x-queue-mode:S:lazy", NULL},
-        {"mode", 0, 0, 406,
-         "inequivalent arg 'x-queue-mode' for queue 'mode' in vhost '/': received none but current "
-         "is the value 'lazy' of type 'longstr'",
-         NULL, NULL},
-        {"mode", 0, 0, 406,
-         "inequivalent arg 'x-queue-mode' for queue 'mode' in vhost '/': received 'default' but "
-         "current is 'lazy'",
-         "x-queue-mode:S:default", NULL},
-        {"m2", 0, 0, 406,
-         "invalid arg 'x-queue-mode' for queue 'm2' in vhost '/': \"unsupported queue mode 'foo'\"",
-         "x-queue-mode:S:foo", NULL},
-        {"ver", 0, 0, 0, NULL, "x-queue-version:I:2", NULL},
-        {"ver", 0, 0, 0, NULL, "x-queue-version:l:2", NULL}, /* widths are one class (C51) */
-        {"ver", 0, 0, 406,
-         "inequivalent arg 'x-queue-version' for queue 'ver' in vhost '/': received '2.0' but "
-         "current is '2'",
-         "x-queue-version:d:2", NULL},
-        {"ver", 0, 0, 406,
-         "inequivalent arg 'x-queue-version' for queue 'ver' in vhost '/': received '1' but "
-         "current is '2'",
-         "x-queue-version:I:1", NULL},
-        {"ttl", 0, 0, 540, "queue argument 'x-message-ttl' is not implemented yet",
-         "x-message-ttl:I:1000", NULL},
-        {"dlx", 0, 0, 540, "queue argument 'x-dead-letter-exchange' is not implemented yet",
-         "x-dead-letter-exchange:S:x", NULL},
-        {"type", 0, 0, 540, "queue argument 'x-queue-type' is not implemented yet",
-         "x-queue-type:S:stream", NULL},
-        {"sac", 0, 0, 0, NULL, "x-single-active-consumer:t:0", NULL},
-        {"sac1", 0, 0, 540, "queue argument 'x-single-active-consumer' is not implemented yet",
-         "x-single-active-consumer:t:1", NULL},
-        {"loc", 0, 0, 0, NULL, "x-queue-master-locator:S:min-masters,own:S:v", NULL},
-        {"amq.mine", 0, 0, 403, "queue name 'amq.mine' contains reserved prefix 'amq.*'", NULL,
-         NULL},
-        {"amq.gen-1", S | E, 0, 0, NULL, NULL, NULL},
-        {"amq.gen-1", E, 0, 0, NULL, NULL, NULL}, /* the prefix matters to new ones only */
-        {"amq.gen-2", S, 0, 406, "Cannot declare a server-named queue for type rabbit_quorum_queue",
-         "x-queue-type:S:quorum", NULL},
-        {"ex", E | D, 1, 0, NULL, NULL, NULL},
-        {"ex", E | D, 1, 0, NULL, NULL, NULL}, /* durable is dropped on both sides (C57) */
-        {"ex", E, 2, 405, LOCKED("ex"), NULL, NULL},
-        {"ex", 0, 1, 405, LOCKED("ex"), NULL, NULL},
-        {"ex", P, 2, 405, LOCKED("ex"), NULL, NULL},
-        {"ex", P, 1, 0, NULL, NULL, NULL},
-        {"other", 0, 0, 403,
-         "configure access to queue 'other' in vhost '/' refused for user 'limited'", NULL,
-         "limited"},
-        {"mine", 0, 0, 0, NULL, NULL, "limited"},
-    };
     struct fixture f;
     uint8_t room[512];
     fixture_open(&f);
-    for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
+    for (size_t i = 0; i < LP_COUNT_OF(queue_rows); i++) {
         struct lp_fault fault = {0};
         struct lp_queue_declared declared;
-        const struct lp_catalog_actor who = actor(&f, rows[i].user, rows[i].connection);
-        const struct lp_queue_declare request = {.name = lp_bytes_of_text(rows[i].name),
-                                                 .flags = rows[i].flags,
-                                                 .home_shard = 2,
-                                                 .arguments =
-                                                     table(rows[i].arguments, room, sizeof(room))};
+        const struct lp_catalog_actor who = actor(&f, queue_rows[i].user, queue_rows[i].connection);
+        const struct lp_queue_declare request = {
+            .name = lp_bytes_of_text(queue_rows[i].name),
+            .flags = queue_rows[i].flags,
+            .home_shard = 2,
+            .arguments = table(queue_rows[i].arguments, room, sizeof(room))};
         const bool good = lp_catalog_queue_declare(f.catalog, &who, &request, &declared, &fault);
-        assert_int_equal(good, rows[i].code == 0);
-        expect(&fault, rows[i].code, rows[i].text);
+        assert_int_equal(good, queue_rows[i].code == 0);
+        expect(&fault, queue_rows[i].code, queue_rows[i].text);
         commit(&f);
     }
     assert_int_equal(lp_catalog_connection_gone(f.catalog, 1), 2);
@@ -428,58 +428,55 @@ bind(struct fixture *f, const char *source, const char *destination, bool to_que
     return lp_catalog_bind(f->catalog, &who, &request, &fault);
 }
 
+static const struct {
+    const char *source, *destination, *key;
+    bool to_queue, unbind;
+    uint16_t code;
+    const char *text, *arguments, *user;
+    uint64_t connection;
+    uint32_t count; /* of bindings afterwards */
+} binding_rows[] = {
+    {"x", "q", "k", true, false, 0, NULL, NULL, NULL, 0, 1},
+    {"x", "q", "k", true, false, 0, NULL, NULL, NULL, 0, 1}, /* a duplicate */
+    {"x", "q", "k2", true, false, 0, NULL, NULL, NULL, 0, 2},
+    {"x", "q", "k", true, false, 0, NULL, "a:I:1,b:I:2", NULL, 0, 3},
+    {"x", "q", "k", true, false, 0, NULL, "b:I:2,a:I:1", NULL, 0, 3}, /* order is nothing */
+    {"x\r", "q\n", "k3", true, false, 0, NULL, NULL, NULL, 0, 4},
+    {"x", "y", "k", false, false, 0, NULL, NULL, NULL, 0, 5},
+    {"none", "q", "k", true, false, 404, "no exchange 'none' in vhost '/'", NULL, NULL, 0, 5},
+    {"x", "none", "k", true, false, 404, "no queue 'none' in vhost '/'", NULL, NULL, 0, 5},
+    {"x", "none", "k", false, false, 404, "no exchange 'none' in vhost '/'", NULL, NULL, 0, 5},
+    {"none", "none", "k", true, false, 404, "no exchange 'none' in vhost '/'", NULL, NULL, 0, 5},
+    {"", "q", "k", true, false, 403, "operation not permitted on the default exchange", NULL, NULL,
+     0, 5},
+    {"x", "", "k", false, false, 403, "operation not permitted on the default exchange", NULL, NULL,
+     0, 5},
+    {"", "q", "k", true, true, 403, "operation not permitted on the default exchange", NULL, NULL,
+     0, 5},
+    {"x", "ex", "k", true, false, 405, LOCKED("ex"), NULL, NULL, 2, 5},
+    {"x", "ex", "k", true, false, 0, NULL, NULL, NULL, 1, 6},
+    {"x", "ex", "k", true, true, 405, LOCKED("ex"), NULL, NULL, 2, 6},
+    {"x", "q", "k", true, false, 403,
+     "write access to queue 'q' in vhost '/' refused for user 'limited'", NULL, "limited", 0, 6},
+    {"x", "mine", "k", true, false, 403,
+     "read access to exchange 'x' in vhost '/' refused for user 'limited'", NULL, "limited", 0, 6},
+    {"h", "q", "", true, false, 406,
+     "Invalid x-match field value <<\"some\">>; expected all, any, all-with-x, or any-with-x",
+     "x-match:S:some", NULL, 0, 6},
+    {"h", "q", "", true, false, 406,
+     "Invalid x-match field type signedint (value 1); expected longstr", "x-match:I:1", NULL, 0, 6},
+    {"h", "q", "", true, false, 0, NULL, "x-match:S:any", NULL, 0, 7},
+    {"x", "q", "absent", true, true, 0, NULL, NULL, NULL, 0, 7},
+    {"x", "none", "k", true, true, 0, NULL, NULL, NULL, 0, 7},
+    {"none", "q", "k", true, true, 0, NULL, NULL, NULL, 0, 7},
+    {"x", "q", "k", true, true, 0, NULL, "b:I:2,a:I:1", NULL, 0, 6},
+    {"x", "q", "k", true, true, 0, NULL, NULL, NULL, 0, 5},
+};
+
 static void
 bindings_follow_the_rules(void **unused)
 {
     (void)unused;
-    static const struct {
-        const char *source, *destination, *key;
-        bool to_queue, unbind;
-        uint16_t code;
-        const char *text, *arguments, *user;
-        uint64_t connection;
-        uint32_t count; /* of bindings afterwards */
-    } rows[] = {
-        {"x", "q", "k", true, false, 0, NULL, NULL, NULL, 0, 1},
-        {"x", "q", "k", true, false, 0, NULL, NULL, NULL, 0, 1}, /* a duplicate */
-        {"x", "q", "k2", true, false, 0, NULL, NULL, NULL, 0, 2},
-        {"x", "q", "k", true, false, 0, NULL, "a:I:1,b:I:2", NULL, 0, 3},
-        {"x", "q", "k", true, false, 0, NULL, "b:I:2,a:I:1", NULL, 0, 3}, /* order is nothing */
-        {"x\r", "q\n", "k3", true, false, 0, NULL, NULL, NULL, 0, 4},
-        {"x", "y", "k", false, false, 0, NULL, NULL, NULL, 0, 5},
-        {"none", "q", "k", true, false, 404, "no exchange 'none' in vhost '/'", NULL, NULL, 0, 5},
-        {"x", "none", "k", true, false, 404, "no queue 'none' in vhost '/'", NULL, NULL, 0, 5},
-        {"x", "none", "k", false, false, 404, "no exchange 'none' in vhost '/'", NULL, NULL, 0, 5},
-        {"none", "none", "k", true, false, 404, "no exchange 'none' in vhost '/'", NULL, NULL, 0,
-         5},
-        {"", "q", "k", true, false, 403, "operation not permitted on the default exchange", NULL,
-         NULL, 0, 5},
-        {"x", "", "k", false, false, 403, "operation not permitted on the default exchange", NULL,
-         NULL, 0, 5},
-        {"", "q", "k", true, true, 403, "operation not permitted on the default exchange", NULL,
-         NULL, 0, 5},
-        {"x", "ex", "k", true, false, 405, LOCKED("ex"), NULL, NULL, 2, 5},
-        {"x", "ex", "k", true, false, 0, NULL, NULL, NULL, 1, 6},
-        {"x", "ex", "k", true, true, 405, LOCKED("ex"), NULL, NULL, 2, 6},
-        {"x", "q", "k", true, false, 403,
-         "write access to queue 'q' in vhost '/' refused for user 'limited'", NULL, "limited", 0,
-         6},
-        {"x", "mine", "k", true, false, 403,
-         "read access to exchange 'x' in vhost '/' refused for user 'limited'", NULL, "limited", 0,
-         6},
-        {"h", "q", "", true, false, 406,
-         "Invalid x-match field value <<\"some\">>; expected all, any, all-with-x, or any-with-x",
-         "x-match:S:some", NULL, 0, 6},
-        {"h", "q", "", true, false, 406,
-         "Invalid x-match field type signedint (value 1); expected longstr", "x-match:I:1", NULL, 0,
-         6},
-        {"h", "q", "", true, false, 0, NULL, "x-match:S:any", NULL, 0, 7},
-        {"x", "q", "absent", true, true, 0, NULL, NULL, NULL, 0, 7},
-        {"x", "none", "k", true, true, 0, NULL, NULL, NULL, 0, 7},
-        {"none", "q", "k", true, true, 0, NULL, NULL, NULL, 0, 7},
-        {"x", "q", "k", true, true, 0, NULL, "b:I:2,a:I:1", NULL, 0, 6},
-        {"x", "q", "k", true, true, 0, NULL, NULL, NULL, 0, 5},
-    };
     struct fixture f;
     uint8_t room[512];
     fixture_open(&f);
@@ -489,20 +486,23 @@ bindings_follow_the_rules(void **unused)
     make(&f, "q", NULL, D);
     make(&f, "ex", NULL, E);
     make(&f, "mine", NULL, 0);
-    for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
+    for (size_t i = 0; i < LP_COUNT_OF(binding_rows); i++) {
         struct lp_fault fault = {0};
-        const struct lp_catalog_actor who = actor(&f, rows[i].user, rows[i].connection);
+        const struct lp_catalog_actor who =
+            actor(&f, binding_rows[i].user, binding_rows[i].connection);
         const struct lp_bind request = {
-            .source = lp_bytes_of_text(rows[i].source),
-            .destination = lp_bytes_of_text(rows[i].destination),
-            .key = lp_bytes_of_text(rows[i].key),
-            .arguments = table(rows[i].arguments, room, sizeof(room)),
-            .destination_resource = rows[i].to_queue ? LP_RESOURCE_QUEUE : LP_RESOURCE_EXCHANGE};
-        const bool good = rows[i].unbind ? lp_catalog_unbind(f.catalog, &who, &request, &fault)
-                                         : lp_catalog_bind(f.catalog, &who, &request, &fault);
-        assert_int_equal(good, rows[i].code == 0);
-        expect(&fault, rows[i].code, rows[i].text);
-        assert_int_equal(f.catalog->binding_count, rows[i].count);
+            .source = lp_bytes_of_text(binding_rows[i].source),
+            .destination = lp_bytes_of_text(binding_rows[i].destination),
+            .key = lp_bytes_of_text(binding_rows[i].key),
+            .arguments = table(binding_rows[i].arguments, room, sizeof(room)),
+            .destination_resource =
+                binding_rows[i].to_queue ? LP_RESOURCE_QUEUE : LP_RESOURCE_EXCHANGE};
+        const bool good = binding_rows[i].unbind
+                              ? lp_catalog_unbind(f.catalog, &who, &request, &fault)
+                              : lp_catalog_bind(f.catalog, &who, &request, &fault);
+        assert_int_equal(good, binding_rows[i].code == 0);
+        expect(&fault, binding_rows[i].code, binding_rows[i].text);
+        assert_int_equal(f.catalog->binding_count, binding_rows[i].count);
         commit(&f);
     }
     fixture_close(&f);
