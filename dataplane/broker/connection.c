@@ -261,6 +261,7 @@ connection_takes_input(struct lp_connection *connection)
     if (connection->publisher && broker->pressed && !(connection->pauses & LP_PAUSE_MEMORY)) {
         broker->stats->publishers_paused++;
         lp_connection_pause(connection, LP_PAUSE_MEMORY);
+        connection->protocol->held(connection, true);
         lp_list_push_back(&broker->connections_paused, &connection->in_paused);
     }
     return connection->pauses == 0;
@@ -329,6 +330,9 @@ lp_connection_resume(struct lp_connection *connection, enum lp_pause why)
         return;
     }
     connection->pauses = (uint8_t)(connection->pauses & ~(unsigned)why);
+    if (why == LP_PAUSE_MEMORY && !connection->close_sent) {
+        connection->protocol->held(connection, false);
+    }
     if (connection->pauses == 0 && !connection->close_sent) {
         transport->ops->receive_start(transport->self, connection->stream);
         lp_connection_again(connection);

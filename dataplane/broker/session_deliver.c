@@ -61,7 +61,6 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
         session_consumer_news(consumer);
     }
     if (pending->got) {
-        broker->stats->messages_got++;
         session->ops->got(session->owner, &delivery, 0);
     } else {
         broker->stats->messages_delivered++;

@@ -377,9 +377,6 @@ owe_connection_row(struct lp_broker *broker, uint64_t sequence,
     uint8_t payload[48];
     struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
     connection->protocol->row(connection, &row);
-    if (row.state == LP_CONNECTION_RUNNING && (connection->pauses & LP_PAUSE_MEMORY)) {
-        row.state = LP_CONNECTION_BLOCKED;
-    }
     lp_writer_u64le(&writer, connection->id);
     lp_writer_u16le(&writer, row.channels);
     lp_writer_u64le(&writer, connection->received_bytes);

@@ -52,6 +52,8 @@ struct lp_protocol {
     uint32_t (*input)(struct lp_connection *connection, const uint8_t *data, uint32_t bytes);
     /* Output fell below half of LP_OUTPUT_FULL_BYTES after it had been full. */
     void (*output_ready)(struct lp_connection *connection);
+    /* Publishing is held back by memory, or goes on: tell the peer.  Input stops and goes on by itself. */
+    void (*held)(struct lp_connection *connection, bool held);
     /* Close politely with this fault (operator, shutdown). */
     void (*force_close)(struct lp_connection *connection, const struct lp_fault *fault);
     /* The stream is closed: no more input, output goes nowhere. */

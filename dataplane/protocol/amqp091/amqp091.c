@@ -241,6 +241,24 @@ protocol_gone(struct lp_connection *base)
     amqp091_connection_event(connection, AMQP091_EV_GONE);
 }
 
+/* connection.blocked and unblocked, for clients that want to know (C102). */
+static void
+protocol_held(struct lp_connection *base, bool held)
+{
+    struct amqp091_connection *connection = base->state;
+    if (!connection->can_blocked || connection->state != AMQP091_CONN_OPEN) {
+        return;
+    }
+    if (!held) {
+        amqp091_out_plain(connection, 0, AMQP091_CONNECTION_UNBLOCKED);
+        return;
+    }
+    struct amqp091_out out;
+    amqp091_out_begin(&out, 0, AMQP091_CONNECTION_BLOCKED);
+    lp_writer_short(&out.writer, lp_bytes_of_text("low on memory"));
+    amqp091_out_send(connection, &out);
+}
+
 static void
 protocol_row(const struct lp_connection *base, struct lp_protocol_row *ret_row)
 {
@@ -284,6 +302,7 @@ const struct lp_protocol lp_protocol_amqp091 = {
     .open = protocol_open,
     .input = protocol_input,
     .output_ready = protocol_output_ready,
+    .held = protocol_held,
     .force_close = protocol_force_close,
     .gone = protocol_gone,
     .row = protocol_row,

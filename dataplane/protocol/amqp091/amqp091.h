@@ -75,6 +75,7 @@ struct amqp091_connection {
     bool deaf;           /* after a framing fault: the stream cannot be read on */
     bool can_auth_close; /* client capabilities */
     bool can_cancel_notify;
+    bool can_blocked;
     bool stalled;
     uint16_t channel_max;
     uint16_t heartbeat_s;

@@ -14,17 +14,18 @@
 static const char *const capabilities[] = {
     "publisher_confirms",           "exchange_exchange_bindings", "basic.nack",
     "consumer_cancel_notify",       "connection.blocked",         "consumer_priorities",
-    "authentication_failure_close", "per_consumer_qos",           "direct_reply_to",
+    "authentication_failure_close", "per_consumer_qos",
 };
 
 static const struct {
     const char *name;
     const char *value;
 } about[] = {
-    {"product", "Lepus"},
-    /* Clients read their peer's abilities from the version: it names the RabbitMQ we behave as. */
+    /* Clients and their test suites decide by product and version what their peer can do: these name
+     * the RabbitMQ that we behave as; who we are is in `platform`. */
+    {"product", "RabbitMQ"},
     {"version", "4.0.5"},
-    {"platform", "C"},
+    {"platform", "Lepus " LP_VERSION},
     {"copyright", "The Lepus authors"},
     {"information", "Licensed under the Apache License 2.0"},
 };
@@ -211,6 +212,7 @@ amqp091_connection_login(struct amqp091_connection *connection, const struct amq
 
     connection->can_auth_close = capability(method->table, "authentication_failure_close");
     connection->can_cancel_notify = capability(method->table, "consumer_cancel_notify");
+    connection->can_blocked = capability(method->table, "connection.blocked");
     if (!amqp091_sasl_read(mechanism, method->text, &credentials) ||
         credentials.user.size > AMQP091_NAME_BYTES_MAX) {
         amqp091_connection_event(connection, AMQP091_EV_REFUSED);

@@ -185,7 +185,7 @@ class Handshake(Case):
         event = self.dial().start()
         for name in ("publisher_confirms", "exchange_exchange_bindings", "basic.nack",
                      "consumer_cancel_notify", "connection.blocked", "consumer_priorities",
-                     "authentication_failure_close", "per_consumer_qos", "direct_reply_to"):
+                     "authentication_failure_close", "per_consumer_qos"):
             self.assertIs(event.arguments["properties"]["capabilities"].get(name), True, name)
         for name in ("product", "version", "platform", "copyright", "information", "cluster_name"):
             self.assertIsInstance(event.arguments["properties"].get(name), str, name)
