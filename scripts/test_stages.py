@@ -197,11 +197,13 @@ def python_tests(*patterns):
         ok = code == 0
         total, bad = python_counts(output)
         bad = max(bad, 0 if ok else 1)
+        said = re.findall(r"^\s*(FAIL(?:ED|URE)?\b.*|(?:ERROR|FAIL): .*)$", output, re.M)
         for index in range(max(total, 1)):
-            count.add(index >= bad, name)
+            count.add(index >= bad, name + ": " + said[index].strip() if index < len(said) else name)
         good = good and ok
         print("    %s: %d tests, %d failed, %.1f s" % (name, total, bad, time.monotonic() - began))
         if not ok:
+            print("\n".join("    " + line.strip() for line in said))
             print(last_lines(output, 80))
     return good
 
