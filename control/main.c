@@ -230,6 +230,7 @@ options_read(struct program *program, int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     int option;
+    /* One thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (!option_take(program, option, optarg)) {
             (void)fprintf(stderr, "lepus-control: a bad option; 'lepus' starts this program\n");
@@ -355,12 +356,13 @@ static bool
 events_open(struct program *program)
 {
     sigset_t set;
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct epoll_event wake = {.events = EPOLLIN, .data.ptr = &program->control_wake_fd};
     struct epoll_event signals = {.events = EPOLLIN, .data.ptr = &program->signal_fd};
     program->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    const bool masked = sigemptyset(&set) == 0 && sigaddset(&set, SIGTERM) == 0 &&
-                        sigaddset(&set, SIGINT) == 0 && sigprocmask(SIG_BLOCK, &set, NULL) == 0 &&
-                        signal(SIGPIPE, SIG_IGN) != SIG_ERR;
+    const bool masked =
+        sigemptyset(&set) == 0 && sigaddset(&set, SIGTERM) == 0 && sigaddset(&set, SIGINT) == 0 &&
+        pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && sigaction(SIGPIPE, &ignore, NULL) == 0;
     program->signal_fd = masked ? signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK) : -1;
     const bool good =
         program->epoll_fd >= 0 && program->signal_fd >= 0 &&

@@ -53,7 +53,9 @@ lp_chain_pop(struct lp_chain *chain)
     if (link == chain) {
         return NULL;
     }
-    lp_chain_remove(link);
+    chain->next = link->next;
+    link->next->previous = chain;
+    lp_chain_init(link);
     return link;
 }
 

@@ -13,9 +13,9 @@ not_default(struct lp_bytes name, struct lp_fault *ret_fault)
 static bool
 kind_of(struct lp_bytes name, uint8_t *ret_kind, struct lp_fault *ret_fault)
 {
-    for (uint8_t kind = LP_EXCHANGE_DIRECT; kind <= LP_EXCHANGE_HEADERS; kind++) {
-        if (lp_bytes_equal_text(name, lp_exchange_kind_name(kind))) {
-            *ret_kind = kind;
+    for (unsigned kind = LP_EXCHANGE_DIRECT; kind <= LP_EXCHANGE_HEADERS; kind++) {
+        if (lp_bytes_equal_text(name, lp_exchange_kind_name((uint8_t)kind))) {
+            *ret_kind = (uint8_t)kind;
             return true;
         }
     }
@@ -24,14 +24,16 @@ kind_of(struct lp_bytes name, uint8_t *ret_kind, struct lp_fault *ret_fault)
 }
 
 static bool
-flag_equivalent(uint8_t current, uint8_t received, uint8_t flag, const char *name,
-                const struct lp_resource_text *text, struct lp_fault *ret_fault)
+flag_equivalent(const struct lp_catalog_exchange *exchange, uint8_t received, uint8_t flag,
+                const char *name, struct lp_fault *ret_fault)
 {
-    if (((current ^ received) & flag) == 0) {
+    if (((exchange->flags ^ received) & flag) == 0) {
         return true;
     }
-    return catalog_property_fault(ret_fault, name, text->text, received & flag ? "true" : "false",
-                                  current & flag ? "true" : "false");
+    const struct lp_resource_text text =
+        lp_resource_text(LP_RESOURCE_EXCHANGE, exchange->name, exchange->vhost);
+    return catalog_property_fault(ret_fault, name, text.text, received & flag ? "true" : "false",
+                                  exchange->flags & flag ? "true" : "false");
 }
 
 /* C54 */
@@ -45,12 +47,10 @@ equivalent(const struct lp_catalog_exchange *exchange, uint8_t kind,
         return catalog_property_fault(ret_fault, "type", text.text, lp_exchange_kind_name(kind),
                                       lp_exchange_kind_name(exchange->kind));
     }
-    return flag_equivalent(exchange->flags, request->flags, LP_OBJECT_DURABLE, "durable", &text,
+    return flag_equivalent(exchange, request->flags, LP_OBJECT_DURABLE, "durable", ret_fault) &&
+           flag_equivalent(exchange, request->flags, LP_OBJECT_AUTO_DELETE, "auto_delete",
                            ret_fault) &&
-           flag_equivalent(exchange->flags, request->flags, LP_OBJECT_AUTO_DELETE, "auto_delete",
-                           &text, ret_fault) &&
-           flag_equivalent(exchange->flags, request->flags, LP_OBJECT_INTERNAL, "internal", &text,
-                           ret_fault) &&
+           flag_equivalent(exchange, request->flags, LP_OBJECT_INTERNAL, "internal", ret_fault) &&
            catalog_argument_equivalent(exchange->arguments, request->arguments,
                                        "alternate-exchange", text.text, ret_fault);
 }

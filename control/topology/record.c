@@ -153,6 +153,7 @@ static bool
 load_queue(struct lp_catalog *catalog, uint32_t id, struct lp_reader *r)
 {
     struct lp_catalog_queue like = {.id = id};
+    LP_ASSERT(catalog->shard_count > 0);
     like.vhost = lp_catalog_vhost_by_id(catalog, lp_reader_u32le(r));
     like.home_shard = lp_reader_u16le(r);
     if (lp_reader_u16le(r) != catalog->shard_count || like.home_shard >= catalog->shard_count) {
