@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * shard_rig.h - a few shards over one fabric, in one thread, with no transport:
- * the control process is played by writing its records into the rings, and
- * clients are sessions opened directly, whose calls are written down.
+ * the control process is played by writing its records into the rings.
  */
 #pragma once
 
@@ -18,10 +17,9 @@
 #include "dataplane/broker/session.h"
 #include "dataplane/shard/shard_private.h"
 
-#define RIG_SHARDS         3u
-#define RIG_MEMORY_BYTES   (8u << 20)
-#define RIG_DELIVERIES_MAX 16384u
-#define RIG_VHOST          1u
+#define RIG_SHARDS       3u
+#define RIG_MEMORY_BYTES (8u << 20)
+#define RIG_VHOST        1u
 
 struct rig {
     uint32_t count;
@@ -43,32 +41,9 @@ struct rig {
     void (*on_poll)(struct rig *rig);
 };
 
-/* One thing that a session's owner was told about a message. */
-struct rig_delivery {
-    struct lp_consumer *consumer;
-    uint64_t number;
-    uint64_t value; /* of the body */
-    bool redelivered;
-};
-
-/* A client: one session on one shard. */
-struct rig_client {
-    struct rig *rig;
-    uint32_t shard;
-    struct lp_session *session; /* NULL: closed */
-    bool output_full;
-    struct rig_delivery delivery[RIG_DELIVERIES_MAX];
-    uint32_t delivered;
-    uint32_t rooms, consumed, cancelled, gone, got, got_empty, counts, closed;
-    uint32_t confirmed, nacked;
-    uint16_t code; /* of the last answer that has one */
-    uint64_t ready, consumers;
-    struct rig_delivery got_last;
-};
-
 /* ---- a transport and entropy that do nothing ---- */
 
-static void
+static inline void
 rig_attach(void *self, lp_handle stream, uint64_t user)
 {
     (void)self;
@@ -76,7 +51,7 @@ rig_attach(void *self, lp_handle stream, uint64_t user)
     (void)user;
 }
 
-static uint32_t
+static inline uint32_t
 rig_poll(void *self, struct lp_transport_event *events, uint32_t events_max)
 {
     struct rig *rig = self;
@@ -90,7 +65,7 @@ rig_poll(void *self, struct lp_transport_event *events, uint32_t events_max)
     return 0;
 }
 
-static bool
+static inline bool
 rig_send(void *self, lp_handle stream, const struct lp_iovec *pieces, uint32_t count)
 {
     (void)self;
@@ -100,34 +75,34 @@ rig_send(void *self, lp_handle stream, const struct lp_iovec *pieces, uint32_t c
     return false;
 }
 
-static void
+static inline void
 rig_stream_nothing(void *self, lp_handle stream)
 {
     (void)self;
     (void)stream;
 }
 
-static void
+static inline void
 rig_nothing(void *self)
 {
     (void)self;
 }
 
-static void
+static inline void
 rig_wait(void *self, uint64_t timeout_ns)
 {
     (void)self;
     (void)timeout_ns;
 }
 
-static void
+static inline void
 rig_fill(void *self, void *data, size_t bytes)
 {
     (void)self;
     memset(data, 0x5a, bytes);
 }
 
-static void
+static inline void
 rig_wake_shard(void *context, uint32_t shard)
 {
     (void)context;
@@ -150,7 +125,7 @@ static const struct lp_transport_ops rig_transport_ops = {
 
 /* ---- boot ---- */
 
-static void *
+static inline void *
 rig_map(size_t alignment, size_t bytes)
 {
     const size_t rounded = (bytes + alignment - 1) & ~(alignment - 1);
@@ -160,7 +135,7 @@ rig_map(size_t alignment, size_t bytes)
     return memory;
 }
 
-static void
+static inline void
 rig_shard_open(struct rig *rig, uint32_t index, uint64_t memory_bytes)
 {
     const struct lp_shard_config config = {
@@ -195,7 +170,7 @@ rig_shard_open(struct rig *rig, uint32_t index, uint64_t memory_bytes)
                                     LP_CONTROL_RING_CAPACITY_BYTES, false));
 }
 
-static void
+static inline void
 rig_open(struct rig *rig, uint32_t count, uint64_t memory_bytes)
 {
     memset(rig, 0, sizeof(*rig));
@@ -213,7 +188,7 @@ rig_open(struct rig *rig, uint32_t count, uint64_t memory_bytes)
 
 /* ---- the control process ---- */
 
-static void
+static inline void
 rig_say(struct rig *rig, uint32_t shard, uint16_t type, uint64_t sequence,
         const struct lp_writer *writer)
 {
@@ -221,7 +196,7 @@ rig_say(struct rig *rig, uint32_t shard, uint16_t type, uint64_t sequence,
     assert_true(lp_control_push(&rig->control_out[shard], type, sequence, lp_writer_bytes(writer)));
 }
 
-static void
+static inline void
 rig_say_all(struct rig *rig, uint16_t type, const struct lp_writer *writer)
 {
     for (uint32_t i = 0; i < rig->count; i++) {
@@ -230,7 +205,7 @@ rig_say_all(struct rig *rig, uint16_t type, const struct lp_writer *writer)
 }
 
 /* Read what the shards say; requests are remembered. */
-static void
+static inline void
 rig_listen(struct rig *rig)
 {
     for (uint32_t i = 0; i < rig->count; i++) {
@@ -247,7 +222,7 @@ rig_listen(struct rig *rig)
     }
 }
 
-static void
+static inline void
 rig_reply(struct rig *rig, uint32_t shard, uint64_t sequence, uint16_t code)
 {
     uint8_t payload[8];
@@ -257,7 +232,7 @@ rig_reply(struct rig *rig, uint32_t shard, uint64_t sequence, uint16_t code)
     rig_say(rig, shard, LP_CONTROL_REPLY, sequence, &writer);
 }
 
-static uint32_t
+static inline uint32_t
 rig_turn(struct rig *rig)
 {
     uint32_t work = 0;
@@ -271,7 +246,7 @@ rig_turn(struct rig *rig)
 }
 
 /* Turns until nothing happens any more. */
-static void
+static inline void
 rig_settle(struct rig *rig)
 {
     uint32_t idle = 0;
@@ -281,7 +256,7 @@ rig_settle(struct rig *rig)
     assert_int_equal(idle, 4);
 }
 
-static void
+static inline void
 rig_vhost_up(struct rig *rig)
 {
     uint8_t payload[64];
@@ -291,7 +266,7 @@ rig_vhost_up(struct rig *rig)
     rig_say_all(rig, LP_CONTROL_VHOST_UP, &writer);
 }
 
-static void
+static inline void
 rig_exchange_up(struct rig *rig, uint32_t id, const char *name, uint8_t kind)
 {
     uint8_t payload[128];
@@ -314,7 +289,7 @@ struct rig_queue {
     uint64_t owner;
 };
 
-static void
+static inline void
 rig_queue_up(struct rig *rig, const struct rig_queue *queue)
 {
     uint8_t payload[128];
@@ -329,7 +304,7 @@ rig_queue_up(struct rig *rig, const struct rig_queue *queue)
     rig_say_all(rig, LP_CONTROL_QUEUE_UP, &writer);
 }
 
-static void
+static inline void
 rig_bind_up(struct rig *rig, uint64_t id, uint32_t exchange, uint32_t queue)
 {
     uint8_t payload[128];
@@ -343,7 +318,7 @@ rig_bind_up(struct rig *rig, uint64_t id, uint32_t exchange, uint32_t queue)
     rig_say_all(rig, LP_CONTROL_BIND_UP, &writer);
 }
 
-static void
+static inline void
 rig_queue_down(struct rig *rig, uint32_t id)
 {
     uint8_t payload[8];
@@ -354,7 +329,7 @@ rig_queue_down(struct rig *rig, uint32_t id)
 
 /* A vhost with the default exchange, and queues "q0", "q1", "q2", ... on the shards in turn: ids
  * 10, 11, 12 ... */
-static void
+static inline void
 rig_topology(struct rig *rig, uint32_t queues)
 {
     rig_vhost_up(rig);
@@ -372,7 +347,7 @@ rig_topology(struct rig *rig, uint32_t queues)
 }
 
 /* Everything that clients used is given back. */
-static void
+static inline void
 rig_close(struct rig *rig)
 {
     rig_settle(rig);
@@ -390,215 +365,4 @@ rig_close(struct rig *rig)
     free(rig->scratch);
     free(rig->region);
     free(rig->fabric_memory);
-}
-
-/* ---- clients ---- */
-
-static void
-client_room(void *owner)
-{
-    ((struct rig_client *)owner)->rooms++;
-}
-
-static bool
-client_can_deliver(void *owner, const struct lp_message *message)
-{
-    assert_int_equal(message->body_bytes, sizeof(uint64_t));
-    return !((struct rig_client *)owner)->output_full;
-}
-
-static struct rig_delivery
-client_note(const struct lp_delivery *delivery)
-{
-    struct lp_message_body body = lp_message_body(delivery->message);
-    const struct lp_bytes bytes = lp_message_body_next(&body, UINT32_MAX);
-    struct rig_delivery note = {.consumer = delivery->consumer,
-                                .number = delivery->number,
-                                .redelivered = delivery->redelivered};
-    assert_int_equal(bytes.size, sizeof(note.value));
-    memcpy(&note.value, bytes.data, sizeof(note.value));
-    return note;
-}
-
-static void
-client_deliver(void *owner, const struct lp_delivery *delivery)
-{
-    struct rig_client *client = owner;
-    assert_true(client->delivered < RIG_DELIVERIES_MAX);
-    client->delivery[client->delivered++] = client_note(delivery);
-}
-
-static void
-client_consumed(void *owner, struct lp_consumer *consumer, uint16_t code)
-{
-    struct rig_client *client = owner;
-    (void)consumer;
-    client->consumed++;
-    client->code = code;
-}
-
-static void
-client_cancelled(void *owner, struct lp_consumer *consumer)
-{
-    (void)consumer;
-    ((struct rig_client *)owner)->cancelled++;
-}
-
-static void
-client_gone(void *owner, struct lp_consumer *consumer)
-{
-    (void)consumer;
-    ((struct rig_client *)owner)->gone++;
-}
-
-static void
-client_got(void *owner, const struct lp_delivery *delivery, uint16_t code)
-{
-    struct rig_client *client = owner;
-    client->code = code;
-    if (delivery) {
-        client->got++;
-        client->got_last = client_note(delivery);
-    } else {
-        client->got_empty++;
-    }
-}
-
-static void
-client_counts(void *owner, uint16_t code, uint64_t ready, uint64_t consumers)
-{
-    struct rig_client *client = owner;
-    client->counts++;
-    client->code = code;
-    client->ready = ready;
-    client->consumers = consumers;
-}
-
-static void
-client_confirm(void *owner, uint64_t number, bool multiple, bool nack)
-{
-    struct rig_client *client = owner;
-    if (nack) {
-        client->nacked++;
-    } else if (multiple) {
-        client->confirmed = (uint32_t)number;
-    } else {
-        client->confirmed++;
-    }
-}
-
-static void
-client_closed(void *owner)
-{
-    struct rig_client *client = owner;
-    client->closed++;
-    client->session = NULL;
-}
-
-static const struct lp_session_ops client_ops = {
-    .room = client_room,
-    .can_deliver = client_can_deliver,
-    .deliver = client_deliver,
-    .consumed = client_consumed,
-    .cancelled = client_cancelled,
-    .gone = client_gone,
-    .got = client_got,
-    .counts = client_counts,
-    .confirm = client_confirm,
-    .closed = client_closed,
-};
-
-static struct lp_broker *
-client_broker(const struct rig_client *client)
-{
-    return &client->rig->shard[client->shard]->broker;
-}
-
-static struct rig_client *
-client_open(struct rig *rig, uint32_t shard)
-{
-    struct rig_client *client = calloc(1, sizeof(*client));
-    assert_non_null(client);
-    client->rig = rig;
-    client->shard = shard;
-    client->session = lp_session_open(&rig->shard[shard]->broker, &client_ops, client,
-                                      ((uint64_t)shard << 48) | 1);
-    assert_non_null(client->session);
-    return client;
-}
-
-/* Close and wait for it. */
-static void
-client_close(struct rig_client *client)
-{
-    lp_session_close(client->session);
-    rig_settle(client->rig);
-    assert_int_equal(client->closed, 1);
-    free(client);
-}
-
-static struct lp_queue_ref *
-client_queue(const struct rig_client *client, const char *name)
-{
-    struct lp_queue_ref *queue =
-        lp_topology_queue(&client_broker(client)->topology, RIG_VHOST, lp_bytes_of_text(name));
-    assert_non_null(queue);
-    return queue;
-}
-
-/* Publish a number; the session goes on by itself when it says WAIT (see client_publish_on). */
-static enum lp_result
-client_publish(struct rig_client *client, struct lp_publish *publish, const char *exchange,
-               const char *key, uint64_t value)
-{
-    struct lp_broker *broker = client_broker(client);
-    const struct lp_message_parts parts = {.exchange = lp_bytes_of_text(exchange),
-                                           .key = lp_bytes_of_text(key),
-                                           .body_bytes = sizeof(value)};
-    memset(publish, 0, sizeof(*publish));
-    struct lp_message *message = lp_message_make(&broker->messages, &parts, &publish->message);
-    assert_non_null(message);
-    assert_true(lp_message_append(&broker->messages, message, lp_bytes_of(&value, sizeof(value))));
-    publish->exchange =
-        lp_topology_exchange(&broker->topology, RIG_VHOST, lp_bytes_of_text(exchange));
-    assert_non_null(publish->exchange);
-    return lp_session_publish(client->session, publish);
-}
-
-/* Publish to a queue; it has room. */
-static void
-client_send(struct rig_client *client, const char *queue, uint64_t value)
-{
-    struct lp_publish publish;
-    assert_int_equal(client_publish(client, &publish, "", queue, value), LP_DONE);
-    assert_false(publish.unroutable);
-}
-
-static void
-client_send_many(struct rig_client *client, const char *queue, uint64_t first, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        client_send(client, queue, first + i);
-    }
-}
-
-/* Start a consumer and wait for the answer. */
-static struct lp_consumer *
-client_consume(struct rig_client *client, const char *queue, uint32_t prefetch)
-{
-    struct lp_consumer *consumer = NULL;
-    const struct lp_consume consume = {
-        .queue = client_queue(client, queue), .prefetch = prefetch, .user = client};
-    const uint32_t before = client->consumed;
-    assert_int_equal(lp_session_consume(client->session, &consume, &consumer), LP_LATER);
-    rig_settle(client->rig);
-    assert_int_equal(client->consumed, before + 1);
-    assert_int_equal(client->code, 0);
-    return consumer;
-}
-
-static void
-client_ack(struct rig_client *client, uint64_t number)
-{
-    assert_int_equal(lp_session_settle(client->session, number, false, LP_SETTLE_ACK), LP_DONE);
 }
