@@ -25,6 +25,28 @@ connection_stream_close(struct lp_connection *connection)
     transport->ops->close(transport->self, connection->stream);
 }
 
+/*
+ * Read from the socket only while nobody holds input back, and what is kept is
+ * little: a protocol that works in portions must not be outrun by its peer.
+ */
+static void
+receive_update(struct lp_connection *connection)
+{
+    struct lp_transport *transport = &connection->broker->transport;
+    const uint32_t mark =
+        connection->receiving_stopped ? LP_INPUT_FULL_BYTES / 4 : LP_INPUT_FULL_BYTES;
+    const bool stop = connection->pauses != 0 || connection->input_bytes >= mark;
+    if (connection->close_sent || stop == connection->receiving_stopped) {
+        return;
+    }
+    connection->receiving_stopped = stop;
+    if (stop) {
+        transport->ops->receive_stop(transport->self, connection->stream);
+    } else {
+        transport->ops->receive_start(transport->self, connection->stream);
+    }
+}
+
 /* ---- output ---- */
 
 static void
@@ -209,33 +231,48 @@ lp_connection_sent(struct lp_connection *connection, uint32_t bytes)
 
 /* ---- input ---- */
 
-/* Keep what the protocol did not use up, behind what is kept already. */
+/* Make room for `bytes` more behind what is kept: move it to the front, or to a larger block. */
 static bool
-input_keep(struct lp_connection *connection, const uint8_t *data, uint32_t bytes)
+input_grow(struct lp_connection *connection, uint32_t bytes)
 {
     struct lp_memory *memory = connection->broker->memory;
     const uint64_t want = (uint64_t)connection->input_bytes + bytes;
     if (want > LP_INPUT_MAX_BYTES) {
         return false;
     }
-    if (want > connection->input_room) {
-        const uint64_t room = lp_memory_block_bytes(want);
-        uint8_t *block = lp_memory_alloc(memory, room);
-        if (!block) {
-            return false;
-        }
-        if (connection->input_bytes > 0) {
-            memcpy(block, connection->input, connection->input_bytes);
-        }
-        if (connection->input) {
-            void *old = connection->input;
-            lp_memory_release(memory, &old);
-        }
-        connection->input = block;
-        connection->input_room = (uint32_t)room;
+    const uint8_t *kept = connection->input + connection->input_from;
+    /* Moved at most once for each half of the block that was used up: linear in all. */
+    if (want <= connection->input_room && connection->input_from >= connection->input_room / 2) {
+        memmove(connection->input, kept, connection->input_bytes);
+        connection->input_from = 0;
+        return true;
     }
-    memcpy(connection->input + connection->input_bytes, data, bytes);
-    connection->input_bytes = (uint32_t)want;
+    const uint64_t room = lp_memory_block_bytes(LP_MAX(want, 2 * (uint64_t)connection->input_bytes));
+    uint8_t *block = lp_memory_alloc(memory, room);
+    if (!block) {
+        return false;
+    }
+    if (connection->input) {
+        memcpy(block, kept, connection->input_bytes);
+        void *old = connection->input;
+        lp_memory_release(memory, &old);
+    }
+    connection->input = block;
+    connection->input_from = 0;
+    connection->input_room = (uint32_t)room;
+    return true;
+}
+
+/* Keep what the protocol did not use up, behind what is kept already. */
+static bool
+input_keep(struct lp_connection *connection, const uint8_t *data, uint32_t bytes)
+{
+    const uint64_t end = (uint64_t)connection->input_from + connection->input_bytes + bytes;
+    if (end > connection->input_room && !input_grow(connection, bytes)) {
+        return false;
+    }
+    memcpy(connection->input + connection->input_from + connection->input_bytes, data, bytes);
+    connection->input_bytes += bytes;
     return true;
 }
 
@@ -247,6 +284,7 @@ input_free(struct lp_connection *connection)
         lp_memory_release(connection->broker->memory, &block);
     }
     connection->input = NULL;
+    connection->input_from = 0;
     connection->input_bytes = 0;
     connection->input_room = 0;
 }
@@ -273,15 +311,15 @@ lp_connection_input_kept(struct lp_connection *connection)
     if (connection->input_bytes == 0 || !connection_takes_input(connection)) {
         return;
     }
-    const uint32_t used =
-        connection->protocol->input(connection, connection->input, connection->input_bytes);
+    const uint32_t used = connection->protocol->input(
+        connection, connection->input + connection->input_from, connection->input_bytes);
     LP_ASSERT(used <= connection->input_bytes);
+    connection->input_from += used;
     connection->input_bytes -= used;
     if (connection->input_bytes == 0) {
         input_free(connection);
-    } else if (used > 0) {
-        memmove(connection->input, connection->input + used, connection->input_bytes);
     }
+    receive_update(connection);
 }
 
 void
@@ -310,22 +348,19 @@ lp_connection_received(struct lp_connection *connection, const uint8_t *data, ui
     if (had) {
         lp_connection_input_kept(connection);
     }
+    receive_update(connection);
 }
 
 void
 lp_connection_pause(struct lp_connection *connection, enum lp_pause why)
 {
-    struct lp_transport *transport = &connection->broker->transport;
-    if (connection->pauses == 0 && !connection->close_sent) {
-        transport->ops->receive_stop(transport->self, connection->stream);
-    }
     connection->pauses = (uint8_t)(connection->pauses | (unsigned)why);
+    receive_update(connection);
 }
 
 void
 lp_connection_resume(struct lp_connection *connection, enum lp_pause why)
 {
-    struct lp_transport *transport = &connection->broker->transport;
     if (!(connection->pauses & why)) {
         return;
     }
@@ -333,8 +368,8 @@ lp_connection_resume(struct lp_connection *connection, enum lp_pause why)
     if (why == LP_PAUSE_MEMORY && !connection->close_sent) {
         connection->protocol->held(connection, false);
     }
+    receive_update(connection);
     if (connection->pauses == 0 && !connection->close_sent) {
-        transport->ops->receive_start(transport->self, connection->stream);
         lp_connection_again(connection);
     }
 }

@@ -6,7 +6,8 @@
  *   Memory    buffers from the shard's memory, held only while bytes wait
  *   Runs on   owner core
  *   Limits    LP_OUTPUT_FULL_BYTES of output before deliveries are held back,
- *             LP_OUTPUT_PAUSE_BYTES before reading stops, LP_INPUT_MAX_BYTES of input
+ *             LP_OUTPUT_PAUSE_BYTES before reading stops; LP_INPUT_FULL_BYTES of input
+ *             kept before reading stops, LP_INPUT_MAX_BYTES ever (what was on its way)
  *   Overload  a connection that cannot have memory for a reply is dropped
  */
 #pragma once
@@ -24,6 +25,7 @@ struct lp_protocol;
 
 #define LP_OUTPUT_FULL_BYTES (256u * 1024u)
 #define LP_OUTPUT_PAUSE_BYTES (1024u * 1024u)
+#define LP_INPUT_FULL_BYTES (256u * 1024u)
 #define LP_INPUT_MAX_BYTES (8u * 1024u * 1024u)
 
 enum lp_pause {
@@ -63,6 +65,7 @@ struct lp_connection {
     bool receiving_stopped;
     bool output_was_full;
     uint8_t *input; /* bytes not used up yet */
+    uint32_t input_from; /* where they begin in the block */
     uint32_t input_bytes;
     uint32_t input_room;
     struct lp_output_chunk *output_head;

@@ -11,8 +11,9 @@
  *   Runs on   the shard's own thread; *_any from any
  *   Limits    struct lp_shard_config
  *
- * A turn: transport events -> protocol input -> mesh inboxes -> control ring
- * -> queues -> timers -> flush.  See README.md beside this file.
+ * A turn: transport events -> protocol input -> control ring -> mesh inboxes
+ * and queues -> timers -> what is owed to the control process -> flush.  See
+ * README.md beside this file.
  */
 #pragma once
 

@@ -66,7 +66,7 @@ struct lp_protocol {
     bool (*at_rest)(const void *state);
 };
 
-/* Ask for another input() next turn though nothing new arrived. */
+/* Offer what input() left, again next turn, though nothing new arrived; nothing left, nothing happens. */
 void lp_connection_again(struct lp_connection *connection);
 /* Nothing refers to the connection any more; it is freed at once.  Only after gone(). */
 void lp_connection_release(struct lp_connection *connection);

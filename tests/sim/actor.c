@@ -49,8 +49,10 @@ actor_dead(struct sim_client *client)
     }
     actor->open_count = 0;
     actor->acked_count = 0;
-    memset(actor->last_first, 0,
-           (size_t)actor->last_room * LEDGER_QUEUES_MAX * sizeof(*actor->last_first));
+    if (actor->last_first) {
+        memset(actor->last_first, 0,
+               (size_t)actor->last_room * LEDGER_QUEUES_MAX * sizeof(*actor->last_first));
+    }
     actor->ready = false;
     actor->waiting = false;
 }

@@ -230,8 +230,10 @@ actor_method(struct sim_client *client, uint16_t channel, uint32_t id, struct lp
         actor->setup_step = 0;
         actor->ready = false;
         actor->waiting = false;
-        memset(actor->last_first, 0,
-               (size_t)actor->last_room * LEDGER_QUEUES_MAX * sizeof(*actor->last_first));
+        if (actor->last_first) {
+            memset(actor->last_first, 0,
+                   (size_t)actor->last_room * LEDGER_QUEUES_MAX * sizeof(*actor->last_first));
+        }
         setup_step(actor);
         return;
     case SIM_METHOD(60, 111): /* recover-ok: what came before it comes again */
