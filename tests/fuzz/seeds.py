@@ -1,0 +1,339 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""tests/fuzz/seeds.py: writes the corpora of fuzz_connection and fuzz_control_record.
+
+Conversations as clients and the control process have them, one file each. Files that fuzzing found
+(regress-*) are left alone.
+"""
+import os
+import struct
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# ---- clients ----
+
+OPEN, TWO, APART, SLOW, CONTROL, LATE, HURRY, WHOLE = (1 << bit for bit in range(8))
+
+
+def short(text):
+    data = text.encode() if isinstance(text, str) else text
+    return struct.pack(">B", len(data)) + data
+
+
+def long(data):
+    data = data.encode() if isinstance(data, str) else data
+    return struct.pack(">I", len(data)) + data
+
+
+def field(name, value):
+    if isinstance(value, bool):
+        return short(name) + b"t" + struct.pack(">B", value)
+    if isinstance(value, int):
+        return short(name) + b"I" + struct.pack(">i", value)
+    if isinstance(value, dict):
+        return short(name) + b"F" + table(value)
+    return short(name) + b"S" + long(value)
+
+
+def table(values=None):
+    return long(b"".join(field(name, value) for name, value in (values or {}).items()))
+
+
+def frame(kind, channel, payload):
+    return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
+
+
+def method(class_id, method_id, arguments=b"", channel=1):
+    return frame(1, channel, struct.pack(">HH", class_id, method_id) + arguments)
+
+
+def publish(key, body=b"", exchange="", mandatory=False, properties=b"\x00\x00", channel=1, pieces=1):
+    said = method(60, 40, b"\0\0" + short(exchange) + short(key) + bytes([mandatory]), channel)
+    said += frame(2, channel, struct.pack(">HHQ", 60, 0, len(body)) + properties)
+    step = max(1, (len(body) + pieces - 1) // pieces)
+    for at in range(0, len(body), step):
+        said += frame(3, channel, body[at:at + step])
+    return said
+
+
+def queue_declare(name, bits=0, arguments=None, channel=1):
+    return method(50, 10, b"\0\0" + short(name) + bytes([bits]) + table(arguments), channel)
+
+
+def exchange_declare(name, kind, bits=0, arguments=None):
+    return method(40, 10, b"\0\0" + short(name) + short(kind) + bytes([bits]) + table(arguments))
+
+
+def queue_bind(queue, exchange, key, arguments=None):
+    return method(50, 20, b"\0\0" + short(queue) + short(exchange) + short(key) + b"\0" + table(arguments))
+
+
+def queue_unbind(queue, exchange, key):
+    return method(50, 50, b"\0\0" + short(queue) + short(exchange) + short(key) + table())
+
+
+def exchange_bind(to, source, key, unbind=False):
+    return method(40, 40 if unbind else 30, b"\0\0" + short(to) + short(source) + short(key) + b"\0" + table())
+
+
+def queue_purge(name):
+    return method(50, 30, b"\0\0" + short(name) + b"\0")
+
+
+def queue_delete(name, bits=0):
+    return method(50, 40, b"\0\0" + short(name) + bytes([bits]))
+
+
+def exchange_delete(name, bits=0):
+    return method(40, 20, b"\0\0" + short(name) + bytes([bits]))
+
+
+def consume(queue, tag, bits=0, arguments=None, channel=1):
+    return method(60, 20, b"\0\0" + short(queue) + short(tag) + bytes([bits]) + table(arguments), channel)
+
+
+def cancel(tag, bits=0):
+    return method(60, 30, short(tag) + bytes([bits]))
+
+
+def get(queue, bits=0, channel=1):
+    return method(60, 70, b"\0\0" + short(queue) + bytes([bits]), channel)
+
+
+def ack(tag, multiple=False, channel=1):
+    return method(60, 80, struct.pack(">QB", tag, multiple), channel)
+
+
+def nack(tag, bits):
+    return method(60, 120, struct.pack(">QB", tag, bits))
+
+
+def reject(tag, requeue):
+    return method(60, 90, struct.pack(">QB", tag, requeue))
+
+
+def qos(count, shared=False, channel=1):
+    return method(60, 10, struct.pack(">IHB", 0, count, shared), channel)
+
+
+def channel_open(channel):
+    return method(20, 10, short(""), channel)
+
+
+def channel_close(channel=1):
+    return method(20, 40, struct.pack(">H", 200) + short("bye") + struct.pack(">HH", 0, 0), channel)
+
+
+def connection_close():
+    return method(10, 50, struct.pack(">H", 200) + short("bye") + struct.pack(">HH", 0, 0), 0)
+
+
+RECOVER = method(60, 110, b"\1")
+CONFIRM = method(85, 10, b"\0")
+HEARTBEAT = frame(8, 0, b"")
+HEADER = b"AMQP\0\0\x09\x01"
+
+
+def start_ok(mechanism="PLAIN", response=b"\0guest\0guest"):
+    capabilities = {"capabilities": {"basic.nack": True, "consumer_cancel_notify": True,
+                                     "connection.blocked": True, "publisher_confirms": True},
+                    "product": "seeds"}
+    return method(10, 11, table(capabilities) + short(mechanism) + long(response) + short("en_US"), 0)
+
+
+def tune_ok(channel_max=2047, frame_max=131072, heartbeat=0):
+    return method(10, 31, struct.pack(">HIH", channel_max, frame_max, heartbeat), 0)
+
+
+def connection_open(vhost="/"):
+    return method(10, 40, short(vhost) + short("") + b"\0", 0)
+
+
+DURABLE, EXCLUSIVE, AUTO_DELETE = 2, 4, 8
+NO_ACK, EXCLUSIVE_CONSUMER = 2, 4
+PROPERTIES = (b"\xff\xfc" + short("text/plain") + short("gzip")
+              + table({"a": 1, "b": "text"}) + b"\x02\x05" + short("correlation") + short("reply.to")
+              + short("") + short("message-id") + struct.pack(">Q", 1700000000) + short("type") + short("guest")
+              + short("application") + short("cluster"))
+PLAIN_PROPERTIES = b"\x98\x40" + short("text/plain") + b"\x01" + b"\x03" + struct.pack(">Q", 1)
+HEADERS = b"\x20\x00" + table({"format": "pdf", "pages": 3})
+
+
+def connections():
+    """name: (flags, first client's bytes, second client's bytes)"""
+    out = {}
+    amqplain = (short("LOGIN") + b"S" + long("guest") + short("PASSWORD") + b"S" + long("guest"))
+    out["handshake"] = (0, HEADER + start_ok() + tune_ok() + connection_open() + channel_open(1)
+                        + queue_declare("q", EXCLUSIVE) + channel_close() + connection_close(), b"")
+    out["handshake-amqplain"] = (WHOLE, HEADER + start_ok("AMQPLAIN", amqplain) + tune_ok(10, 4096, 1)
+                                 + connection_open() + HEARTBEAT, b"")
+    out["handshake-refused"] = (0, HEADER + start_ok(response=b"\0guest\0wrong"), b"")
+    out["handshake-late"] = (LATE, HEADER + start_ok(), b"")
+    out["vhost-missing"] = (0, HEADER + start_ok() + tune_ok() + connection_open("nowhere"), b"")
+    out["other-protocol"] = (0, b"GET / HTTP/1.1\r\n\r\n", b"")
+    out["hello"] = (OPEN, queue_declare("hello") + publish("hello", b"Hello!") + get("hello", 1)
+                    + queue_delete("hello"), b"")
+    out["work-queue"] = (OPEN | TWO, queue_declare("tasks", DURABLE) + CONFIRM
+                         + b"".join(publish("tasks", b"task %d" % i, properties=PLAIN_PROPERTIES) for i in range(8)),
+                         queue_declare("tasks", DURABLE) + qos(1) + consume("tasks", "worker")
+                         + b"".join(ack(tag) for tag in range(1, 6)) + cancel("worker") + RECOVER)
+    out["work-queue-apart"] = (OPEN | TWO | APART, *out["work-queue"][1:])
+    out["work-queue-orphaned"] = (OPEN | TWO | APART | CONTROL, *out["work-queue"][1:])
+    out["fanout"] = (OPEN, exchange_declare("logs", "fanout") + queue_declare("", EXCLUSIVE | AUTO_DELETE)
+                     + queue_bind("", "logs", "") + queue_declare("copy", AUTO_DELETE)
+                     + queue_bind("copy", "logs", "x") + consume("copy", "c", NO_ACK) + consume("", "d")
+                     + publish("", b"to both", "logs") + ack(1) + nack(2, 3) + cancel("c")
+                     + exchange_delete("logs", 1), b"")
+    out["topic"] = (OPEN, exchange_declare("t", "topic", AUTO_DELETE // 2) + queue_declare("q")
+                    + queue_bind("q", "t", "*.orange.*") + queue_bind("q", "t", "lazy.#")
+                    + queue_bind("q", "t", "#.x.#.*") + publish("quick.orange.rabbit", b"1", "t")
+                    + publish("lazy.a.b.x.c.d", b"2", "t") + publish("none", b"3", "t", True)
+                    + queue_unbind("q", "t", "lazy.#") + queue_purge("q") + exchange_delete("t")
+                    + queue_delete("q", 3), b"")
+    out["headers"] = (OPEN, exchange_declare("h", "headers", DURABLE) + queue_declare("q")
+                      + queue_bind("q", "h", "", {"x-match": "any", "format": "pdf", "pages": 4})
+                      + publish("", b"match", "h", properties=HEADERS) + get("q") + reject(1, 1)
+                      + get("q", 1), b"")
+    out["alternate"] = (OPEN, exchange_declare("ae", "fanout") + exchange_declare(
+        "x", "direct", arguments={"alternate-exchange": "ae"}) + queue_declare("q") + queue_bind("q", "ae", "")
+        + exchange_bind("ae", "x", "k") + CONFIRM + publish("k", b"1", "x") + publish("other", b"2", "x", True)
+        + exchange_bind("ae", "x", "k", True) + exchange_delete("ae"), b"")
+    out["confirms"] = (OPEN, queue_declare("q") + CONFIRM + b"".join(publish("q", b"%d" % i) for i in range(20))
+                       + publish("nobody", b"returned", mandatory=True), b"")
+    out["properties"] = (OPEN, queue_declare("q") + publish("q", b"body", properties=PROPERTIES)
+                         + publish("q", b"body", properties=PLAIN_PROPERTIES) + get("q", 1), b"")
+    out["long-body"] = (OPEN, queue_declare("q") + publish("q", b"0123456789" * 900, pieces=3)
+                        + publish("q") + consume("q", "c") + ack(2, True), b"")
+    out["slow-reader"] = (OPEN | SLOW | TWO, queue_declare("q") + consume("q", "c") + ack(1),
+                          b"".join(publish("q", b"x" * 3000) for _ in range(12)))
+    out["acks"] = (OPEN, queue_declare("q") + b"".join(publish("q", b"%d" % i) for i in range(12)) + qos(5)
+                   + consume("q", "a") + consume("q", "b") + qos(7, True) + consume("q", "c", arguments={
+                       "x-priority": 5}) + ack(3) + nack(2, 2) + reject(1, 0) + RECOVER + ack(5, True) + ack(0, True)
+                   + cancel("a") + cancel("b"), b"")
+    out["ack-unknown"] = (OPEN, queue_declare("q") + publish("q", b"1") + get("q") + ack(1) + ack(1)
+                          + channel_open(1) + get("q"), b"")
+    out["exclusive"] = (OPEN | TWO, queue_declare("mine", EXCLUSIVE) + consume("mine", "c", EXCLUSIVE_CONSUMER),
+                        queue_declare("mine") + channel_open(2) + consume("mine", "c", channel=2))
+    out["exclusive-consumer"] = (OPEN | TWO | APART, queue_declare("q") + consume("q", "c", EXCLUSIVE_CONSUMER),
+                                 queue_declare("q") + consume("q", "c") + channel_open(1))
+    out["channels"] = (OPEN, channel_open(2) + channel_open(3) + queue_declare("q", channel=2)
+                       + publish("q", b"from 3", channel=3) + consume("q", "c", channel=2) + ack(1, channel=2)
+                       + channel_close(2) + channel_close(3) + channel_open(3) + get("q", channel=3), b"")
+    out["mismatch"] = (OPEN, queue_declare("q", DURABLE) + queue_declare("q", AUTO_DELETE) + channel_open(1)
+                       + exchange_declare("amq.direct", "fanout") + channel_open(1)
+                       + queue_declare("amq.mine") + channel_open(1) + queue_declare("r", arguments={
+                           "x-message-ttl": 1000}), b"")
+    out["passive"] = (OPEN, queue_declare("q", 1) + channel_open(1) + queue_declare("q", 16) + publish("q", b"1")
+                      + queue_declare("q", 1) + exchange_declare("amq.topic", "topic", 1)
+                      + exchange_declare("none", "x-what"), b"")
+    out["auto-delete"] = (OPEN | TWO | APART, queue_declare("q", AUTO_DELETE) + consume("q", "c") + cancel("c")
+                          + queue_declare("q", AUTO_DELETE), publish("q", b"1") + consume("q", "d")
+                          + channel_close())
+    out["deleted-under-consumer"] = (OPEN | TWO | APART, queue_declare("q") + consume("q", "c") + publish("q", b"1")
+                                     + ack(1), queue_delete("q") + queue_delete("q", 1))
+    out["no-wait"] = (OPEN, queue_declare("q", 16) + queue_bind("q", "amq.direct", "k")
+                      + consume("q", "c", 8) + publish("k", b"1", "amq.direct") + cancel("c", 1)
+                      + queue_delete("q", 4), b"")
+    out["not-there-yet"] = (OPEN, method(90, 10), b"")
+    out["relics"] = (OPEN, method(20, 20, b"\1") + method(30, 10, short("/data") + b"\0") + method(60, 100, b"\1")
+                     + method(10, 70, long("secret") + short("reason"), 0), b"")
+    out["close-hurried"] = (OPEN | HURRY, queue_declare("q") + publish("q", b"1") + consume("q", "c")
+                            + connection_close(), b"")
+    out["frames-out-of-turn"] = (OPEN, method(60, 40, b"\0\0" + short("") + short("q") + b"\0")
+                                 + queue_declare("q"), b"")
+    out["control-dead"] = (OPEN | CONTROL | LATE, queue_declare("a") + publish("a", b"1") + queue_declare("b")
+                           + publish("b", b"2") + get("b") + exchange_declare("x", "direct"), b"")
+    return out
+
+
+# ---- control records ----
+
+def str8(text):
+    return short(text)
+
+
+def blob(data=b""):
+    return struct.pack("<I", len(data)) + data
+
+
+def record(kind, payload=b"", sequence=0):
+    return struct.pack("<BBH", kind, sequence, len(payload)) + payload
+
+
+def says(data):
+    """Bytes of the client, between records."""
+    return struct.pack("<BBH", 0, 0, len(data)) + data
+
+
+def queue_up(number, name, shard=0, flags=0, owner=0, vhost=1, arguments=b""):
+    return record(71, struct.pack("<II", number, vhost) + str8(name)
+                  + struct.pack("<HBQ", shard, flags, owner) + blob(arguments))
+
+
+def exchange_up(number, name, kind=0, flags=0, alternate="", vhost=1):
+    return record(69, struct.pack("<II", number, vhost) + str8(name) + bytes([kind, flags]) + str8(alternate)
+                  + blob())
+
+
+def bind_up(number, source, resource, destination, key, arguments=b""):
+    return record(73, struct.pack("<QIBI", number, source, resource, destination) + str8(key) + blob(arguments))
+
+
+def reply(sequence, code=0, text="", fields=b""):
+    return record(77, struct.pack("<H", code) + str8(text) + fields, sequence)
+
+
+def down(kind, number, wide=False):
+    return record(kind, struct.pack("<Q" if wide else "<I", number))
+
+
+ATTACH = record(64, struct.pack("<IQI", 7, 1, 1))
+
+
+def controls():
+    """name: (flags, ops); see fuzz_control_record.c"""
+    out = {}
+    sync = ATTACH + record(65, sequence=9) + record(67, struct.pack("<I", 1) + str8("/"))
+    out["sync"] = (0, sync + exchange_up(1, "") + exchange_up(2, "amq.topic", 2) + queue_up(1, "q")
+                   + bind_up(1, 2, 1, 1, "a.*.#") + record(66) + record(75, sequence=9))
+    out["sync-empty"] = (1, ATTACH + record(65) + record(66))
+    out["topology"] = (1, exchange_up(100, "x", 3) + exchange_up(101, "y", 1, alternate="x") + queue_up(100, "n")
+                       + queue_up(101, "far", 1) + bind_up(100, 100, 1, 100, "") + bind_up(101, 101, 0, 100, "k")
+                       + says(publish("n", b"1") + publish("", b"2", "y")) + down(74, 100, True) + down(70, 100)
+                       + down(72, 100) + down(72, 101))
+    out["replies"] = (0, sync + says(HEADER + start_ok()) + reply(1, fields=str8("guest")) + says(tune_ok())
+                      + says(connection_open()) + reply(2, fields=struct.pack("<IBI", 1, 7, 1)) + says(channel_open(1))
+                      + says(queue_declare("q")) + queue_up(1, "q")
+                      + reply(3, fields=struct.pack("<IB", 1, 1)) + says(consume("q", "c") + publish("q", b"1")))
+    out["refusals"] = (1, says(queue_declare("zz")) + b"".join(reply(n, 404, "NOT_FOUND - no") for n in range(1, 20))
+                       + says(channel_open(1) + exchange_declare("e", "direct"))
+                       + b"".join(reply(n, 530, "no") for n in range(1, 20)))
+    out["delete-check"] = (1, record(78, struct.pack("<IBB", 1, 1, 1), 5) + record(78, struct.pack("<IBB", 1, 0, 0), 6)
+                           + says(publish("q", b"1")) + down(72, 1))
+    out["epoch"] = (1, record(76, struct.pack("<I", 99)) + says(publish("q", b"1")) + record(76))
+    out["lists"] = (1, record(80, sequence=3) + record(81, sequence=4) + record(80) * 3)
+    out["close"] = (1, record(79, struct.pack("<QH", 1, 320) + str8("CONNECTION_FORCED - go"))
+                    + record(79, struct.pack("<QH", 2, 320) + str8("CONNECTION_FORCED - go")))
+    out["stop"] = (1, record(82, struct.pack("<I", 1000)) + says(publish("q", b"1")))
+    out["vhost-down"] = (1, down(68, 1) + says(publish("q", b"1")) + record(67, struct.pack("<I", 2) + str8("/")))
+    out["same-again"] = (1, queue_up(1, "q") + queue_up(1, "other") + queue_up(50, "q") + exchange_up(1, "")
+                         + exchange_up(1, "x", 1))
+    out["raw"] = (2, b"\x10\0\0\0" + b"\1" + struct.pack("<H", 71) + b"\0" + b"\0" * 8 + b"\xff" * 40)
+    return out
+
+
+def write(target, name, data):
+    folder = os.path.join(HERE, "corpus", target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(data)
+
+
+def main():
+    for index, (name, (flags, first, second)) in enumerate(connections().items()):
+        write("fuzz_connection", name, struct.pack(">BBH", flags, index, len(first)) + first + second)
+    for name, (flags, ops) in controls().items():
+        write("fuzz_control_record", name, bytes([flags]) + ops)
+
+
+main()
