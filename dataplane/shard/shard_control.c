@@ -192,8 +192,8 @@ control_close_connection(struct lp_broker *broker, struct lp_reader *reader)
     struct lp_fault fault = {0};
     fault.code = lp_reader_u16le(reader);
     const struct lp_bytes text = lp_reader_short(reader);
-    if (reader->failed) {
-        return;
+    if (reader->failed || fault.code == LP_FAULT_NONE) {
+        return; /* closed for no reason: there is nothing to tell the client */
     }
     fault.text_bytes = (uint16_t)LP_MIN(text.size, (uint32_t)sizeof(fault.text));
     memcpy(fault.text, text.data, fault.text_bytes);

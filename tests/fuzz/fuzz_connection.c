@@ -21,6 +21,7 @@
 #include "dataplane/protocol/amqp091/method.h"
 #include "dataplane/shard/shard_private.h"
 #include "tests/fuzz/frame_mutate.h"
+#include "tests/fuzz/long_life.h"
 #include "tests/lib/rig.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);

@@ -314,6 +314,7 @@ def controls():
     out["lists"] = (1, record(80, sequence=3) + record(81, sequence=4) + record(80) * 3)
     out["close"] = (1, record(79, struct.pack("<QH", 1, 320) + str8("CONNECTION_FORCED - go"))
                     + record(79, struct.pack("<QH", 2, 320) + str8("CONNECTION_FORCED - go")))
+    out["close-without-code"] = (1, record(79, struct.pack("<QH", 1, 0) + str8("why?")))
     out["stop"] = (1, record(82, struct.pack("<I", 1000)) + says(publish("q", b"1")))
     out["vhost-down"] = (1, down(68, 1) + says(publish("q", b"1")) + record(67, struct.pack("<I", 2) + str8("/")))
     out["same-again"] = (1, queue_up(1, "q") + queue_up(1, "other") + queue_up(50, "q") + exchange_up(1, "")
