@@ -4,11 +4,10 @@
 #include <string.h>
 
 static uint64_t
-access_hash(const struct lp_hash_key *key, enum lp_permission permission,
-            enum lp_resource resource, struct lp_bytes name)
+access_hash(const struct lp_hash_key *key, const struct lp_access_right *right)
 {
-    const uint64_t hash = lp_hash_mix(lp_hash_bytes(key, name.data, name.size),
-                                      ((uint64_t)permission << 8) | (uint64_t)resource);
+    const uint64_t what = ((uint64_t)right->permission << 8) | (uint64_t)right->resource;
+    const uint64_t hash = lp_hash_mix(lp_hash_bytes(key, right->name.data, right->name.size), what);
     return hash ? hash : 1;
 }
 
@@ -24,13 +23,13 @@ access_refresh(struct lp_access *access, uint32_t epoch)
 
 bool
 lp_access_allowed(struct lp_access *access, uint32_t epoch, const struct lp_hash_key *key,
-                  enum lp_permission permission, enum lp_resource resource, struct lp_bytes name)
+                  const struct lp_access_right *right)
 {
     access_refresh(access, epoch);
-    if (access->unrestricted & permission) {
+    if (access->unrestricted & right->permission) {
         return true;
     }
-    const uint64_t hash = access_hash(key, permission, resource, name);
+    const uint64_t hash = access_hash(key, right);
     for (uint32_t i = 0; i < LP_ACCESS_SLOTS; i++) {
         if (access->slot[i] == hash) {
             return true;
@@ -41,9 +40,9 @@ lp_access_allowed(struct lp_access *access, uint32_t epoch, const struct lp_hash
 
 void
 lp_access_remember(struct lp_access *access, uint32_t epoch, const struct lp_hash_key *key,
-                   enum lp_permission permission, enum lp_resource resource, struct lp_bytes name)
+                   const struct lp_access_right *right)
 {
     access_refresh(access, epoch);
-    access->slot[access->next] = access_hash(key, permission, resource, name);
+    access->slot[access->next] = access_hash(key, right);
     access->next = (uint8_t)((access->next + 1u) % LP_ACCESS_SLOTS);
 }

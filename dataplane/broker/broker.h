@@ -74,9 +74,10 @@ struct lp_broker {
     struct lp_pool messages;
     struct lp_pool entries;
     struct lp_pool subscriptions;
-    struct lp_pool queues; /* items of lp_queue_item_bytes() */
+    struct lp_pool queues;             /* items of lp_queue_item_bytes() */
     struct lp_list subscriptions_gone; /* lp_subscription.in_news */
-    struct lp_list queues_unused; /* lp_queue.in_unused: auto-delete, the control process not told yet */
+    struct lp_list
+        queues_unused; /* lp_queue.in_unused: auto-delete, the control process not told yet */
     struct lp_list queues_dirty; /* struct lp_queue.in_dirty: dispatch has work */
     struct lp_confirm_batch confirm_batch[LP_SHARDS_MAX];
     struct lp_release_list release[LP_SHARDS_MAX];

@@ -203,6 +203,7 @@ lp_connection_sent(struct lp_connection *connection, uint32_t bytes)
     connection->output_bytes -= bytes;
     while (bytes > 0) {
         struct lp_output_chunk *head = connection->output_head;
+        LP_ASSERT(head != NULL); /* output_bytes counts what is in the chunks */
         const uint32_t piece = LP_MIN(bytes, head->used - head->sent);
         head->sent += piece;
         bytes -= piece;
@@ -247,7 +248,8 @@ input_grow(struct lp_connection *connection, uint32_t bytes)
         connection->input_from = 0;
         return true;
     }
-    const uint64_t room = lp_memory_block_bytes(LP_MAX(want, 2 * (uint64_t)connection->input_bytes));
+    const uint64_t room =
+        lp_memory_block_bytes(LP_MAX(want, 2 * (uint64_t)connection->input_bytes));
     uint8_t *block = lp_memory_alloc(memory, room);
     if (!block) {
         return false;

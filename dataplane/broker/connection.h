@@ -23,10 +23,10 @@
 struct lp_broker;
 struct lp_protocol;
 
-#define LP_OUTPUT_FULL_BYTES (256u * 1024u)
+#define LP_OUTPUT_FULL_BYTES  (256u * 1024u)
 #define LP_OUTPUT_PAUSE_BYTES (1024u * 1024u)
-#define LP_INPUT_FULL_BYTES (256u * 1024u)
-#define LP_INPUT_MAX_BYTES (8u * 1024u * 1024u)
+#define LP_INPUT_FULL_BYTES   (256u * 1024u)
+#define LP_INPUT_MAX_BYTES    (8u * 1024u * 1024u)
 
 enum lp_pause {
     LP_PAUSE_PARKED = 1, /* the protocol holds parked input: it says when to go on */
@@ -48,7 +48,7 @@ struct lp_connection {
     uint64_t id; /* shard << 48 | counter: the name the control process knows */
     struct lp_broker *broker;
     const struct lp_protocol *protocol;
-    void *state; /* the protocol's, protocol->connection_bytes of it, zeroed at open */
+    void *state;              /* the protocol's, protocol->connection_bytes of it, zeroed at open */
     struct lp_list in_flush;  /* output to send this turn */
     struct lp_list in_resume; /* input to go on with next turn */
     struct lp_list in_paused; /* held back by memory */
@@ -56,15 +56,15 @@ struct lp_connection {
     struct lp_address local;
     struct lp_access access;
     uint32_t vhost_id;
-    uint8_t pauses; /* enum lp_pause bits */
-    bool publisher; /* has published: the memory watermark applies to it */
-    bool sending;   /* a send is in flight */
-    bool closing;   /* close after the output is flushed */
-    bool ended;     /* the peer is gone, or the stream was closed */
+    uint8_t pauses;  /* enum lp_pause bits */
+    bool publisher;  /* has published: the memory watermark applies to it */
+    bool sending;    /* a send is in flight */
+    bool closing;    /* close after the output is flushed */
+    bool ended;      /* the peer is gone, or the stream was closed */
     bool close_sent; /* transport close was called */
     bool receiving_stopped;
     bool output_was_full;
-    uint8_t *input; /* bytes not used up yet */
+    uint8_t *input;      /* bytes not used up yet */
     uint32_t input_from; /* where they begin in the block */
     uint32_t input_bytes;
     uint32_t input_room;
@@ -96,7 +96,8 @@ lp_connection_output_full(const struct lp_connection *connection)
     return connection->output_bytes >= LP_OUTPUT_FULL_BYTES;
 }
 
-/* Stop or go on reading for a reason of one's own.  Going on re-offers input that was not used up. */
+/* Stop or go on reading for a reason of one's own.  Going on re-offers input that was not used up.
+ */
 void lp_connection_pause(struct lp_connection *connection, enum lp_pause why);
 void lp_connection_resume(struct lp_connection *connection, enum lp_pause why);
 

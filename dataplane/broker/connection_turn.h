@@ -10,7 +10,7 @@ struct lp_broker;
 
 /* A stream was accepted; false: no room, or stopping: the caller closes it. */
 bool lp_connection_open(struct lp_broker *broker, const struct lp_protocol *protocol,
-                     const struct lp_transport_event *event);
+                        const struct lp_transport_event *event);
 void lp_connection_received(struct lp_connection *connection, const uint8_t *data, uint32_t bytes);
 /* Offer input that was kept. */
 void lp_connection_input_kept(struct lp_connection *connection);

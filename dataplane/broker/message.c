@@ -31,7 +31,8 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
     }
     struct lp_chunk *chunk;
     if (head_bytes + sizeof(struct lp_chunk) > LP_CHUNK_BYTES_MAX) {
-        /* Large properties: one block, so that they stay contiguous; the body has its own chunks. */
+        /* Large properties: one block, so that they stay contiguous; the body has its own chunks.
+         */
         chunk = lp_memory_alloc(messages->memory, sizeof(*chunk) + head_bytes);
         if (chunk) {
             chunk->next = NULL;
@@ -71,7 +72,8 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
     return message;
 }
 
-/* Take the chunks for `bytes` more bytes before any is written, so that append is all or nothing. */
+/* Take the chunks for `bytes` more bytes before any is written, so that append is all or nothing.
+ */
 static bool
 message_grow(struct lp_memory *memory, struct lp_message *message, uint32_t bytes)
 {

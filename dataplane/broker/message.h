@@ -46,10 +46,10 @@ enum lp_message_stage {
 };
 
 struct lp_message {
-    uint32_t loans;      /* the owner's alone */
-    uint8_t protocol;    /* enum lp_protocol_id */
-    uint8_t flags;       /* enum lp_message_flag */
-    uint8_t priority;    /* 0 when absent */
+    uint32_t loans;   /* the owner's alone */
+    uint8_t protocol; /* enum lp_protocol_id */
+    uint8_t flags;    /* enum lp_message_flag */
+    uint8_t priority; /* 0 when absent */
     uint8_t exchange_bytes;
     uint8_t key_bytes;
     uint8_t pad[3];
@@ -138,8 +138,7 @@ lp_message_body_next(struct lp_message_body *body, uint32_t bytes_max)
         return lp_bytes_of(NULL, 0);
     }
     const uint32_t left = body->chunk->used - body->offset;
-    struct lp_bytes piece =
-        lp_bytes_of(body->chunk->data + body->offset, LP_MIN(left, bytes_max));
+    struct lp_bytes piece = lp_bytes_of(body->chunk->data + body->offset, LP_MIN(left, bytes_max));
     body->offset += piece.size;
     return piece;
 }

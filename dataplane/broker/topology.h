@@ -26,7 +26,7 @@
 struct lp_vhost {
     struct lp_hash_node by_id;
     uint32_t id;
-    uint32_t seen; /* the sync that named it last */
+    uint32_t seen;            /* the sync that named it last */
     struct lp_list exchanges; /* lp_exchange.in_vhost */
     struct lp_list queues;    /* lp_queue_ref.in_vhost */
     struct lp_list in_topology;
@@ -49,8 +49,8 @@ struct lp_exchange {
     uint8_t alternate_bytes;
     bool is_default;
     const struct lp_exchange_type *type;
-    void *state;       /* the type's */
-    uint8_t names[];   /* name, then alternate's name */
+    void *state;     /* the type's */
+    uint8_t names[]; /* name, then alternate's name */
 };
 
 /* A queue as every shard knows it; the queue itself lives on its home shard. */
@@ -135,9 +135,10 @@ struct lp_topology {
     struct lp_hash vhosts_by_id, exchanges_by_id, exchanges_by_name;
     struct lp_hash queues_by_id, queues_by_name, bindings_by_id;
     struct lp_list vhosts;
-    uint32_t sync;        /* number of the sync under way or last done */
-    uint64_t epoch;       /* changes with every exchange, queue or binding: cached routes of an older one are void */
-    uint64_t routing;     /* number of the current routing, for `visited` */
+    uint32_t sync;  /* number of the sync under way or last done */
+    uint64_t epoch; /* changes with every exchange, queue or binding: cached routes of an older one
+                       are void */
+    uint64_t routing;            /* number of the current routing, for `visited` */
     struct lp_queue_ref **route; /* the last result; grown as needed */
     uint32_t route_count;
     uint32_t route_room;
@@ -179,7 +180,8 @@ void lp_topology_sync_begin(struct lp_topology *topology);
 /* What was not named since sync_begin goes: bindings, then queues, exchanges, vhosts. */
 void lp_topology_sync_end(struct lp_topology *topology);
 
-/* LP_ERR_NO_MEMORY; LP_ERR_NOT_FOUND: it refers to something that is not here; LP_ERR_BAD_RECORD: an unknown kind. */
+/* LP_ERR_NO_MEMORY; LP_ERR_NOT_FOUND: it refers to something that is not here; LP_ERR_BAD_RECORD:
+ * an unknown kind. */
 enum lp_err lp_topology_vhost_up(struct lp_topology *topology, uint32_t id, struct lp_bytes name);
 enum lp_err lp_topology_exchange_up(struct lp_topology *topology,
                                     const struct lp_exchange_parts *parts);

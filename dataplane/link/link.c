@@ -16,14 +16,14 @@ lp_link_init_boot(struct lp_link *link, const struct lp_link_options *options)
     link->record = options->record;
     link->next_sequence = 1;
     lp_list_init(&link->waiting);
-    if (!lp_control_end_init(&link->to_control,
-                             lp_control_region_to_control(options->region, options->shard_count,
-                                                          options->shard),
-                             LP_CONTROL_RING_CAPACITY_BYTES, true) ||
-        !lp_control_end_init(&link->to_shard,
-                             lp_control_region_to_shard(options->region, options->shard_count,
-                                                        options->shard),
-                             LP_CONTROL_RING_CAPACITY_BYTES, false)) {
+    if (!lp_control_end_init(
+            &link->to_control,
+            lp_control_region_to_control(options->region, options->shard_count, options->shard),
+            LP_CONTROL_RING_CAPACITY_BYTES, true) ||
+        !lp_control_end_init(
+            &link->to_shard,
+            lp_control_region_to_shard(options->region, options->shard_count, options->shard),
+            LP_CONTROL_RING_CAPACITY_BYTES, false)) {
         return LP_ERR_BAD_CONFIG;
     }
     link->scratch = lp_memory_alloc(options->memory, LP_CONTROL_PAYLOAD_MAX_BYTES);

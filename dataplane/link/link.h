@@ -63,10 +63,10 @@ struct lp_link {
     uint64_t timeout_ns;
     uint64_t now_ns; /* this turn */
     bool broken;
-    bool pushed; /* something was pushed this turn: wake the control process */
-    void *context;           /* of reply functions */
+    bool pushed;               /* something was pushed this turn: wake the control process */
+    void *context;             /* of reply functions */
     lp_link_record_fn *record; /* the shard's */
-    uint8_t *scratch;        /* LP_CONTROL_PAYLOAD_MAX_BYTES */
+    uint8_t *scratch;          /* LP_CONTROL_PAYLOAD_MAX_BYTES */
 };
 
 struct lp_link_options {

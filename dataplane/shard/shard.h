@@ -35,10 +35,11 @@ struct lp_shard_config {
     uint16_t channel_max;          /* 2047 */
     uint16_t heartbeat_s;          /* 60 */
     uint32_t handshake_timeout_ms; /* 10000 */
-    uint32_t control_timeout_ms;   /* how long a login or declare waits for the control process: 30000 */
-    uint64_t message_bytes_max;    /* 16 MiB */
-    uint32_t connections_max;      /* per shard */
-    char cluster_name[128];        /* server property */
+    uint32_t
+        control_timeout_ms; /* how long a login or declare waits for the control process: 30000 */
+    uint64_t message_bytes_max; /* 16 MiB */
+    uint32_t connections_max;   /* per shard */
+    char cluster_name[128];     /* server property */
 };
 
 /* What the shard is given to live on; all of it outlives the shard. */
@@ -53,7 +54,8 @@ struct lp_shard_env {
     /* Listeners in the transport's order, for the control process to list. */
     const struct lp_address *listeners;
     uint32_t listener_count;
-    /* End another party's wait; called at most once a turn and party, after its sleeping flag was seen. */
+    /* End another party's wait; called at most once a turn and party, after its sleeping flag was
+     * seen. */
     void (*wake_shard)(void *context, uint32_t shard);
     void (*wake_control)(void *context);
     void *wake_context;

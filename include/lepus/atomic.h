@@ -13,8 +13,8 @@
 
 #include <lepus/base.h>
 
-#define lp_load_relaxed(ptr) __atomic_load_n((ptr), __ATOMIC_RELAXED)
-#define lp_load_acquire(ptr) __atomic_load_n((ptr), __ATOMIC_ACQUIRE)
+#define lp_load_relaxed(ptr)         __atomic_load_n((ptr), __ATOMIC_RELAXED)
+#define lp_load_acquire(ptr)         __atomic_load_n((ptr), __ATOMIC_ACQUIRE)
 #define lp_store_relaxed(ptr, value) __atomic_store_n((ptr), (value), __ATOMIC_RELAXED)
 #define lp_store_release(ptr, value) __atomic_store_n((ptr), (value), __ATOMIC_RELEASE)
 

@@ -22,28 +22,29 @@ extern "C" {
 #define LP_PAIR_BYTES 128
 
 #define LP_MUST_CHECK __attribute__((warn_unused_result))
-#define LP_COLD __attribute__((cold, noinline))
-#define LP_NORETURN __attribute__((noreturn))
+#define LP_COLD       __attribute__((cold, noinline))
+#define LP_NORETURN   __attribute__((noreturn))
 
-#define LP_LIKELY(x) __builtin_expect(!!(x), 1)
+#define LP_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define LP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-#define LP_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define LP_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define LP_MIN(a, b)       ((a) < (b) ? (a) : (b))
+#define LP_MAX(a, b)       ((a) > (b) ? (a) : (b))
 #define LP_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The struct of `type` whose `member` is at `ptr`. */
 #define LP_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-/* Ends the process with a report.  Each program provides it once (drivers/host, control/base, tests/lib). */
+/* Ends the process with a report.  Each program provides it once (drivers/host, control/base,
+ * tests/lib). */
 LP_COLD LP_NORETURN void lp_panic(const char *expr, const char *file, int line);
 
 /* Always on.  For our own bugs only: never for what a peer, a disk or an operator can cause. */
-#define LP_ASSERT(expr)                                                                            \
-    do {                                                                                           \
-        if (LP_UNLIKELY(!(expr))) {                                                                \
-            lp_panic(#expr, __FILE__, __LINE__);                                                   \
-        }                                                                                          \
+#define LP_ASSERT(expr)                          \
+    do {                                         \
+        if (LP_UNLIKELY(!(expr))) {              \
+            lp_panic(#expr, __FILE__, __LINE__); \
+        }                                        \
     } while (0)
 
 /* For checks that walk: on in tests, the simulator and fuzzers. */

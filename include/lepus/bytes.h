@@ -110,15 +110,15 @@ lp_reader_u8(struct lp_reader *reader)
     return p ? p[0] : 0;
 }
 
-#define LP_READER_INT(name, type, swap)                                                            \
-    static inline type name(struct lp_reader *reader)                                              \
-    {                                                                                              \
-        const uint8_t *p = lp_reader_take(reader, sizeof(type));                                   \
-        type value = 0;                                                                            \
-        if (p) {                                                                                   \
-            memcpy(&value, p, sizeof(value));                                                      \
-        }                                                                                          \
-        return swap(value);                                                                        \
+#define LP_READER_INT(name, type, swap)                          \
+    static inline type name(struct lp_reader *reader)            \
+    {                                                            \
+        const uint8_t *p = lp_reader_take(reader, sizeof(type)); \
+        type value = 0;                                          \
+        if (p) {                                                 \
+            memcpy(&value, p, sizeof(value));                    \
+        }                                                        \
+        return swap(value);                                      \
     }
 #define LP_SAME(value) (value)
 LP_READER_INT(lp_reader_u16be, uint16_t, __builtin_bswap16)
@@ -219,11 +219,11 @@ lp_writer_u8(struct lp_writer *writer, uint8_t value)
     lp_writer_copy(writer, &value, 1);
 }
 
-#define LP_WRITER_INT(name, type, swap)                                                            \
-    static inline void name(struct lp_writer *writer, type value)                                  \
-    {                                                                                              \
-        const type stored = swap(value);                                                           \
-        lp_writer_copy(writer, &stored, sizeof(stored));                                           \
+#define LP_WRITER_INT(name, type, swap)                           \
+    static inline void name(struct lp_writer *writer, type value) \
+    {                                                             \
+        const type stored = swap(value);                          \
+        lp_writer_copy(writer, &stored, sizeof(stored));          \
     }
 LP_WRITER_INT(lp_writer_u16be, uint16_t, __builtin_bswap16)
 LP_WRITER_INT(lp_writer_u32be, uint32_t, __builtin_bswap32)

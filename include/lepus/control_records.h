@@ -38,7 +38,8 @@ enum lp_object_flag {
     LP_OBJECT_EXCLUSIVE = 4, /* queues */
     LP_OBJECT_INTERNAL = 8,  /* exchanges */
     LP_OBJECT_PASSIVE = 16,  /* declare requests only */
-    LP_OBJECT_SERVER_NAMED = 32, /* declare requests only: the shard made the name up (amq.gen-...) */
+    LP_OBJECT_SERVER_NAMED =
+        32, /* declare requests only: the shard made the name up (amq.gen-...) */
 };
 
 /* Exchange types (u8); LP_EXCHANGE_TYPE_UNKNOWN only in requests, with the name beside it. */
@@ -115,7 +116,8 @@ enum lp_control_type {
     LP_CONTROL_APPLIED = 35,
     /* sequence = the check's number; verdict u8 (enum lp_delete_verdict), message_count u32. */
     LP_CONTROL_DELETE_CHECKED = 36,
-    /* sequence = query; queue_id u32, ready u64, unacked u64, consumers u32, bytes u64, state u8 0. */
+    /* sequence = query; queue_id u32, ready u64, unacked u64, consumers u32, bytes u64, state u8 0.
+     */
     LP_CONTROL_ROW_QUEUE = 37,
     /* sequence = query; connection u64, channels u16, received_bytes u64, sent_bytes u64,
      * state u8 (enum lp_connection_state). */
@@ -132,7 +134,8 @@ enum lp_control_type {
 
     /* ---- control to shard ---- */
 
-    /* generation u32, revision u64, permission_epoch u32: a control process starts to speak.  SYNC_BEGIN follows. */
+    /* generation u32, revision u64, permission_epoch u32: a control process starts to speak.
+       SYNC_BEGIN follows. */
     LP_CONTROL_ATTACH = 64,
     /* sequence = revision.  Everything that exists follows as *_UP; what the shard holds and is not
      * named again before SYNC_END is gone. */
@@ -164,9 +167,9 @@ enum lp_control_type {
     /* sequence = the request's; code u16 (0: done, else enum lp_fault_code), text str, then the
      * reply's fields when code is 0. */
     LP_CONTROL_REPLY = 77,
-    /* sequence = number; queue_id u32, if_unused bool, if_empty bool.  To the home shard: check, and
-     * if it may go, stop it (no new messages or consumers, ready messages dropped).  Asked twice, the
-     * same answer is given twice. */
+    /* sequence = number; queue_id u32, if_unused bool, if_empty bool.  To the home shard: check,
+     * and if it may go, stop it (no new messages or consumers, ready messages dropped).  Asked
+     * twice, the same answer is given twice. */
     LP_CONTROL_DELETE_CHECK = 78,
     /* connection u64, code u16, text str: close it with this (hard) fault. */
     LP_CONTROL_CLOSE_CONNECTION = 79,

@@ -14,18 +14,19 @@
 
 #include <lepus/control_ring.h>
 
-#define LP_CONTROL_REGION_MAGIC 0x4c505247u
-#define LP_CONTROL_REGION_VERSION 1
+#define LP_CONTROL_REGION_MAGIC        0x4c505247u
+#define LP_CONTROL_REGION_VERSION      1
 #define LP_CONTROL_RING_CAPACITY_BYTES (1024u * 1024u)
-#define LP_SHARDS_MAX 64u
-#define LP_STATS_PAGE_BYTES 16384u
-#define LP_TURN_HISTOGRAM_BUCKETS 256u
+#define LP_SHARDS_MAX                  64u
+#define LP_STATS_PAGE_BYTES            16384u
+#define LP_TURN_HISTOGRAM_BUCKETS      256u
 
 struct lp_control_region {
     uint32_t magic;
     uint32_t version;
     uint32_t shard_count;
-    uint32_t control_sleeping; /* 1 while the control process blocks: shards then write its eventfd */
+    uint32_t
+        control_sleeping; /* 1 while the control process blocks: shards then write its eventfd */
     uint32_t shard_sleeping[LP_SHARDS_MAX]; /* 1 while that shard's loop blocks */
 };
 
@@ -34,41 +35,42 @@ struct lp_control_region {
  * turn; the control process reads them whenever it likes and tolerates a torn
  * view: each is a number of its own.
  */
-#define LP_STATS_LIST(X)                                                                           \
-    X(turns)                                                                                       \
-    X(turns_idle)                                                                                  \
-    X(connections_opened)                                                                          \
-    X(connections_closed)                                                                          \
-    X(connections_refused)                                                                         \
-    X(channels_opened)                                                                             \
-    X(channels_closed)                                                                             \
-    X(messages_published)                                                                          \
-    X(messages_routed)                                                                             \
-    X(messages_unroutable)                                                                         \
-    X(messages_returned)                                                                           \
-    X(messages_confirmed)                                                                          \
-    X(messages_delivered)                                                                          \
-    X(messages_got)                                                                                \
-    X(messages_acknowledged)                                                                       \
-    X(messages_requeued)                                                                           \
-    X(messages_dropped)                                                                            \
-    X(bytes_received)                                                                              \
-    X(bytes_sent)                                                                                  \
-    X(mesh_records_sent)                                                                           \
-    X(mesh_full)                                                                                   \
-    X(publishers_paused)                                                                           \
-    X(memory_used_bytes)                                                                           \
-    X(memory_limit_bytes)                                                                          \
-    X(memory_watermark_bytes)                                                                      \
-    X(memory_refusals)                                                                             \
-    X(messages_held)                                                                               \
+#define LP_STATS_LIST(X)      \
+    X(turns)                  \
+    X(turns_idle)             \
+    X(connections_opened)     \
+    X(connections_closed)     \
+    X(connections_refused)    \
+    X(channels_opened)        \
+    X(channels_closed)        \
+    X(messages_published)     \
+    X(messages_routed)        \
+    X(messages_unroutable)    \
+    X(messages_returned)      \
+    X(messages_confirmed)     \
+    X(messages_delivered)     \
+    X(messages_got)           \
+    X(messages_acknowledged)  \
+    X(messages_requeued)      \
+    X(messages_dropped)       \
+    X(bytes_received)         \
+    X(bytes_sent)             \
+    X(mesh_records_sent)      \
+    X(mesh_full)              \
+    X(publishers_paused)      \
+    X(memory_used_bytes)      \
+    X(memory_limit_bytes)     \
+    X(memory_watermark_bytes) \
+    X(memory_refusals)        \
+    X(messages_held)          \
     X(turn_over_budget)
 
 struct lp_stats_page {
 #define X(name) uint64_t name;
     LP_STATS_LIST(X)
 #undef X
-    /* Turn lengths: bucket b counts turns of [histogram.h's lower bound of b, of b + 1) nanoseconds. */
+    /* Turn lengths: bucket b counts turns of [histogram.h's lower bound of b, of b + 1)
+     * nanoseconds. */
     uint64_t turn_ns[LP_TURN_HISTOGRAM_BUCKETS];
 };
 

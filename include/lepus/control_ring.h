@@ -27,10 +27,10 @@
 extern "C" {
 #endif
 
-#define LP_CONTROL_RING_MAGIC 0x43524e47u
+#define LP_CONTROL_RING_MAGIC     0x43524e47u
 #define LP_CONTROL_RECORD_VERSION 1
 /* The longest payload: a table argument of 64 KiB and names beside it. */
-#define LP_CONTROL_PAYLOAD_MAX_BYTES (96u * 1024u)
+#define LP_CONTROL_PAYLOAD_MAX_BYTES   (96u * 1024u)
 #define LP_CONTROL_RECORD_HEADER_BYTES 16u
 
 struct lp_control_ring {
@@ -141,7 +141,8 @@ lp_control_push(struct lp_control_end *end, uint16_t type, uint64_t sequence,
     const uint64_t bytes = lp_control_record_bytes(payload.size);
     uint64_t offset = end->own & (end->capacity_bytes - 1);
     if (offset + bytes > end->capacity_bytes) {
-        /* Type 0 tells the reader to go on at the start; lengths are multiples of 8, so 8 bytes fit. */
+        /* Type 0 tells the reader to go on at the start; lengths are multiples of 8, so 8 bytes
+         * fit. */
         const uint32_t skip = (uint32_t)(end->capacity_bytes - offset);
         memcpy(end->ring->data + offset, &skip, sizeof(skip));
         memset(end->ring->data + offset + 4, 0, 4);
@@ -156,6 +157,7 @@ lp_control_push(struct lp_control_end *end, uint16_t type, uint64_t sequence,
     memcpy(at + 6, &type, 2);
     memcpy(at + 8, &sequence, 8);
     if (payload.size > 0) {
+        LP_ASSERT(payload.data != NULL);
         memcpy(at + LP_CONTROL_RECORD_HEADER_BYTES, payload.data, payload.size);
     }
     end->own += bytes;

@@ -8,7 +8,8 @@
 #include <lepus/base.h>
 
 struct lp_entropy {
-    /* Fill `bytes` bytes at `data`; never fails, never blocks (the host seeds a generator at boot). */
+    /* Fill `bytes` bytes at `data`; never fails, never blocks (the host seeds a generator at boot).
+     */
     void (*fill)(void *self, void *data, size_t bytes);
     void *self;
 };

@@ -7,17 +7,17 @@
  */
 #pragma once
 
-#define LP_ERR_LIST(X)                                                                             \
-    X(LP_OK, "ok")                                                                                 \
-    X(LP_ERR_NO_MEMORY, "out of memory")                                                           \
-    X(LP_ERR_NO_SPACE, "no space")                                                                 \
-    X(LP_ERR_BAD_CONFIG, "bad configuration")                                                      \
-    X(LP_ERR_BAD_RECORD, "malformed record")                                                       \
-    X(LP_ERR_UNSUPPORTED, "not supported here")                                                    \
-    X(LP_ERR_CONFLICT, "the revision has moved on")                                                \
-    X(LP_ERR_NOT_FOUND, "not found")                                                               \
-    X(LP_ERR_EXISTS, "exists already")                                                             \
-    X(LP_ERR_IO, "input/output error")                                                             \
+#define LP_ERR_LIST(X)                              \
+    X(LP_OK, "ok")                                  \
+    X(LP_ERR_NO_MEMORY, "out of memory")            \
+    X(LP_ERR_NO_SPACE, "no space")                  \
+    X(LP_ERR_BAD_CONFIG, "bad configuration")       \
+    X(LP_ERR_BAD_RECORD, "malformed record")        \
+    X(LP_ERR_UNSUPPORTED, "not supported here")     \
+    X(LP_ERR_CONFLICT, "the revision has moved on") \
+    X(LP_ERR_NOT_FOUND, "not found")                \
+    X(LP_ERR_EXISTS, "exists already")              \
+    X(LP_ERR_IO, "input/output error")              \
     X(LP_ERR_REFUSED, "refused")
 
 enum lp_err {

@@ -27,14 +27,15 @@ struct lp_route_sink;
 void lp_route_sink_add(struct lp_route_sink *sink, struct lp_binding *binding);
 
 struct lp_exchange_type {
-    const char *name; /* "topic" */
-    uint8_t kind;     /* enum lp_exchange_kind */
+    const char *name;   /* "topic" */
+    uint8_t kind;       /* enum lp_exchange_kind */
     bool reads_key;     /* does the result depend on the routing key? */
     bool reads_headers; /* ... on the headers?  (such results are not cached) */
     /* Make or drop the index; `*state` is the type's own. False: memory is short. */
     bool (*open)(struct lp_memory *memory, void **state);
     void (*close)(struct lp_memory *memory, void **state);
-    /* Add or remove a binding (its key and arguments are valid while it is in). False: memory is short. */
+    /* Add or remove a binding (its key and arguments are valid while it is in). False: memory is
+     * short. */
     bool (*bind)(struct lp_memory *memory, void *state, struct lp_binding *binding);
     void (*unbind)(struct lp_memory *memory, void *state, struct lp_binding *binding);
     void (*route)(void *state, const struct lp_route_input *input, struct lp_route_sink *sink);

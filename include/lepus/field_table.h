@@ -75,7 +75,8 @@ lp_field_value_read(struct lp_reader *reader, struct lp_field *ret_field)
     return true;
 }
 
-/* Read the next name and value of a table; false at the end (failed unset) or when malformed (set). */
+/* Read the next name and value of a table; false at the end (failed unset) or when malformed (set).
+ */
 static inline bool
 lp_field_next(struct lp_reader *reader, struct lp_field *ret_field)
 {
@@ -104,7 +105,6 @@ lp_field_find(struct lp_bytes table, const char *name, struct lp_field *ret_fiel
     }
     return false;
 }
-
 
 static inline bool
 lp_field_is_integer(char type)

@@ -39,7 +39,8 @@ struct lp_protocol_row {
 struct lp_protocol {
     const char *name;          /* "amqp091" */
     uint32_t connection_bytes; /* private state of a connection, zeroed */
-    /* Once per shard at boot: make pools; `*ret_state` is found again with lp_broker_protocol_state(). */
+    /* Once per shard at boot: make pools; `*ret_state` is found again with
+     * lp_broker_protocol_state(). */
     bool (*boot)(struct lp_broker *broker, void **ret_state);
     /* A stream was accepted.  False: no room; the stream is closed. */
     bool (*open)(struct lp_connection *connection);
@@ -52,7 +53,8 @@ struct lp_protocol {
     uint32_t (*input)(struct lp_connection *connection, const uint8_t *data, uint32_t bytes);
     /* Output fell below half of LP_OUTPUT_FULL_BYTES after it had been full. */
     void (*output_ready)(struct lp_connection *connection);
-    /* Publishing is held back by memory, or goes on: tell the peer.  Input stops and goes on by itself. */
+    /* Publishing is held back by memory, or goes on: tell the peer.  Input stops and goes on by
+     * itself. */
     void (*held)(struct lp_connection *connection, bool held);
     /* Close politely with this fault (operator, shutdown). */
     void (*force_close)(struct lp_connection *connection, const struct lp_fault *fault);
@@ -60,13 +62,15 @@ struct lp_protocol {
     void (*gone)(struct lp_connection *connection);
     /* For listings. */
     void (*row)(const struct lp_connection *connection, struct lp_protocol_row *ret_row);
-    /* Write the fields of LP_CONTROL_HELLO_CONNECTION after the connection's id; false: not logged in yet, leave it out. */
+    /* Write the fields of LP_CONTROL_HELLO_CONNECTION after the connection's id; false: not logged
+     * in yet, leave it out. */
     bool (*hello)(const struct lp_connection *connection, void *writer /* struct lp_writer * */);
     /* Everything given back?  (shard at rest) */
     bool (*at_rest)(const void *state);
 };
 
-/* Offer what input() left, again next turn, though nothing new arrived; nothing left, nothing happens. */
+/* Offer what input() left, again next turn, though nothing new arrived; nothing left, nothing
+ * happens. */
 void lp_connection_again(struct lp_connection *connection);
 /* Nothing refers to the connection any more; it is freed at once.  Only after gone(). */
 void lp_connection_release(struct lp_connection *connection);

@@ -24,12 +24,13 @@ actor_add(struct workload *load, enum actor_role role)
     actor->load = load;
     actor->role = role;
     actor->index = load->actor_count++;
-    actor->lives =
-        role == ACTOR_DRAINER ? load->shard_count + 1 : (uint32_t)lp_sim_random_between(&load->random, 1, 6);
+    actor->lives = role == ACTOR_DRAINER ? load->shard_count + 1
+                                         : (uint32_t)lp_sim_random_between(&load->random, 1, 6);
     sim_client_init(&actor->client, &actor_ops, actor);
 }
 
-/* The connection is gone.  In order: what it acknowledged is certain.  Otherwise it may come again. */
+/* The connection is gone.  In order: what it acknowledged is certain.  Otherwise it may come again.
+ */
 static void
 actor_dead(struct sim_client *client)
 {
@@ -64,7 +65,8 @@ actor_connect(struct actor *actor)
     static const uint32_t frame_sizes[] = {4096, 4096, 8192, 131072};
     uint32_t shard = (uint32_t)lp_sim_random_below(&load->random, load->shard_count);
     if (!load->set_up) {
-        shard = (uint32_t)(load->connects % load->shard_count); /* queues live where they are declared */
+        shard = (uint32_t)(load->connects %
+                           load->shard_count); /* queues live where they are declared */
     }
     const uint32_t pick = (uint32_t)lp_sim_random_below(&load->random, 4);
     actor->lives--;

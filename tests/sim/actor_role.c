@@ -12,7 +12,7 @@
 #include "tests/sim/actor_say.h"
 
 #define BODY_BYTES_MAX (40u * 1024u)
-#define WINDOW_MAX 200u
+#define WINDOW_MAX     200u
 
 static uint32_t
 below(struct actor *actor, uint32_t bound)
@@ -165,8 +165,7 @@ setup_next(struct actor *actor)
     case ACTOR_PASSER:
         return setup_passer(actor, step - 1);
     case ACTOR_DRAINER:
-        return actor->load->calm ? setup_drainer(actor, step - 1)
-                                 : setup_topology(actor, step - 1);
+        return actor->load->calm ? setup_drainer(actor, step - 1) : setup_topology(actor, step - 1);
     }
     return false;
 }
@@ -202,8 +201,7 @@ actor_confirm(struct actor *actor, struct lp_reader *args)
         actor->confirmed_upto = tag;
     }
     const struct ledger_message *message = ledger->publisher[actor->publisher].message;
-    while (actor->confirmed_upto < actor->published &&
-           message[actor->confirmed_upto].confirmed) {
+    while (actor->confirmed_upto < actor->published && message[actor->confirmed_upto].confirmed) {
         actor->confirmed_upto++;
     }
 }
@@ -414,8 +412,7 @@ settle(struct actor *actor, uint32_t at, bool multiple, bool acknowledge)
     if (acknowledge) {
         say_ack(&actor->client, actor->open[at].tag, multiple);
         for (uint32_t i = first; i <= at; i++) {
-            deliveries_add(&actor->acked, &actor->acked_count, &actor->acked_room,
-                           &actor->open[i]);
+            deliveries_add(&actor->acked, &actor->acked_count, &actor->acked_room, &actor->open[i]);
         }
     } else {
         say_nack(&actor->client, actor->open[at].tag, multiple, true);

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FRAME_METHOD 1u
-#define FRAME_HEADER 2u
-#define FRAME_BODY 3u
+#define FRAME_METHOD    1u
+#define FRAME_HEADER    2u
+#define FRAME_BODY      3u
 #define FRAME_HEARTBEAT 8u
-#define FRAME_END 0xCEu
+#define FRAME_END       0xCEu
 
 /* ---- buffers ---- */
 

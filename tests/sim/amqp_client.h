@@ -14,11 +14,11 @@
 #include "drivers/sim/net.h"
 
 enum sim_client_state {
-    SIM_CLIENT_IDLE,   /* no stream */
-    SIM_CLIENT_HELLO,  /* header sent, handshake under way */
-    SIM_CLIENT_OPEN,   /* connection.open-ok seen */
+    SIM_CLIENT_IDLE,  /* no stream */
+    SIM_CLIENT_HELLO, /* header sent, handshake under way */
+    SIM_CLIENT_OPEN,  /* connection.open-ok seen */
     SIM_CLIENT_CLOSING,
-    SIM_CLIENT_DEAD,   /* ended or reset: reason is in close_code */
+    SIM_CLIENT_DEAD, /* ended or reset: reason is in close_code */
 };
 
 struct sim_client;
@@ -35,7 +35,8 @@ struct sim_content {
 
 struct sim_client_ops {
     void (*opened)(struct sim_client *client);
-    void (*method)(struct sim_client *client, uint16_t channel, uint32_t id, struct lp_reader *args);
+    void (*method)(struct sim_client *client, uint16_t channel, uint32_t id,
+                   struct lp_reader *args);
     void (*content)(struct sim_client *client, uint16_t channel, const struct sim_content *content);
     void (*dead)(struct sim_client *client);
 };
@@ -90,8 +91,8 @@ void sim_client_close(struct sim_client *client);
 struct lp_writer sim_method_begin(uint8_t *scratch, size_t bytes, uint32_t id);
 void sim_method_send(struct sim_client *client, uint16_t channel, const struct lp_writer *writer);
 /* basic.publish with a body, split at frame_max. */
-void sim_publish(struct sim_client *client, uint16_t channel, const char *exchange,
-                 const char *key, bool mandatory, struct lp_bytes body);
+void sim_publish(struct sim_client *client, uint16_t channel, const char *exchange, const char *key,
+                 bool mandatory, struct lp_bytes body);
 
 /* Bytes not yet taken by the stream. */
 size_t sim_client_backlog(const struct sim_client *client);

@@ -49,8 +49,7 @@ ledger_publish(struct ledger *ledger, uint32_t publisher, uint32_t targets, bool
         who->message = realloc(who->message, who->room * sizeof(*who->message));
         LP_ASSERT(who->message);
     }
-    who->message[who->count] =
-        (struct ledger_message){.targets = targets, .mandatory = mandatory};
+    who->message[who->count] = (struct ledger_message){.targets = targets, .mandatory = mandatory};
     ledger_digest(ledger, 1, publisher, who->count);
     return ++who->count;
 }
@@ -96,7 +95,7 @@ ledger_deliver(struct ledger *ledger, const struct ledger_delivery *delivery, ui
     struct ledger_message *message =
         ledger_message(ledger, delivery->publisher, delivery->sequence);
     const uint32_t bit = 1u << delivery->queue;
-    LP_ASSERT(message->targets & bit);    /* L1 */
+    LP_ASSERT(message->targets & bit); /* L1 */
     if (message->settled & bit) {
         LP_ASSERT(delivery->connected_ns <= message->settled_ns); /* L4 */
     }

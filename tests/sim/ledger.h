@@ -21,10 +21,10 @@
 #define LEDGER_QUEUES_MAX 16u
 
 struct ledger_message {
-    uint32_t targets; /* bit per queue */
-    uint32_t handed;  /* delivered at least once */
-    uint32_t first;   /* ... without the redelivered mark */
-    uint32_t settled; /* acknowledged on a connection that closed in order */
+    uint32_t targets;    /* bit per queue */
+    uint32_t handed;     /* delivered at least once */
+    uint32_t first;      /* ... without the redelivered mark */
+    uint32_t settled;    /* acknowledged on a connection that closed in order */
     uint64_t settled_ns; /* ... and when the last of those closed */
     bool confirmed;
     bool mandatory;
@@ -58,7 +58,8 @@ uint64_t ledger_publish(struct ledger *ledger, uint32_t publisher, uint32_t targ
                         bool mandatory);
 void ledger_confirm(struct ledger *ledger, uint32_t publisher, uint64_t sequence);
 void ledger_return(struct ledger *ledger, uint32_t publisher, uint64_t sequence);
-/* `last_first`: the consumer's own note of its last first delivery from this queue and publisher. */
+/* `last_first`: the consumer's own note of its last first delivery from this queue and publisher.
+ */
 struct ledger_delivery {
     uint32_t queue;
     uint32_t publisher;

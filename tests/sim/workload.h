@@ -17,7 +17,7 @@
 enum actor_role {
     ACTOR_PUBLISHER,
     ACTOR_CONSUMER,
-    ACTOR_PASSER, /* exclusive and auto-delete queues that come and go */
+    ACTOR_PASSER,  /* exclusive and auto-delete queues that come and go */
     ACTOR_DRAINER, /* empties and deletes everything at the end */
 };
 
@@ -43,12 +43,12 @@ struct actor {
     bool ready;   /* set-up answered: may work */
     bool waiting; /* a synchronous answer is outstanding */
     bool no_ack;
-    uint32_t queues;     /* bits it consumes from */
+    uint32_t queues; /* bits it consumes from */
     uint32_t setup_step;
     uint32_t get_queue;
     uint64_t stall_until_ns;
     uint64_t connected_ns;
-    uint32_t drained;    /* DRAINER: queues done */
+    uint32_t drained;     /* DRAINER: queues done */
     uint64_t *last_first; /* [publisher * LEDGER_QUEUES_MAX + queue], this life's */
     uint32_t last_room;   /* publishers it has room for */
     struct actor_delivery *open;

@@ -6,7 +6,7 @@
 
 /* A seed that is not done by then hangs: a liveness failure. */
 #define VIRTUAL_NS_MAX (3600ull * 1000000000ull)
-#define STEPS_MAX 60000000ull
+#define STEPS_MAX      60000000ull
 /* Give actors this long before accidents stop and the drainer begins. */
 #define WORK_NS_MAX (120ull * 1000000000ull)
 
@@ -28,7 +28,8 @@ ignore_wake_control(void *context)
 static void *
 memory_get(size_t bytes)
 {
-    void *memory = aligned_alloc(LP_SPAN_BYTES, (bytes + LP_SPAN_BYTES - 1) & ~(size_t)(LP_SPAN_BYTES - 1));
+    void *memory =
+        aligned_alloc(LP_SPAN_BYTES, (bytes + LP_SPAN_BYTES - 1) & ~(size_t)(LP_SPAN_BYTES - 1));
     LP_ASSERT(memory);
     memset(memory, 0, bytes);
     return memory;
@@ -87,9 +88,9 @@ shard_start(struct world_node *node, uint32_t index, uint64_t memory_bytes)
         .wake_control = ignore_wake_control,
         .wake_context = node,
     };
-    const enum lp_err err = lp_shard_init_boot(&config, &env, world->clock.now_ns,
-                                               world->clock.now_ns + world->clock.wall_offset_ns,
-                                               &node->shard[index]);
+    const enum lp_err err =
+        lp_shard_init_boot(&config, &env, world->clock.now_ns,
+                           world->clock.now_ns + world->clock.wall_offset_ns, &node->shard[index]);
     LP_ASSERT(err == LP_OK);
 }
 
@@ -114,7 +115,8 @@ node_make(struct world *world, uint32_t index)
     node->net = lp_sim_net_create(&net);
     node->store = lp_store_memory_open();
     /* Mostly plenty, sometimes so little that publishers run into the watermark. */
-    const uint64_t memory_bytes = lp_sim_random_chance(&world->random, 250) ? 6ull << 20 : 24ull << 20;
+    const uint64_t memory_bytes =
+        lp_sim_random_chance(&world->random, 250) ? 6ull << 20 : 24ull << 20;
     for (uint32_t i = 0; i < node->shard_count; i++) {
         shard_start(node, i, memory_bytes);
     }
@@ -150,7 +152,8 @@ step_control(struct world_node *node)
         return true;
     }
     if (!node->load.calm && node->load.set_up && lp_sim_random_below(&world->random, 3000) == 0) {
-        lp_control_close(&node->control); /* what a kill between two steps leaves: region and store */
+        lp_control_close(
+            &node->control); /* what a kill between two steps leaves: region and store */
         node->control_back_ns =
             world->clock.now_ns + lp_sim_random_below(&world->random, 300000000);
         node->control_kills++;

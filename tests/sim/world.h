@@ -11,7 +11,7 @@
 #include "drivers/sim/sim.h"
 #include "tests/sim/workload.h"
 
-#define WORLD_NODES_MAX 2u
+#define WORLD_NODES_MAX  2u
 #define WORLD_SHARDS_MAX 4u
 
 struct world_node {

@@ -21,8 +21,8 @@ static const struct {
     const char *name;
     const char *value;
 } about[] = {
-    /* Clients and their test suites decide by product and version what their peer can do: these name
-     * the RabbitMQ that we behave as; who we are is in `platform`. */
+    /* Clients and their test suites decide by product and version what their peer can do: these
+     * name the RabbitMQ that we behave as; who we are is in `platform`. */
     {"product", "RabbitMQ"},
     {"version", "4.0.5"},
     {"platform", "Lepus " LP_VERSION},

@@ -91,22 +91,21 @@ amqp091_permit(struct amqp091_channel *channel, enum lp_permission permission,
     struct lp_access *access = &connection->base->access;
     /* The default exchange has a name where rights are concerned (C7). */
     const bool is_default = resource == LP_RESOURCE_EXCHANGE && name.size == 0;
-    const struct lp_bytes known = is_default ? lp_bytes_of_text("amq.default") : name;
+    const struct lp_access_right right = {permission, resource,
+                                          is_default ? lp_bytes_of_text("amq.default") : name};
 
-    if (lp_access_allowed(access, broker->permission_epoch, &broker->key, permission, resource,
-                          known)) {
+    if (lp_access_allowed(access, broker->permission_epoch, &broker->key, &right)) {
         return AMQP091_NEXT;
     }
     const bool given = channel->permitted && channel->permitted_epoch == broker->permission_epoch;
     channel->permitted = false;
     if (given) {
-        lp_access_remember(access, broker->permission_epoch, &broker->key, permission, resource,
-                           known);
+        lp_access_remember(access, broker->permission_epoch, &broker->key, &right);
         return AMQP091_NEXT;
     }
     struct lp_writer writer = amqp091_control_begin(connection);
     lp_writer_u8(&writer, (uint8_t)permission);
     lp_writer_u8(&writer, (uint8_t)resource);
-    lp_writer_short(&writer, known);
+    lp_writer_short(&writer, right.name);
     return amqp091_control_ask(channel, LP_CONTROL_PERMIT, &writer, permit_reply);
 }

@@ -136,7 +136,8 @@ amqp091_text_reply(const struct lp_fault *fault, char ret_text[static AMQP091_RE
         size += count;
     }
     if (parts[0].size + parts[1].size + parts[2].size > AMQP091_REPLY_TEXT_BYTES) {
-        memcpy(ret_text + AMQP091_REPLY_TEXT_BYTES - 3, "...", 3);
+        static const char dots[] = {'.', '.', '.'}; /* not a C string */
+        memcpy(ret_text + AMQP091_REPLY_TEXT_BYTES - sizeof(dots), dots, sizeof(dots));
     }
     return size;
 }

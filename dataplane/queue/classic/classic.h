@@ -26,7 +26,8 @@ struct classic_queue {
     bool exclusive_consumer;
 };
 
-/* Pairing heap by position: push O(1), pop O(log n) amortised; no recursion, no memory of its own. */
+/* Pairing heap by position: push O(1), pop O(log n) amortised; no recursion, no memory of its own.
+ */
 void classic_heap_push(struct lp_entry **heap, struct lp_entry *entry);
 /* The entry of the lowest position, or NULL. */
 struct lp_entry *classic_heap_pop(struct lp_entry **heap);

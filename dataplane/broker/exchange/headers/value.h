@@ -47,6 +47,7 @@ static inline bool
 headers_integer_is_float(int64_t integer, double value)
 {
     /* -2^63 is a double, 2^63 - 1 is not; NaN fails both comparisons. */
+    // cppcheck-suppress incorrectLogicOperator ; it reads hexadecimal floats as 0
     if (!(value >= -0x1p63 && value < 0x1p63)) {
         return false;
     }
