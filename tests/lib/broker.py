@@ -3,6 +3,7 @@
 
     LEPUS_BIN           folder of the binaries              (build/bin of this tree)
     LEPUS_SHARDS        shards of a broker that a test starts            (2)
+    LEPUS_SETTINGS      KEY=VALUE ... for every broker that a test starts  (none)
     LEPUS_EXTERNAL      HOST:PORT of a broker to use instead
     LEPUS_EXTERNAL_CTL  its rabbitmqctl, as a command line  (none: those tests skip)
 
@@ -59,7 +60,7 @@ class Broker:
 
     def __init__(self, shards=None, settings=(), data=None, config=None):
         self.shards = shards or int(os.environ.get("LEPUS_SHARDS", "2"))
-        self.settings = list(settings)
+        self.settings = shlex.split(os.environ.get("LEPUS_SETTINGS", "")) + list(settings)
         self.config = config
         self.work = tempfile.mkdtemp(prefix="lepus-test-")
         self.data = data or os.path.join(self.work, "data")
