@@ -9,7 +9,6 @@
  */
 #include <benchmark/benchmark.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -21,13 +20,6 @@ extern "C" {
 #include "dataplane/broker/topology.h"
 }
 #pragma GCC diagnostic pop
-
-extern "C" void
-lp_panic(const char *expr, const char *file, int line)
-{
-    (void)std::fprintf(stderr, "%s:%d: %s\n", file, line, expr);
-    std::abort();
-}
 
 namespace
 {
