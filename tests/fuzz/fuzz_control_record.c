@@ -23,13 +23,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-#define RECORD_SET_UP  0x01u /* a client consumes from the queue "q" */
-#define RECORD_RAW     0x02u
-#define RECORD_TWO     0x04u /* two shards; all of them hear the same */
-#define RECORD_BURST   0x08u /* no turn between records */
-#define INPUT_MAX      (64u << 10)
-#define MEMORY_BYTES   (6u << 20)
-#define TIMEOUTS_NS    60000000000u
+#define RECORD_SET_UP 0x01u /* a client consumes from the queue "q" */
+#define RECORD_RAW    0x02u
+#define RECORD_TWO    0x04u /* two shards; all of them hear the same */
+#define RECORD_BURST  0x08u /* no turn between records */
+#define INPUT_MAX     (64u << 10)
+#define MEMORY_BYTES  (6u << 20)
+#define TIMEOUTS_NS   60000000000u
 
 struct hostile {
     uint8_t flags;
@@ -101,7 +101,8 @@ say_raw(struct hostile *hostile, struct lp_reader *reader)
     if (bytes.size > 0) {
         memcpy(ring->data + at, bytes.data, (size_t)LP_MIN((uint64_t)bytes.size, room));
     }
-    lp_store_release(&ring->tail, ring->tail + move); /* X1 as a broken peer does it; pairs with E1 */
+    lp_store_release(&ring->tail,
+                     ring->tail + move); /* X1 as a broken peer does it; pairs with E1 */
 }
 
 static void
