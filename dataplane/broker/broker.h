@@ -80,6 +80,8 @@ struct lp_broker {
         queues_unused; /* lp_queue.in_unused: auto-delete, the control process not told yet */
     struct lp_list queues_dirty; /* struct lp_queue.in_dirty: dispatch has work */
     struct lp_confirm_batch confirm_batch[LP_SHARDS_MAX];
+    uint32_t credits_withheld[LP_SHARDS_MAX]; /* of publishers, while memory here is above the
+                                                 watermark */
     struct lp_release_list release[LP_SHARDS_MAX];
 
     void *protocol_state[LP_PROTOCOLS_MAX];

@@ -143,5 +143,7 @@ void lp_queue_unused_retry(struct lp_broker *broker);
 bool lp_queue_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record);
 /* Let dirty queues deliver; gives how many were worked on. */
 uint32_t lp_queue_dispatch(struct lp_broker *broker);
+/* Are credits of publishers withheld (memory)?  Then look again soon. */
+bool lp_queue_credits_withheld(const struct lp_broker *broker);
 /* Send confirms, releases and news that wait. */
 void lp_queue_flush(struct lp_broker *broker);

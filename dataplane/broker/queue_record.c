@@ -17,11 +17,19 @@ confirm_batch_send(struct lp_broker *broker, uint32_t to)
     if (batch->credits == 0) {
         return;
     }
+    /* Messages are their publishers' memory, entries are ours: short of it, we let nobody publish
+     * more.  (Our own publishers are paused at their connections.) */
+    const uint32_t withheld = broker->pressed && to != broker->shard ? batch->credits : 0;
+    broker->credits_withheld[to] += withheld;
     struct lp_mesh_record record = {
         .op = LP_MESH_ENQUEUED,
-        .credits = (uint16_t)batch->credits,
+        .credits = (uint16_t)(batch->credits - withheld),
         .a = batch->count,
     };
+    if (record.credits == 0 && batch->count == 0) {
+        batch->credits = 0;
+        return; /* nothing is said */
+    }
     record.w[0] = batch->session;
     for (uint32_t i = 0; i < batch->count; i++) {
         record.w[1 + i / 2] |= (uint64_t)batch->number[i] << (32u * (i % 2));
@@ -100,6 +108,32 @@ lp_queue_entry_done(struct lp_broker *broker, struct lp_entry *entry)
     lp_list_push_back(&broker->release[entry->owner].entries, &entry->link);
 }
 
+/* Memory is there again: publishers on that shard go on. */
+static void
+withheld_flush(struct lp_broker *broker, uint32_t to)
+{
+    if (broker->pressed || broker->credits_withheld[to] == 0) {
+        return;
+    }
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_ENQUEUED,
+        .credits = (uint16_t)broker->credits_withheld[to], /* at most LP_MESH_CREDITS */
+    };
+    if (lp_mesh_news(&broker->mesh, to, &record)) {
+        broker->credits_withheld[to] = 0;
+    }
+}
+
+bool
+lp_queue_credits_withheld(const struct lp_broker *broker)
+{
+    uint32_t withheld = 0;
+    for (uint32_t i = 0; i < broker->mesh.count; i++) {
+        withheld |= broker->credits_withheld[i];
+    }
+    return withheld != 0;
+}
+
 static void
 release_flush(struct lp_broker *broker, uint32_t to)
 {
@@ -154,6 +188,7 @@ lp_queue_flush(struct lp_broker *broker)
     }
     for (uint32_t i = 0; i < broker->mesh.count; i++) {
         confirm_batch_send(broker, i);
+        withheld_flush(broker, i);
         release_flush(broker, i);
     }
     gone_flush(broker);

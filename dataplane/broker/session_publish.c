@@ -11,6 +11,13 @@ lp_session_confirm_select(struct lp_session *session)
     session->confirming = true;
 }
 
+/* Is there room for a publish to that shard?  The last credits are not for publishing. */
+static bool
+publish_room(struct lp_session *session, const struct lp_queue_ref *queue)
+{
+    return lp_mesh_request_room(&session->broker->mesh, queue->home_shard) > LP_MESH_CREDITS_KEPT;
+}
+
 static bool
 publish_send(struct lp_session *session, const struct lp_message *message, lp_handle handle,
              uint64_t number, const struct lp_queue_ref *queue)
@@ -21,7 +28,8 @@ publish_send(struct lp_session *session, const struct lp_message *message, lp_ha
         .a = queue->id,
         .w = {handle, number ? session->self : LP_HANDLE_NONE, number, message->body_bytes},
     };
-    return lp_mesh_request(&session->broker->mesh, queue->home_shard, &record);
+    return publish_room(session, queue) &&
+           lp_mesh_request(&session->broker->mesh, queue->home_shard, &record);
 }
 
 /* Not everything fitted: remember what is left.  False: not even memory for that. */
@@ -86,8 +94,7 @@ lp_session_publish(struct lp_session *session, struct lp_publish *publish)
     }
     const uint32_t count = broker->topology.route_count;
     /* The whole way or not at all, unless it is a fan-out that can never fit at once. */
-    if (count == 1 &&
-        lp_mesh_request_room(&broker->mesh, broker->topology.route[0]->home_shard) == 0) {
+    if (count == 1 && !publish_room(session, broker->topology.route[0])) {
         broker->mesh.full++;
         session_wait(session);
         return LP_WAIT;

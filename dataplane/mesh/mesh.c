@@ -36,7 +36,9 @@ mesh_stage(struct lp_mesh *mesh, uint32_t to, const struct lp_mesh_record *recor
 uint32_t
 lp_mesh_news_room(struct lp_mesh *mesh, uint32_t to)
 {
-    const uint32_t room = lp_ring_room(mesh->port[to].out, LP_MESH_CREDITS + 64);
+    /* Enough for whoever asks, publishers included: a stale view must never say less than that. */
+    const uint32_t room =
+        lp_ring_room(mesh->port[to].out, LP_MESH_CREDITS + LP_MESH_CREDITS_KEPT + 64);
     return room > LP_MESH_CREDITS ? room - LP_MESH_CREDITS : 0;
 }
 
@@ -66,6 +68,8 @@ lp_mesh_news(struct lp_mesh *mesh, uint32_t to, const struct lp_mesh_record *rec
         mesh->full++;
         return false;
     }
+    LP_ASSERT(mesh->port[to].owed >= record->credits);
+    mesh->port[to].owed -= record->credits;
     mesh_stage(mesh, to, record);
     return true;
 }
@@ -73,7 +77,6 @@ lp_mesh_news(struct lp_mesh *mesh, uint32_t to, const struct lp_mesh_record *rec
 void
 lp_mesh_reply(struct lp_mesh *mesh, uint32_t to, const struct lp_mesh_record *record)
 {
-    LP_ASSERT(record->credits > 0);
     LP_ASSERT(mesh->port[to].owed >= record->credits);
     mesh->port[to].owed -= record->credits;
     mesh_stage(mesh, to, record);

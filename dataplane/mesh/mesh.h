@@ -27,6 +27,9 @@
 
 #define LP_MESH_RING_SLOTS 4096u
 #define LP_MESH_CREDITS    (LP_MESH_RING_SLOTS / 2u)
+/* Credits that publishers leave alone: consumers can attach and take while publishing is held back.
+ */
+#define LP_MESH_CREDITS_KEPT 256u
 
 struct lp_mesh_record {
     uint8_t op;       /* enum lp_mesh_op (broker/records.h) */
@@ -79,11 +82,15 @@ uint32_t lp_mesh_request_room(struct lp_mesh *mesh, uint32_t to);
 /* Stage a request; false: no credit or no room. */
 LP_MUST_CHECK bool lp_mesh_request(struct lp_mesh *mesh, uint32_t to,
                                    const struct lp_mesh_record *record);
-/* Stage news; false: no room now. */
+/* Stage news, which may carry withheld credits; false: no room now. */
 LP_MUST_CHECK bool lp_mesh_news(struct lp_mesh *mesh, uint32_t to,
                                 const struct lp_mesh_record *record);
 uint32_t lp_mesh_news_room(struct lp_mesh *mesh, uint32_t to);
-/* Stage a reply that gives `record->credits` (>= 1) back; always fits. */
+/*
+ * Stage a reply; always fits, if a request gets one reply at most.  It gives
+ * `record->credits` back: fewer than it answers when the rest is withheld and
+ * follows later with news.
+ */
 void lp_mesh_reply(struct lp_mesh *mesh, uint32_t to, const struct lp_mesh_record *record);
 
 /* The next record from a peer, its credits booked; NULL: none.  Borrowed until lp_mesh_give_back().

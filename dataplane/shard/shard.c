@@ -384,7 +384,7 @@ turn_next(const struct lp_shard *shard)
         !lp_list_empty(&broker->queues_unused) || !lp_list_empty(&broker->queues_dirty) ||
         !lp_list_empty(&broker->connections_resume) ||
         !lp_list_empty(&broker->connections_paused) || broker->link.unsent > 0 ||
-        shard_control_owes(shard);
+        shard_control_owes(shard) || lp_queue_credits_withheld(broker);
     if (retry) {
         next = LP_MIN(next, broker->now_ns + RETRY_NS);
     }

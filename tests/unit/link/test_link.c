@@ -112,7 +112,7 @@ ask(struct bench *bench, lp_handle owner, uint32_t bytes)
 static uint64_t
 hear(struct bench *bench)
 {
-    struct lp_control_record record;
+    struct lp_control_record record = {0};
     const enum lp_control_pop pop = lp_control_pop(&bench->in, bench->scratch, &record);
     assert_true(pop != LP_CONTROL_POP_BROKEN);
     return pop == LP_CONTROL_POP_EMPTY ? 0 : record.sequence;

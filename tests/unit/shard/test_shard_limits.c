@@ -212,7 +212,7 @@ without_credits_a_publish_waits_and_goes_on(void **unused)
         sent++;
     }
     assert_int_equal(result, LP_WAIT);
-    assert_int_equal(sent, LP_MESH_CREDITS);
+    assert_int_equal(sent, LP_MESH_CREDITS - LP_MESH_CREDITS_KEPT);
     (void)rig_turn(&rig);
     (void)rig_turn(&rig);
     assert_true(client->rooms > 0);
@@ -281,6 +281,37 @@ a_home_without_memory_refuses_and_goes_on(void **unused)
     assert_int_equal(lp_session_purge(client->session, client_queue(client, "q1")), LP_LATER);
     rig_settle(&rig);
     assert_int_equal(client->ready, 1002 - nacked);
+    client_close(client);
+    rig_close(&rig);
+}
+
+static void
+a_home_short_of_memory_withholds_the_credits_of_publishers(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    rig_open(&rig, RIG_SHARDS, 2u << 20);
+    rig_topology(&rig, RIG_SHARDS);
+    struct rig_client *client = client_open(&rig, 0);
+    lp_session_confirm_select(client->session);
+    struct lp_memory *memory = rig.shard[1]->broker.memory;
+    const struct lp_mesh_port *port = &rig.shard[0]->broker.mesh.port[1];
+    client_send(client, "q1", 1); /* its pools have their first chunks */
+    rig_settle(&rig);
+    void *hog = memory_hog(memory);
+    rig_settle(&rig);
+    /* Confirmed (there was room for it), and the credit stays over there. */
+    client_send(client, "q1", 2);
+    rig_settle(&rig);
+    assert_int_equal(client->confirmed, 2);
+    assert_int_equal(port->credits, LP_MESH_CREDITS - 1);
+    /* Consumers are not held back. */
+    assert_int_equal(lp_session_purge(client->session, client_queue(client, "q1")), LP_LATER);
+    rig_settle(&rig);
+    assert_int_equal(client->ready, 2);
+    memory_give_back(memory, hog);
+    rig_settle(&rig);
+    assert_int_equal(port->credits, LP_MESH_CREDITS);
     client_close(client);
     rig_close(&rig);
 }
@@ -373,6 +404,7 @@ main(void)
         cmocka_unit_test(consumers_are_refused_for_a_reason),
         cmocka_unit_test(without_credits_a_publish_waits_and_goes_on),
         cmocka_unit_test(a_home_without_memory_refuses_and_goes_on),
+        cmocka_unit_test(a_home_short_of_memory_withholds_the_credits_of_publishers),
         cmocka_unit_test(a_delivery_that_finds_no_memory_is_tried_again),
         cmocka_unit_test(settling_all_means_all_of_the_first_call),
     };
