@@ -241,10 +241,10 @@ input_grow(struct lp_connection *connection, uint32_t bytes)
     if (want > LP_INPUT_MAX_BYTES) {
         return false;
     }
-    const uint8_t *kept = connection->input + connection->input_from;
     /* Moved at most once for each half of the block that was used up: linear in all. */
     if (want <= connection->input_room && connection->input_from >= connection->input_room / 2) {
-        memmove(connection->input, kept, connection->input_bytes);
+        memmove(connection->input, connection->input + connection->input_from,
+                connection->input_bytes);
         connection->input_from = 0;
         return true;
     }
@@ -255,7 +255,7 @@ input_grow(struct lp_connection *connection, uint32_t bytes)
         return false;
     }
     if (connection->input) {
-        memcpy(block, kept, connection->input_bytes);
+        memcpy(block, connection->input + connection->input_from, connection->input_bytes);
         void *old = connection->input;
         lp_memory_release(memory, &old);
     }

@@ -11,12 +11,6 @@
 
 #include <string.h>
 
-static struct classic_queue *
-classic_of(struct lp_queue *queue)
-{
-    return LP_CONTAINER_OF(queue, struct classic_queue, base);
-}
-
 static bool
 classic_open(struct lp_queue *queue)
 {
@@ -25,133 +19,6 @@ classic_open(struct lp_queue *queue)
     lp_list_init(&classic->ready);
     classic->next_position = 1;
     return true;
-}
-
-/* ---- ready messages ---- */
-
-static struct lp_entry *
-classic_pop(struct classic_queue *classic)
-{
-    struct lp_entry *entry = classic_heap_pop(&classic->returned);
-    if (!entry) {
-        struct lp_list *link = lp_list_pop_front(&classic->fresh);
-        if (!link) {
-            return NULL;
-        }
-        entry = LP_LIST_ITEM(link, struct lp_entry, link);
-    }
-    entry->link = (struct lp_list){NULL, NULL};
-    LP_ASSERT(classic->ready_count > 0);
-    classic->ready_count--;
-    classic->ready_bytes -= entry->body_bytes;
-    return entry;
-}
-
-static void
-classic_requeue(struct classic_queue *classic, struct lp_entry *entry)
-{
-    LP_ASSERT(entry->state == LP_ENTRY_UNACKED);
-    entry->state = LP_ENTRY_READY;
-    entry->subscription = NULL;
-    entry->redelivered = 1;
-    classic_heap_push(&classic->returned, entry);
-    classic->ready_count++;
-    classic->ready_bytes += entry->body_bytes;
-    classic->base.broker->stats->messages_requeued++;
-    lp_queue_dirty(&classic->base);
-}
-
-static void
-classic_drop_ready(struct classic_queue *classic)
-{
-    struct lp_entry *entry;
-    while ((entry = classic_pop(classic)) != NULL) {
-        lp_queue_entry_done(classic->base.broker, entry);
-    }
-}
-
-/* ---- subscriptions ---- */
-
-static bool
-subscription_can_take(const struct lp_subscription *subscription)
-{
-    return !subscription->cancelled && !subscription->getter &&
-           (subscription->prefetch == 0 || subscription->no_ack ||
-            subscription->unacked_count < subscription->prefetch) &&
-           subscription->outstanding < LP_DELIVERY_WINDOW &&
-           !(subscription->asked && subscription->grants == 0);
-}
-
-/* Put it in the round: behind those of its priority, before lower ones (C121). */
-static void
-subscription_enter_round(struct classic_queue *classic, struct lp_subscription *subscription)
-{
-    struct lp_list *at = classic->ready.prev;
-    while (at != &classic->ready &&
-           LP_LIST_ITEM(at, struct lp_subscription, in_ready)->priority < subscription->priority) {
-        at = at->prev;
-    }
-    lp_list_insert_before(at->next, &subscription->in_ready);
-}
-
-/* Its limits changed: join or leave the round. */
-static void
-subscription_update(struct classic_queue *classic, struct lp_subscription *subscription)
-{
-    const bool can = subscription_can_take(subscription);
-    const bool in = lp_list_linked(&subscription->in_ready);
-    if (can && !in) {
-        subscription_enter_round(classic, subscription);
-        if (classic->ready_count > 0) {
-            lp_queue_dirty(&classic->base);
-        }
-    } else if (!can && in) {
-        lp_list_remove(&subscription->in_ready);
-    }
-}
-
-static void
-subscription_take(struct lp_subscription *subscription, struct lp_entry *entry)
-{
-    entry->state = LP_ENTRY_UNACKED;
-    entry->subscription = subscription;
-    lp_list_push_back(&subscription->unacked, &entry->link);
-    subscription->unacked_count++;
-    classic_of(subscription->queue)->unacked_count++;
-}
-
-static void
-subscription_drop(struct lp_subscription *subscription, struct lp_entry *entry)
-{
-    LP_ASSERT(entry->subscription == subscription);
-    lp_list_remove(&entry->link);
-    entry->link = (struct lp_list){NULL, NULL};
-    LP_ASSERT(subscription->unacked_count > 0);
-    subscription->unacked_count--;
-    classic_of(subscription->queue)->unacked_count--;
-}
-
-/* Settle the `count` oldest: they were written out to a consumer that does not acknowledge. */
-static void
-subscription_settle_oldest(struct lp_subscription *subscription, uint32_t count)
-{
-    struct lp_broker *broker = subscription->queue->broker;
-    while (count > 0 && !lp_list_empty(&subscription->unacked)) {
-        struct lp_entry *entry = LP_LIST_ITEM(subscription->unacked.next, struct lp_entry, link);
-        subscription_drop(subscription, entry);
-        lp_queue_entry_done(broker, entry);
-        count--;
-    }
-}
-
-static void
-subscription_requeue_all(struct classic_queue *classic, struct lp_subscription *subscription)
-{
-    while (!lp_list_empty(&subscription->unacked)) {
-        struct lp_entry *entry = LP_LIST_ITEM(subscription->unacked.next, struct lp_entry, link);
-        subscription_drop(subscription, entry);
-        classic_requeue(classic, entry);
-    }
 }
 
 /* ---- records ---- */
@@ -219,7 +86,7 @@ classic_consume(struct classic_queue *classic, uint32_t from, const struct lp_me
         queue->consumers++;
         queue->had_consumer = true;
         reply.w[1] = subscription->self;
-        subscription_update(classic, subscription);
+        classic_update(classic, subscription);
     }
     lp_mesh_reply(&queue->broker->mesh, from, &reply);
 }
@@ -237,7 +104,7 @@ classic_consumer_stop(struct classic_queue *classic, struct lp_subscription *sub
     if (subscription->exclusive) {
         classic->exclusive_consumer = false;
     }
-    subscription_update(classic, subscription);
+    classic_update(classic, subscription);
     return lp_queue_consumer_left(&classic->base);
 }
 
@@ -263,10 +130,10 @@ classic_detach(struct classic_queue *classic, uint32_t from, const struct lp_mes
                struct lp_subscription *subscription)
 {
     if (subscription->no_ack) {
-        subscription_settle_oldest(subscription, record->a);
+        classic_settle_oldest(subscription, record->a);
     }
     (void)classic_consumer_stop(classic, subscription);
-    subscription_requeue_all(classic, subscription);
+    classic_requeue_all(classic, subscription);
     lp_list_remove(&subscription->in_ready);
     lp_queue_subscription_free(subscription);
     const struct lp_mesh_record reply = {.op = LP_MESH_DETACHED, .credits = 1, .w = {record->w[1]}};
@@ -283,14 +150,14 @@ classic_settle(struct classic_queue *classic, const struct lp_mesh_record *recor
         if (!entry || entry->state != LP_ENTRY_UNACKED || entry->subscription != subscription) {
             continue;
         }
-        subscription_drop(subscription, entry);
+        classic_untake(subscription, entry);
         if (record->flags == LP_SETTLE_REQUEUE) {
             classic_requeue(classic, entry);
         } else {
             lp_queue_entry_done(broker, entry);
         }
     }
-    subscription_update(classic, subscription);
+    classic_update(classic, subscription);
 }
 
 static void
@@ -299,9 +166,9 @@ classic_credit(struct classic_queue *classic, const struct lp_mesh_record *recor
 {
     subscription->outstanding -= LP_MIN(record->a, subscription->outstanding);
     if (subscription->no_ack) {
-        subscription_settle_oldest(subscription, record->a);
+        classic_settle_oldest(subscription, record->a);
     }
-    subscription_update(classic, subscription);
+    classic_update(classic, subscription);
 }
 
 static void
@@ -316,7 +183,7 @@ classic_grant(struct classic_queue *classic, const struct lp_mesh_record *record
     classic->grants += record->a;
     if (record->a > 0) {
         subscription->asked = false;
-        subscription_update(classic, subscription);
+        classic_update(classic, subscription);
     }
     if (subscription->grants > 0) {
         lp_queue_dirty(&classic->base);
@@ -365,7 +232,7 @@ classic_get(struct classic_queue *classic, uint32_t from, const struct lp_mesh_r
     }
     if (getter) {
         struct lp_entry *entry = classic_pop(classic);
-        subscription_take(getter, entry);
+        classic_take(getter, entry);
         reply.flags = entry->redelivered ? LP_MESH_REDELIVERED : 0;
         reply.a = entry->owner;
         reply.w[1] = entry->self;
@@ -435,123 +302,6 @@ classic_handle(struct lp_queue *queue, uint32_t from, const struct lp_mesh_recor
     default:
         LP_ASSERT(!"a record that is not for a queue");
     }
-}
-
-/* ---- delivering ---- */
-
-static void
-classic_deliver(struct classic_queue *classic, struct lp_subscription *subscription)
-{
-    struct lp_broker *broker = classic->base.broker;
-    struct lp_entry *entry = classic_pop(classic);
-    subscription_take(subscription, entry);
-    subscription->outstanding++;
-    if (subscription->limited) {
-        LP_ASSERT(subscription->grants > 0);
-        subscription->grants--;
-        classic->grants--;
-    }
-    const struct lp_mesh_record record = {
-        .op = LP_MESH_DELIVER,
-        .flags = (uint8_t)((entry->redelivered ? LP_MESH_REDELIVERED : 0) |
-                           (subscription->limited ? LP_MESH_LIMITED : 0)),
-        .a = entry->owner,
-        .w = {subscription->consumer, entry->self, entry->message},
-    };
-    const bool sent = lp_mesh_news(&broker->mesh, subscription->client_shard, &record);
-    LP_ASSERT(sent);
-}
-
-/* How many grants a subscription can use: no more than there are messages, or than its own prefetch
- * allows. */
-static uint32_t
-classic_wish(const struct classic_queue *classic, const struct lp_subscription *subscription)
-{
-    uint32_t wish = (uint32_t)LP_MIN(classic->ready_count, (uint64_t)LP_DELIVERY_WINDOW);
-    if (subscription->prefetch > 0) {
-        wish = LP_MIN(wish, subscription->prefetch - subscription->unacked_count);
-    }
-    return wish;
-}
-
-/* A subscription under a shared prefetch asks before it takes; true: it may take now. */
-static bool
-classic_may_take(struct classic_queue *classic, struct lp_subscription *subscription)
-{
-    if (!subscription->limited || subscription->grants > 0) {
-        return true;
-    }
-    if (!subscription->asked) {
-        const struct lp_mesh_record want = {
-            .op = LP_MESH_WANT,
-            .a = classic_wish(classic, subscription),
-            .w = {subscription->consumer},
-        };
-        subscription->asked =
-            lp_mesh_news(&classic->base.broker->mesh, subscription->client_shard, &want);
-    }
-    return false;
-}
-
-/* The queue ran empty: grants that were not used are for the session's other consumers. */
-static void
-classic_ungrant(struct classic_queue *classic)
-{
-    const struct lp_list *all = &classic->base.subscriptions;
-    for (struct lp_list *at = all->next; at != all && classic->grants > 0; at = at->next) {
-        struct lp_subscription *subscription = LP_LIST_ITEM(at, struct lp_subscription, in_queue);
-        if (subscription->grants == 0) {
-            continue;
-        }
-        const struct lp_mesh_record record = {
-            .op = LP_MESH_UNGRANT, .a = subscription->grants, .w = {subscription->consumer}};
-        if (lp_mesh_news(&classic->base.broker->mesh, subscription->client_shard, &record)) {
-            classic->grants -= subscription->grants;
-            subscription->grants = 0;
-        } else {
-            lp_queue_dirty(&classic->base);
-            return;
-        }
-    }
-}
-
-static bool
-classic_dispatch(struct lp_queue *queue, uint32_t budget)
-{
-    struct classic_queue *classic = classic_of(queue);
-    uint32_t passed = 0; /* subscriptions in a row that could not take one now */
-    bool room = true;
-
-    if (queue->deleting) {
-        return true;
-    }
-    while (classic->ready_count > 0 && budget > 0 && !lp_list_empty(&classic->ready)) {
-        struct lp_subscription *subscription =
-            LP_LIST_ITEM(classic->ready.next, struct lp_subscription, in_ready);
-        lp_list_remove(&subscription->in_ready);
-        const bool has_room =
-            lp_mesh_news_room(&queue->broker->mesh, subscription->client_shard) > 0;
-        const bool takes = has_room && classic_may_take(classic, subscription);
-        if (takes) {
-            classic_deliver(classic, subscription);
-            budget--;
-            passed = 0;
-        } else {
-            passed++;
-            room = room && has_room;
-        }
-        if (subscription_can_take(subscription)) {
-            subscription_enter_round(classic, subscription);
-        }
-        if (passed > queue->consumers) {
-            return room; /* no room on the mesh: next turn.  Waiting for grants: they make it dirty.
-                          */
-        }
-    }
-    if (classic->ready_count == 0) {
-        classic_ungrant(classic);
-    }
-    return classic->ready_count == 0 || lp_list_empty(&classic->ready);
 }
 
 /* ---- the rest ---- */
