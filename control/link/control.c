@@ -154,7 +154,12 @@ lp_control_open_boot(const struct lp_control_options *options, struct lp_control
     control->payload = lp_heap_alloc(LP_CONTROL_PAYLOAD_MAX_BYTES);
     control->next_number = ((uint64_t)options->generation << 40) + 1;
     control->now_ns = options->clock.monotonic_ns(options->clock.self);
-    control->started_ns = control->now_ns;
+    /* The broker's age is not that of its control process, which may be the tenth. */
+    const uint64_t started_ns = control->region->started_ns;
+    if (started_ns == 0 || started_ns > control->now_ns) {
+        control->region->started_ns = control->now_ns;
+    }
+    control->started_ns = control->region->started_ns;
     lp_chain_init(&control->connections);
     lp_chain_init(&control->turn_answers);
     lp_chain_init(&control->answers);

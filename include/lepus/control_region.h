@@ -25,6 +25,7 @@ struct lp_control_region {
     uint32_t magic;
     uint32_t version;
     uint32_t shard_count;
+    uint64_t started_ns; /* monotonic, when the run's first control process attached; 0 before */
     uint32_t
         control_sleeping; /* 1 while the control process blocks: shards then write its eventfd */
     uint32_t shard_sleeping[LP_SHARDS_MAX]; /* 1 while that shard's loop blocks */
