@@ -306,14 +306,43 @@ route_cache_put(struct lp_topology *topology, const struct lp_exchange *exchange
     }
 }
 
+/* Is the result that is there already the one for this?  Publishers send in bursts. */
+static bool
+route_is_last(const struct lp_topology *topology, const struct lp_exchange *exchange,
+              struct lp_bytes key)
+{
+    return topology->last_route.exchange == exchange &&
+           topology->last_route.epoch == topology->epoch &&
+           lp_bytes_equal(lp_bytes_of(topology->last_route.key, topology->last_route.key_bytes),
+                          key);
+}
+
+static void
+route_is_next(struct lp_topology *topology, const struct lp_exchange *exchange, struct lp_bytes key)
+{
+    if (key.size <= sizeof(topology->last_route.key)) {
+        topology->last_route.exchange = exchange;
+        topology->last_route.epoch = topology->epoch;
+        topology->last_route.key_bytes = (uint8_t)key.size;
+        if (key.size > 0) {
+            memcpy(topology->last_route.key, key.data, key.size);
+        }
+    }
+}
+
 bool
 lp_topology_route(struct lp_topology *topology, struct lp_exchange *exchange,
                   const struct lp_route_input *input)
 {
     LP_ASSERT(topology->cache != NULL);
+    if (route_is_last(topology, exchange, input->key)) {
+        return true;
+    }
+    topology->last_route.exchange = NULL;
     const bool cacheable =
         !exchange->is_default && !exchange->type->reads_headers && input->key.size <= UINT8_MAX;
     if (cacheable && route_cache_find(topology, exchange, input->key)) {
+        route_is_next(topology, exchange, input->key);
         return true;
     }
 
@@ -329,6 +358,9 @@ lp_topology_route(struct lp_topology *topology, struct lp_exchange *exchange,
     }
     if (cacheable && !sink.reads_headers && topology->route_count <= ROUTE_CACHE_QUEUES_MAX) {
         route_cache_put(topology, exchange, input->key, !sink.reads_key);
+    }
+    if (!sink.reads_headers) {
+        route_is_next(topology, exchange, input->key);
     }
     return true;
 }

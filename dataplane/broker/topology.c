@@ -70,8 +70,8 @@ lp_topology_vhost(const struct lp_topology *topology, uint32_t id)
     return NULL;
 }
 
-struct lp_exchange *
-lp_topology_exchange(const struct lp_topology *topology, uint32_t vhost_id, struct lp_bytes name)
+static struct lp_exchange *
+exchange_by_name(const struct lp_topology *topology, uint32_t vhost_id, struct lp_bytes name)
 {
     struct lp_hash_node *node =
         lp_hash_first(&topology->exchanges_by_name, topology_name_hash(topology, vhost_id, name));
@@ -82,6 +82,19 @@ lp_topology_exchange(const struct lp_topology *topology, uint32_t vhost_id, stru
         }
     }
     return NULL;
+}
+
+struct lp_exchange *
+lp_topology_exchange(struct lp_topology *topology, uint32_t vhost_id, struct lp_bytes name)
+{
+    struct lp_exchange *last = topology->last_lookup.exchange;
+    if (last && topology->last_lookup.epoch == topology->epoch && last->vhost_id == vhost_id &&
+        lp_bytes_equal(lp_exchange_name(last), name)) {
+        return last; /* a publisher's next message */
+    }
+    topology->last_lookup.exchange = exchange_by_name(topology, vhost_id, name);
+    topology->last_lookup.epoch = topology->epoch;
+    return topology->last_lookup.exchange;
 }
 
 struct lp_exchange *
@@ -178,7 +191,7 @@ topology_exchange_check(const struct lp_topology *topology, const struct lp_exch
 {
     counts->exchanges++;
     LP_ASSERT(topology_exchange_by_id(topology, exchange->id) == exchange);
-    LP_ASSERT(lp_topology_exchange(topology, exchange->vhost_id, lp_exchange_name(exchange)) ==
+    LP_ASSERT(exchange_by_name(topology, exchange->vhost_id, lp_exchange_name(exchange)) ==
               exchange);
     LP_ASSERT(exchange->is_default == (exchange->name_bytes == 0));
     LP_ASSERT(exchange->visited <= topology->routing);

@@ -143,6 +143,17 @@ struct lp_topology {
     uint32_t route_count;
     uint32_t route_room;
     struct lp_route_cache_slot *cache;
+    /* The exchange looked up last, and what `route` holds now; NULL: nothing to rely on. */
+    struct {
+        struct lp_exchange *exchange;
+        uint64_t epoch;
+    } last_lookup;
+    struct {
+        const struct lp_exchange *exchange;
+        uint64_t epoch;
+        uint8_t key_bytes;
+        uint8_t key[64];
+    } last_route;
 };
 
 LP_MUST_CHECK enum lp_err lp_topology_init_boot(struct lp_topology *topology,
@@ -196,7 +207,7 @@ void lp_topology_bind_down(struct lp_topology *topology, uint64_t id);
 /* ---- lookups; NULL when there is none ---- */
 
 struct lp_vhost *lp_topology_vhost(const struct lp_topology *topology, uint32_t id);
-struct lp_exchange *lp_topology_exchange(const struct lp_topology *topology, uint32_t vhost_id,
+struct lp_exchange *lp_topology_exchange(struct lp_topology *topology, uint32_t vhost_id,
                                          struct lp_bytes name);
 struct lp_queue_ref *lp_topology_queue(const struct lp_topology *topology, uint32_t vhost_id,
                                        struct lp_bytes name);
