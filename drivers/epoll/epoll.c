@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
+#include <drivers/common/sends.h>
 #include <drivers/common/slots.h>
 
 #define FETCH_MAX 256
@@ -25,12 +25,6 @@
 /* Tags in epoll_data: a stream's handle, or generation 0 and one of these. */
 #define TAG_WAKE UINT32_MAX
 
-struct send {
-    uint32_t count;
-    uint32_t piece; /* the first one not sent in full */
-    struct iovec pieces[LP_TRANSPORT_IOV_MAX];
-};
-
 /*
  * Life:  OPEN -close()-> CLOSING -poll() says CLOSED-> free.  The descriptor
  * is closed in close(): with epoll nothing in the kernel refers to a stream.
@@ -38,7 +32,7 @@ struct send {
 struct stream {
     uint64_t user;
     int fd;
-    uint32_t send;  /* index of a struct send, or LP_SLOT_NONE */
+    uint32_t send;  /* index of driver->sends, or LP_SLOT_NONE */
     uint32_t taken; /* of the send */
     uint32_t ready_next;
     bool in_ready;
@@ -64,9 +58,8 @@ struct epoll_driver {
     const struct lp_listeners *listeners;
     uint32_t shard;
     struct lp_slots slots;
-    struct lp_slots send_slots;
     struct stream *streams;
-    struct send *sends;
+    struct lp_sends sends;
     uint8_t *arena;
     uint32_t arena_used;
     /* Streams with something to do, in the order in which they came. */
@@ -203,43 +196,21 @@ stream_fail(struct stream *stream)
 static void
 send_done(struct epoll_driver *driver, struct stream *stream)
 {
-    if (stream->send != LP_SLOT_NONE) {
-        lp_slots_release(&driver->send_slots, stream->send);
-        stream->send = LP_SLOT_NONE;
-    }
+    lp_sends_release(&driver->sends, &stream->send);
     stream->sent = true;
-}
-
-/* Step over `bytes` that the kernel took; true: that was all. */
-static bool
-send_advance(struct send *send, size_t bytes)
-{
-    while (send->piece < send->count) {
-        struct iovec *piece = &send->pieces[send->piece];
-        if (bytes < piece->iov_len) {
-            piece->iov_base = (uint8_t *)piece->iov_base + bytes;
-            piece->iov_len -= bytes;
-            return false;
-        }
-        bytes -= piece->iov_len;
-        send->piece++;
-    }
-    LP_ASSERT(bytes == 0);
-    return true;
 }
 
 /* Give the kernel what it takes; true: the send is over, well or not. */
 static bool
-send_push(struct epoll_driver *driver, struct stream *stream, struct send *send)
+send_push(struct epoll_driver *driver, struct stream *stream, struct lp_send *send)
 {
     while (!stream->failed) {
-        const struct msghdr message = {.msg_iov = &send->pieces[send->piece],
-                                       .msg_iovlen = send->count - send->piece};
         driver->counters.kernel_enters++;
-        const ssize_t done = sendmsg(stream->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t done =
+            sendmsg(stream->fd, lp_send_message(send), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (done >= 0) {
             stream->taken += (uint32_t)done;
-            if (send_advance(send, (size_t)done)) {
+            if (lp_send_advance(send, (size_t)done)) {
                 return true;
             }
         } else if (errno == EAGAIN) {
@@ -257,21 +228,12 @@ driver_send(void *self, lp_handle handle, const struct lp_iovec *pieces, uint32_
 {
     struct epoll_driver *driver = self;
     const uint32_t index = lp_slots_find(&driver->slots, handle);
-    LP_ASSERT(count > 0 && count <= LP_TRANSPORT_IOV_MAX);
     if (index == LP_SLOT_NONE || driver->streams[index].closing || driver->streams[index].sending) {
         return false;
     }
     struct stream *stream = &driver->streams[index];
-    struct send now; /* not all of it: clearing 1 KiB a send would show */
-    uint64_t bytes = 0;
-    now.count = count;
-    now.piece = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        /* The kernel's struct has no const; it only reads. */
-        now.pieces[i].iov_base = (void *)(uintptr_t)pieces[i].data;
-        now.pieces[i].iov_len = pieces[i].bytes;
-        bytes += pieces[i].bytes;
-    }
+    struct lp_send now; /* not all of it: clearing 1 KiB a send would show */
+    const uint64_t bytes = lp_send_fill(&now, pieces, count);
     LP_ASSERT(bytes <= UINT32_MAX);
     stream->sending = true;
     stream->taken = 0;
@@ -280,9 +242,8 @@ driver_send(void *self, lp_handle handle, const struct lp_iovec *pieces, uint32_
         ready_push(driver, index);
         return true;
     }
-    stream->send = lp_slots_alloc(&driver->send_slots);
-    LP_ASSERT(stream->send != LP_SLOT_NONE); /* there are as many as streams */
-    driver->sends[stream->send] = now;
+    stream->send = lp_sends_alloc(&driver->sends);
+    driver->sends.send[stream->send] = now;
     return true;
 }
 
@@ -333,7 +294,7 @@ stream_step(struct epoll_driver *driver, uint32_t index, struct sink *sink)
         return false;
     }
     if (stream->send != LP_SLOT_NONE && (stream->writable || stream->failed) &&
-        send_push(driver, stream, &driver->sends[stream->send])) {
+        send_push(driver, stream, &driver->sends.send[stream->send])) {
         send_done(driver, stream);
     }
     if (stream->sent) {
@@ -507,10 +468,7 @@ driver_close(void *self, lp_handle handle)
         return;
     }
     stream->closing = true;
-    if (stream->send != LP_SLOT_NONE) {
-        lp_slots_release(&driver->send_slots, stream->send);
-        stream->send = LP_SLOT_NONE;
-    }
+    lp_sends_release(&driver->sends, &stream->send);
     lp_socket_close(stream->fd);
     stream->fd = -1;
     ready_push(driver, index);
@@ -580,13 +538,12 @@ static enum lp_err
 driver_open(struct epoll_driver *driver, const struct lp_socket_options *options)
 {
     if (lp_slots_init_boot(&driver->slots, options->streams_max) != LP_OK ||
-        lp_slots_init_boot(&driver->send_slots, options->streams_max) != LP_OK) {
+        lp_sends_init_boot(&driver->sends, options->streams_max) != LP_OK) {
         return LP_ERR_NO_MEMORY;
     }
     driver->streams = calloc(options->streams_max, sizeof(*driver->streams));
-    driver->sends = calloc(options->streams_max, sizeof(*driver->sends));
     driver->arena = aligned_alloc(4096, ARENA_BYTES);
-    if (driver->streams == NULL || driver->sends == NULL || driver->arena == NULL) {
+    if (driver->streams == NULL || driver->arena == NULL) {
         return LP_ERR_NO_MEMORY;
     }
     driver->reserve_fd = lp_socket_reserve();
@@ -622,9 +579,8 @@ driver_free(struct epoll_driver *driver)
         fd_close(driver->wake_fd);
     }
     lp_slots_fini(&driver->slots);
-    lp_slots_fini(&driver->send_slots);
+    lp_sends_fini(&driver->sends);
     free(driver->streams);
-    free(driver->sends);
     free(driver->arena);
     free(driver);
 }

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
+#include <drivers/common/sends.h>
 #include <drivers/common/slots.h>
 
 #include "buffers.h"
@@ -32,13 +32,6 @@ enum kind {
 #define INDEX_BITS 24
 #define INDEX_MAX  ((1u << INDEX_BITS) - 1)
 
-struct send {
-    uint32_t count;
-    uint32_t piece; /* the first one not sent in full */
-    struct msghdr message;
-    struct iovec pieces[LP_TRANSPORT_IOV_MAX];
-};
-
 /*
  * Calls and completions change what is wanted; stream_push() turns it into
  * submissions, and comes again later when the queue is full.
@@ -49,7 +42,7 @@ struct send {
 struct stream {
     uint64_t user;
     int fd;
-    uint32_t send;       /* index of a struct send, or LP_SLOT_NONE */
+    uint32_t send;       /* index of driver->sends, or LP_SLOT_NONE */
     uint32_t taken;      /* of the send */
     uint32_t operations; /* in the kernel, cancellations included */
     uint32_t todo_next;
@@ -84,9 +77,8 @@ struct uring_driver {
     const struct lp_listeners *listeners;
     uint32_t shard;
     struct lp_slots slots;
-    struct lp_slots send_slots;
     struct stream *streams;
-    struct send *sends;
+    struct lp_sends sends;
     uint32_t todo_head;
     uint32_t todo_tail;
     uint32_t todo_count;
@@ -199,10 +191,8 @@ submit_send(struct uring_driver *driver, uint32_t index)
     if (sqe == NULL) {
         return false;
     }
-    struct send *send = &driver->sends[stream->send];
-    send->message = (struct msghdr){.msg_iov = &send->pieces[send->piece],
-                                    .msg_iovlen = send->count - send->piece};
-    io_uring_prep_sendmsg(sqe, stream->fd, &send->message, MSG_WAITALL | MSG_NOSIGNAL);
+    io_uring_prep_sendmsg(sqe, stream->fd, lp_send_message(&driver->sends.send[stream->send]),
+                          MSG_WAITALL | MSG_NOSIGNAL);
     sqe->user_data = tag_make(KIND_SEND, lp_slots_handle(&driver->slots, index));
     stream->send_running = true;
     stream->operations++;
@@ -379,24 +369,6 @@ receive_completed(struct uring_driver *driver, uint32_t index, const struct io_u
     }
 }
 
-/* Step over `bytes` that the kernel took; true: that was all. */
-static bool
-send_advance(struct send *send, size_t bytes)
-{
-    while (send->piece < send->count) {
-        struct iovec *piece = &send->pieces[send->piece];
-        if (bytes < piece->iov_len) {
-            piece->iov_base = (uint8_t *)piece->iov_base + bytes;
-            piece->iov_len -= bytes;
-            return false;
-        }
-        bytes -= piece->iov_len;
-        send->piece++;
-    }
-    LP_ASSERT(bytes == 0);
-    return true;
-}
-
 static void
 send_completed(struct uring_driver *driver, uint32_t index, int result)
 {
@@ -409,7 +381,7 @@ send_completed(struct uring_driver *driver, uint32_t index, int result)
     if (result >= 0) {
         stream->taken += (uint32_t)result;
         /* Short in spite of MSG_WAITALL: the rest goes out by itself, or says why not. */
-        stream->send_over = send_advance(&driver->sends[stream->send], (size_t)result);
+        stream->send_over = lp_send_advance(&driver->sends.send[stream->send], (size_t)result);
     } else if (result != -EINTR && result != -EAGAIN && result != -ENOBUFS) {
         stream->send_over = true;
         stream_fail(stream);
@@ -452,22 +424,13 @@ completed(struct uring_driver *driver, const struct io_uring_cqe *cqe, struct si
 
 /* --- Polling. -------------------------------------------------------------------------------- */
 
-static void
-send_release(struct uring_driver *driver, struct stream *stream)
-{
-    if (stream->send != LP_SLOT_NONE) {
-        lp_slots_release(&driver->send_slots, stream->send);
-        stream->send = LP_SLOT_NONE;
-    }
-}
-
 /* Whatever a stream has to say or submit; true: come again. */
 static bool
 stream_step(struct uring_driver *driver, uint32_t index, struct sink *sink)
 {
     struct stream *stream = &driver->streams[index];
     if (stream->closing && stream->operations == 0) {
-        send_release(driver, stream);
+        lp_sends_release(&driver->sends, &stream->send);
         lp_socket_close(stream->fd);
         emit(driver, sink, index, LP_TRANSPORT_CLOSED);
         lp_slots_release(&driver->slots, index);
@@ -475,7 +438,7 @@ stream_step(struct uring_driver *driver, uint32_t index, struct sink *sink)
     }
     if (stream->send_over && !stream->closing) {
         stream->send_over = false;
-        send_release(driver, stream);
+        lp_sends_release(&driver->sends, &stream->send);
         emit(driver, sink, index, LP_TRANSPORT_SENT)->bytes = stream->taken;
     }
     if (stream->end_due && !stream->closing) {
@@ -595,22 +558,11 @@ driver_send(void *self, lp_handle handle, const struct lp_iovec *pieces, uint32_
     struct uring_driver *driver = self;
     uint32_t index;
     struct stream *stream = open_find(driver, handle, &index);
-    LP_ASSERT(count > 0 && count <= LP_TRANSPORT_IOV_MAX);
     if (stream == NULL || stream->send != LP_SLOT_NONE) {
         return false;
     }
-    stream->send = lp_slots_alloc(&driver->send_slots);
-    LP_ASSERT(stream->send != LP_SLOT_NONE); /* there are as many as streams */
-    struct send *send = &driver->sends[stream->send];
-    send->count = count;
-    send->piece = 0;
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        /* The kernel's struct has no const; it only reads. */
-        send->pieces[i].iov_base = (void *)(uintptr_t)pieces[i].data;
-        send->pieces[i].iov_len = pieces[i].bytes;
-        bytes += pieces[i].bytes;
-    }
+    stream->send = lp_sends_alloc(&driver->sends);
+    const uint64_t bytes = lp_send_fill(&driver->sends.send[stream->send], pieces, count);
     LP_ASSERT(bytes <= INT32_MAX);
     stream->taken = 0;
     if (stream->failed) {
@@ -709,12 +661,11 @@ static enum lp_err
 driver_open(struct uring_driver *driver, const struct lp_socket_options *options)
 {
     if (lp_slots_init_boot(&driver->slots, options->streams_max) != LP_OK ||
-        lp_slots_init_boot(&driver->send_slots, options->streams_max) != LP_OK) {
+        lp_sends_init_boot(&driver->sends, options->streams_max) != LP_OK) {
         return LP_ERR_NO_MEMORY;
     }
     driver->streams = calloc(options->streams_max, sizeof(*driver->streams));
-    driver->sends = calloc(options->streams_max, sizeof(*driver->sends));
-    if (driver->streams == NULL || driver->sends == NULL) {
+    if (driver->streams == NULL) {
         return LP_ERR_NO_MEMORY;
     }
     driver->reserve_fd = lp_socket_reserve();
@@ -758,9 +709,8 @@ driver_free(struct uring_driver *driver)
         fd_close(driver->wake_fd);
     }
     lp_slots_fini(&driver->slots);
-    lp_slots_fini(&driver->send_slots);
+    lp_sends_fini(&driver->sends);
     free(driver->streams);
-    free(driver->sends);
     free(driver);
 }
 
