@@ -90,6 +90,7 @@ struct host_shard {
     void *memory;
     pthread_t thread;
     uint32_t index;
+    bool stopped; /* its part of a graceful stop is done; every shard's thread looks at it */
 };
 
 struct host {

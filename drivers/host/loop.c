@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host.h"
 
+#include <lepus/atomic.h>
 #include <sched.h>
 #include <stdio.h>
 #include <time.h>
@@ -83,6 +84,35 @@ thread_name(uint32_t shard)
     (void)pthread_setname_np(pthread_self(), name); /* fails only for names that are too long */
 }
 
+/*
+ * This shard has ended its connections; others may still need its answers, to
+ * end theirs.  True: all have ended, and nobody needs anybody any more.
+ */
+static bool
+all_stopped(struct host_shard *self)
+{
+    struct host *host = self->host;
+    const uint32_t count = host->options.shard.count;
+    if (!self->stopped) {
+        /* E1, pairs with E2; the fence: of two that end at once at least one sees both. */
+        lp_store_release(&self->stopped, true);
+        lp_fence_full();
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        /* E2, pairs with E1. */
+        if (!lp_load_acquire(&host->shard[i].stopped)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (i != self->index) {
+            const struct lp_transport *transport = &host->shard[i].transport;
+            transport->ops->wake_any(transport->self);
+        }
+    }
+    return true;
+}
+
 void *
 host_shard_run(void *argument)
 {
@@ -97,7 +127,7 @@ host_shard_run(void *argument)
     uint64_t last_work = now;
     for (;;) {
         const struct lp_turn_result result = lp_shard_turn(self->shard, now, host_wall_ns());
-        if (result.stopped) {
+        if (result.stopped && all_stopped(self)) {
             return NULL;
         }
         /* The end of this turn is the beginning of the next: one look at the clock a turn. */
