@@ -193,7 +193,8 @@ option_take(struct program *program, int option, char *value)
     default:
         break;
     }
-    if (!number_read(value, INT32_MAX, &number)) {
+    /* An option that getopt does not know comes without a value. */
+    if (!value || !number_read(value, INT32_MAX, &number)) {
         return false;
     }
     switch (option) {
@@ -543,6 +544,8 @@ main(int argc, char **argv)
 {
     struct program program = {
         .region_fd = -1, .control_wake_fd = -1, .epoll_fd = -1, .signal_fd = -1};
+    /* The store holds password hashes, and its folder may be one that others can read. */
+    (void)umask(077);
     /* The launcher's end is ours; what was committed is safe. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || !options_read(&program, argc, argv) ||
         !config_open(&program) || !region_map(&program) || !events_open(&program) ||
