@@ -165,10 +165,13 @@ def stage_asan():
     return build_asan() and meson_tests(ASAN, ["unit", "sim", "fuzz", "regress"])
 
 
+def build_tsan():
+    return compile_in(TSAN, ["-Db_sanitize=thread", "-Db_lundef=false"], {"CC": "clang", "CXX": "clang++"})
+
+
 def stage_tsan():
     """TSan build: stress tests with real threads"""
-    return (compile_in(TSAN, ["-Db_sanitize=thread", "-Db_lundef=false"], {"CC": "clang", "CXX": "clang++"})
-            and meson_tests(TSAN, ["stress"]))
+    return build_tsan() and meson_tests(TSAN, ["stress"])
 
 
 def stage_sim():
@@ -186,31 +189,53 @@ def python_counts(output):
     return int(ran.group(1)) if ran else 1, sum(int(number) for number in bad)
 
 
+def python_test(script, words=(), env=None):
+    """A program of tests, in Debian's python; each of its tests counts."""
+    name = " ".join([os.path.relpath(script, ROOT)] + list(words))
+    began = time.monotonic()
+    code, output = run([PYTHON, script] + list(words), timeout=600, env=env, quiet=True)
+    ok = code == 0
+    total, bad = python_counts(output)
+    bad = max(bad, 0 if ok else 1)
+    said = re.findall(r"^\s*(FAIL(?:ED|URE)?\b.*|(?:ERROR|FAIL): .*)$", output, re.M)
+    for index in range(max(total, 1)):
+        count.add(index >= bad, name + ": " + said[index].strip() if index < len(said) else name)
+    print("    %s: %d tests, %d failed, %.1f s" % (name, total, bad, time.monotonic() - began))
+    if not ok:
+        print("\n".join("    " + line.strip() for line in said))
+        print(last_lines(output, 80))
+    return ok
+
+
 def python_tests(*patterns):
-    """Programs of tests, in Debian's python; each of their tests counts."""
-    good = True
     scripts = [script for pattern in patterns for script in sorted(glob.glob(os.path.join(ROOT, pattern)))]
-    for script in scripts:
-        name = os.path.relpath(script, ROOT)
-        began = time.monotonic()
-        code, output = run([PYTHON, script], timeout=600, quiet=True)
-        ok = code == 0
-        total, bad = python_counts(output)
-        bad = max(bad, 0 if ok else 1)
-        said = re.findall(r"^\s*(FAIL(?:ED|URE)?\b.*|(?:ERROR|FAIL): .*)$", output, re.M)
-        for index in range(max(total, 1)):
-            count.add(index >= bad, name + ": " + said[index].strip() if index < len(said) else name)
-        good = good and ok
-        print("    %s: %d tests, %d failed, %.1f s" % (name, total, bad, time.monotonic() - began))
-        if not ok:
-            print("\n".join("    " + line.strip() for line in said))
-            print(last_lines(output, 80))
-    return good
+    return all([python_test(script) for script in scripts])
+
+
+def client_tests(folder, suites, settings=""):
+    """Some of the client suites, with the binaries of a build and settings for its brokers."""
+    env = dict(ENV, LEPUS_BIN=os.path.join(folder, "bin"), LEPUS_SETTINGS=settings)
+    words = [word for suite in suites for word in ("--only", suite)]
+    print("    %s %s" % (os.path.basename(folder), settings))
+    return python_test(os.path.join(ROOT, "tests/clients/run"), words, env)
 
 
 def stage_clients():
-    """whole processes, and what clients see of them: tests/process, tests/clients/run"""
-    return build_release() and python_tests("tests/process/test_*.py", "tests/clients/run")
+    """whole processes, and what clients see of them: tests/process, tests/clients/run; some with epoll"""
+    if not build_release():
+        return False
+    good = python_tests("tests/process/test_*.py", "tests/clients/run")
+    return client_tests(RELEASE, ["tutorials", "torture"], "lepus.transport=epoll") and good
+
+
+def stage_sanitized():
+    """client tests against the ASan + UBSan build and the TSan build"""
+    good = True
+    for folder, build in ((ASAN, build_asan), (TSAN, build_tsan)):
+        if not build() or run(["scripts/build", folder], quiet=True)[0] != 0:
+            return False
+        good = client_tests(folder, ["tutorials", "torture", "control_kill"]) and good
+    return good
 
 
 def stage_fuzz():
@@ -247,7 +272,7 @@ def stage_gates():
 
 
 STAGES = [(name, globals()["stage_" + name]) for name in
-          ("setup", "gcc", "checks", "clang", "asan", "tsan", "sim", "clients", "fuzz", "gates")]
+          ("setup", "gcc", "checks", "clang", "asan", "tsan", "sim", "clients", "sanitized", "fuzz", "gates")]
 
 
 def arguments(words):
