@@ -465,6 +465,27 @@ lp_memory_pressed(const struct lp_memory *memory)
            (uint64_t)memory->spans_free << SPAN_SHIFT < reserve_bytes;
 }
 
+bool
+lp_memory_promise(struct lp_memory *memory, uint64_t bytes)
+{
+    const uint64_t room = memory->watermark_bytes > memory->used_bytes
+                              ? memory->watermark_bytes - memory->used_bytes
+                              : 0;
+    const bool fits = memory->promised_bytes <= room && bytes <= room - memory->promised_bytes;
+    if (lp_memory_pressed(memory) || (memory->promised_bytes > 0 && !fits)) {
+        return false;
+    }
+    memory->promised_bytes += bytes;
+    return true;
+}
+
+void
+lp_memory_promise_end(struct lp_memory *memory, uint64_t bytes)
+{
+    LP_ASSERT(memory->promised_bytes >= bytes);
+    memory->promised_bytes -= bytes;
+}
+
 uint64_t
 lp_memory_refusal_count(const struct lp_memory *memory)
 {

@@ -76,6 +76,17 @@ uint64_t lp_memory_used_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_limit_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_watermark_bytes(const struct lp_memory *memory);
 bool lp_memory_pressed(const struct lp_memory *memory);
+
+/*
+ * Take in something of which `bytes` are still to come: true when they will
+ * fit below the watermark beside all that was promised before, or when nothing
+ * was (so that one larger than that is not kept out for ever).  Without it,
+ * many that arrive together are all let in, and each waits for memory that
+ * only the others could give back.
+ */
+LP_MUST_CHECK bool lp_memory_promise(struct lp_memory *memory, uint64_t bytes);
+/* `bytes` of what was promised have come, or will not. */
+void lp_memory_promise_end(struct lp_memory *memory, uint64_t bytes);
 uint64_t lp_memory_refusal_count(const struct lp_memory *memory);
 void lp_memory_class_stats(const struct lp_memory *memory, uint32_t class_index,
                            struct lp_memory_class_stats *ret_stats);

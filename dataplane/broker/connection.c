@@ -248,9 +248,12 @@ input_grow(struct lp_connection *connection, uint32_t bytes)
         connection->input_from = 0;
         return true;
     }
-    const uint64_t room =
-        lp_memory_block_bytes(LP_MAX(want, 2 * (uint64_t)connection->input_bytes));
+    uint64_t room = lp_memory_block_bytes(LP_MAX(want, 2 * (uint64_t)connection->input_bytes));
     uint8_t *block = lp_memory_alloc(memory, room);
+    if (!block) {
+        room = lp_memory_block_bytes(want); /* memory is short: no more than it takes */
+        block = lp_memory_alloc(memory, room);
+    }
     if (!block) {
         return false;
     }
@@ -298,7 +301,8 @@ connection_takes_input(struct lp_connection *connection)
     if (connection->closing || connection->ended || connection->close_sent) {
         return false;
     }
-    if (connection->publisher && broker->pressed && !(connection->pauses & LP_PAUSE_MEMORY)) {
+    if (connection->publisher && broker->pressed && connection->unfinished == 0 &&
+        !(connection->pauses & LP_PAUSE_MEMORY)) {
         broker->stats->publishers_paused++;
         lp_connection_pause(connection, LP_PAUSE_MEMORY);
         connection->protocol->held(connection, true);

@@ -56,12 +56,13 @@ struct lp_connection {
     struct lp_address local;
     struct lp_access access;
     uint32_t vhost_id;
-    uint8_t pauses;  /* enum lp_pause bits */
-    bool publisher;  /* has published: the memory watermark applies to it */
-    bool sending;    /* a send is in flight */
-    bool closing;    /* close after the output is flushed */
-    bool ended;      /* the peer is gone, or the stream was closed */
-    bool close_sent; /* transport close was called */
+    uint8_t pauses;      /* enum lp_pause bits */
+    uint32_t unfinished; /* contents that have begun to arrive: let in, so read to their end */
+    bool publisher;      /* has published: the memory watermark applies to it */
+    bool sending;        /* a send is in flight */
+    bool closing;        /* close after the output is flushed */
+    bool ended;          /* the peer is gone, or the stream was closed */
+    bool close_sent;     /* transport close was called */
     bool receiving_stopped;
     bool output_was_full;
     uint8_t *input;      /* bytes not used up yet */

@@ -26,7 +26,7 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
         (uint64_t)parts->exchange.size + parts->key.size + parts->properties.size;
 
     /* Above the watermark nothing new is taken in; what is under way may be finished. */
-    if (lp_memory_pressed(messages->memory)) {
+    if (!lp_memory_promise(messages->memory, parts->body_bytes)) {
         return NULL;
     }
     struct lp_chunk *chunk;
@@ -43,6 +43,7 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
         chunk = chunk_make(messages->memory, head_bytes + parts->body_bytes);
     }
     if (!chunk) {
+        lp_memory_promise_end(messages->memory, parts->body_bytes);
         return NULL;
     }
     lp_handle handle;
@@ -50,6 +51,7 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
     if (!message) {
         void *block = chunk;
         lp_memory_release(messages->memory, &block);
+        lp_memory_promise_end(messages->memory, parts->body_bytes);
         return NULL;
     }
     struct lp_writer writer = lp_writer_of(chunk->data, chunk->room);
@@ -125,6 +127,7 @@ lp_message_append(struct lp_pool *messages, struct lp_message *message, struct l
         done += piece;
     }
     message->body_have += body.size;
+    lp_memory_promise_end(messages->memory, body.size);
     return true;
 }
 
@@ -134,6 +137,7 @@ lp_message_free(struct lp_pool *messages, lp_handle handle)
     struct lp_message *message = lp_pool_get(messages, handle);
     LP_ASSERT(message);
     LP_ASSERT(message->loans == 0);
+    lp_memory_promise_end(messages->memory, message->body_bytes - message->body_have);
     struct lp_chunk *chunk = message->head;
     while (chunk) {
         void *block = chunk;

@@ -32,6 +32,10 @@ LP_STATIC_ASSERT(LP_COUNT_OF(protocols) <= LP_PROTOCOLS_MAX, "every protocol has
 #define PASSES_MAX     4u
 /* Who waits for room is not told when a ring drains: look again this soon. */
 #define RETRY_NS 1000000u
+/* Of the memory above the watermark: what deliveries leave to everything else. */
+#define OUTPUT_RESERVE_BYTES (512u * 1024u)
+/* However small the memory, a message of this size is taken. */
+#define MESSAGE_BYTES_LEAST (128u * 1024u)
 /* A turn longer than this is counted as a fault of ours (or of a noisy neighbour). */
 #define TURN_BOUND_NS 500000u
 
@@ -131,6 +135,15 @@ shard_broker_init(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
     return err;
 }
 
+uint64_t
+lp_shard_message_bytes_max(uint64_t message_bytes_max, uint64_t memory_bytes,
+                           uint64_t watermark_bytes)
+{
+    const uint64_t above = memory_bytes - LP_MIN(watermark_bytes, memory_bytes);
+    const uint64_t fits = above > OUTPUT_RESERVE_BYTES ? (above - OUTPUT_RESERVE_BYTES) / 3 : 0;
+    return LP_MIN(message_bytes_max, LP_MAX(fits, (uint64_t)MESSAGE_BYTES_LEAST));
+}
+
 enum lp_err
 lp_shard_init_boot(const struct lp_shard_config *config, const struct lp_shard_env *env,
                    uint64_t now_ns, uint64_t wall_ns, struct lp_shard **ret_shard)
@@ -160,7 +173,8 @@ lp_shard_init_boot(const struct lp_shard_config *config, const struct lp_shard_e
         .channel_max = config->channel_max,
         .heartbeat_s = config->heartbeat_s,
         .handshake_timeout_ms = config->handshake_timeout_ms,
-        .message_bytes_max = config->message_bytes_max,
+        .message_bytes_max = lp_shard_message_bytes_max(config->message_bytes_max,
+                                                        env->memory_bytes, env->watermark_bytes),
     };
     memcpy(shard->limits.cluster_name, config->cluster_name, sizeof(config->cluster_name));
     err = shard_broker_init(shard, now_ns, wall_ns);

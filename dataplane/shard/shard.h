@@ -77,6 +77,15 @@ LP_MUST_CHECK enum lp_err lp_shard_init_boot(const struct lp_shard_config *confi
                                              const struct lp_shard_env *env, uint64_t now_ns,
                                              uint64_t wall_ns, struct lp_shard **ret_shard);
 
+/*
+ * The largest message that a shard with these bytes takes: `message_bytes_max`,
+ * or less where memory is small.  What lies above the watermark must hold one
+ * such message and two copies of it on their way out, or a queue of them could
+ * never be drained.
+ */
+uint64_t lp_shard_message_bytes_max(uint64_t message_bytes_max, uint64_t memory_bytes,
+                                    uint64_t watermark_bytes);
+
 /* One pass of the loop. */
 struct lp_turn_result lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns);
 

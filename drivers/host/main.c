@@ -73,6 +73,21 @@ streams_allow(const struct host_options *options)
     return (uint32_t)LP_MIN(streams, (uint64_t)STREAMS_MAX);
 }
 
+/* Small memory makes small messages: the operator hears of it before a client does. */
+static void
+message_limit_say(const struct lp_shard_config *config, const struct lp_shard_env *env)
+{
+    const uint64_t limit = lp_shard_message_bytes_max(config->message_bytes_max, env->memory_bytes,
+                                                      env->watermark_bytes);
+    if (limit < config->message_bytes_max) {
+        (void)fprintf(stderr,
+                      "lepus-dataplane: messages of more than %llu KiB are refused: a shard has "
+                      "%llu MiB, and drains large ones through what is above the watermark\n",
+                      (unsigned long long)(limit >> 10),
+                      (unsigned long long)(env->memory_bytes >> 20));
+    }
+}
+
 static bool
 shard_make(struct host *host, uint32_t i, char *ret_why)
 {
@@ -99,6 +114,9 @@ shard_make(struct host *host, uint32_t i, char *ret_why)
         .wake_control = wake_control,
         .wake_context = host,
     };
+    if (i == 0) {
+        message_limit_say(&config, &env);
+    }
     const enum lp_err err =
         lp_shard_init_boot(&config, &env, host_monotonic_ns(), host_wall_ns(), &self->shard);
     if (err != LP_OK) {

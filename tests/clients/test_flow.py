@@ -19,8 +19,6 @@ from amqp_flow import Consumer, Peer, Publisher, loop, step, until_stuck
 from amqp_raw import Closed, EndOfStream, Raw, method_frame
 
 MIB = 1 << 20
-UNSOLVED = unittest.skipUnless(os.environ.get("LEPUS_UNSOLVED"), "what publishers have under way "
-                               "counts as memory in use; enough of it stops them all")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -218,15 +216,12 @@ class Watermark(Case):
     def test_four_shards_one_publisher_bodies_of_1_mib(self):
         self.flood(4, 1, MIB)
 
-    @UNSOLVED
     def test_four_shards_eight_publishers_bodies_of_1_mib(self):
         self.flood(4, 8, MIB)
 
-    @UNSOLVED
     def test_four_shards_four_publishers_small_bodies(self):
         self.flood(4, 4, 2000)
 
-    @UNSOLVED
     def test_messages_under_way_do_not_hold_each_other_up(self):
         """Pieces of messages alone are more than the mark: some must get to their ends."""
         target = self.own(shards=1, settings=SMALL_MEMORY)

@@ -79,6 +79,9 @@ message_make(struct amqp091_channel *channel, const struct amqp091_properties *p
 static enum amqp091_flow
 complete(struct amqp091_channel *channel)
 {
+    if (channel->body_bytes > 0) {
+        channel->connection->base->unfinished--;
+    }
     channel->content = AMQP091_CONTENT_METHOD;
     channel->publishing = true;
     channel->stage = 0;
@@ -139,6 +142,7 @@ amqp091_publish_header(struct amqp091_channel *channel, const struct amqp091_fra
     properties_note(channel, &properties, raw);
     channel->body_left = body_bytes;
     channel->content = AMQP091_CONTENT_BODY;
+    channel->connection->base->unfinished += body_bytes > 0;
     return body_bytes == 0 ? complete(channel) : AMQP091_NEXT;
 }
 
@@ -160,6 +164,10 @@ amqp091_publish_body(struct amqp091_channel *channel, const struct amqp091_frame
 void
 amqp091_publish_discard(struct amqp091_channel *channel)
 {
+    if (channel->content == AMQP091_CONTENT_BODY) {
+        channel->connection->base->unfinished--;
+        channel->content = AMQP091_CONTENT_METHOD;
+    }
     if (channel->message && !channel->message_lent) {
         lp_message_free(&channel->connection->shard->broker->messages, channel->message_handle);
     }
