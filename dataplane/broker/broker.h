@@ -68,7 +68,6 @@ struct lp_broker {
     struct lp_list connections_resume;
     struct lp_list connections_paused;
     uint64_t next_connection;
-    uint64_t draw; /* counter for deterministic names mixed with entropy */
 
     /* H's side */
     struct lp_pool messages;

@@ -354,6 +354,11 @@ void amqp091_queue_fault(struct amqp091_channel *channel, uint16_t code, struct 
 /* The queue that a consume, get or purge means.  False: a fault was raised. */
 bool amqp091_queue_find(struct amqp091_channel *channel, struct lp_bytes name, uint32_t method_id,
                         struct lp_queue_ref **ret_queue);
+/* The queue that a method names, when it may be read; NULL: answered, or asked (`ret_flow` says
+ * which). */
+struct lp_queue_ref *amqp091_queue_readable(struct amqp091_channel *channel,
+                                            const struct amqp091_method *method,
+                                            enum amqp091_flow *ret_flow);
 /* `name`, or the last declared queue when it is empty.  False: a fault was raised. */
 bool amqp091_queue_name(struct amqp091_channel *channel, struct lp_bytes name, uint32_t method_id,
                         struct lp_bytes *ret_name);

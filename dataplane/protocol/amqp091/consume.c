@@ -361,18 +361,10 @@ amqp091_notices_send(struct amqp091_channel *channel)
 enum amqp091_flow
 amqp091_basic_get(struct amqp091_channel *channel, const struct amqp091_method *method)
 {
-    struct lp_queue_ref *queue;
-    struct lp_bytes name;
-    if (!amqp091_queue_name(channel, method->name[0], method->id, &name)) {
-        return AMQP091_NEXT;
-    }
-    const enum amqp091_flow permitted =
-        amqp091_permit(channel, LP_PERMISSION_READ, LP_RESOURCE_QUEUE, name);
-    if (permitted != AMQP091_NEXT) {
-        return permitted;
-    }
-    if (!amqp091_queue_find(channel, name, method->id, &queue)) {
-        return AMQP091_NEXT;
+    enum amqp091_flow flow;
+    struct lp_queue_ref *queue = amqp091_queue_readable(channel, method, &flow);
+    if (!queue) {
+        return flow;
     }
     channel->waiting = AMQP091_WAIT_SESSION;
     if (lp_session_get(channel->session, queue, (method->bits & GET_NO_ACK) != 0) == LP_WAIT) {

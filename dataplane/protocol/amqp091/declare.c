@@ -357,21 +357,30 @@ amqp091_queue_delete(struct amqp091_channel *channel, const struct amqp091_metho
     return amqp091_control_ask(channel, LP_CONTROL_QUEUE_DELETE, &writer, amqp091_reply_ok);
 }
 
+struct lp_queue_ref *
+amqp091_queue_readable(struct amqp091_channel *channel, const struct amqp091_method *method,
+                       enum amqp091_flow *ret_flow)
+{
+    struct lp_queue_ref *queue = NULL;
+    struct lp_bytes name;
+    *ret_flow = AMQP091_NEXT;
+    if (!amqp091_queue_name(channel, method->name[0], method->id, &name)) {
+        return NULL;
+    }
+    *ret_flow = amqp091_permit(channel, LP_PERMISSION_READ, LP_RESOURCE_QUEUE, name);
+    if (*ret_flow != AMQP091_NEXT || !amqp091_queue_find(channel, name, method->id, &queue)) {
+        return NULL;
+    }
+    return queue;
+}
+
 enum amqp091_flow
 amqp091_queue_purge(struct amqp091_channel *channel, const struct amqp091_method *method)
 {
-    struct lp_queue_ref *queue;
-    struct lp_bytes name;
-    if (!amqp091_queue_name(channel, method->name[0], method->id, &name)) {
-        return AMQP091_NEXT;
-    }
-    const enum amqp091_flow permitted =
-        amqp091_permit(channel, LP_PERMISSION_READ, LP_RESOURCE_QUEUE, name);
-    if (permitted != AMQP091_NEXT) {
-        return permitted;
-    }
-    if (!amqp091_queue_find(channel, name, method->id, &queue)) {
-        return AMQP091_NEXT;
+    enum amqp091_flow flow;
+    struct lp_queue_ref *queue = amqp091_queue_readable(channel, method, &flow);
+    if (!queue) {
+        return flow;
     }
     channel->waiting = AMQP091_WAIT_SESSION;
     if (lp_session_purge(channel->session, queue) == LP_WAIT) {
