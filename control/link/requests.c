@@ -140,6 +140,7 @@ on_open(struct request *request)
         lp_writer_u8(&request->reply,
                      lp_auth_unrestricted(control->catalog, connection->user, vhost));
         lp_writer_u32le(&request->reply, control->catalog->permission_epoch);
+        lp_writer_u8(&request->reply, 0); /* enum lp_rights */
     }
     answer_committed(request, good);
 }

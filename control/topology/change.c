@@ -5,6 +5,7 @@
  * Operations: flags u8 (1 remove, 2 durable), key bytes u32, value bytes u32,
  * key, value.  Deltas: type u16, payload bytes u32, payload.
  */
+#include <lepus/queue_settings.h>
 #include <stdlib.h>
 
 #include "control/topology/catalog_internal.h"
@@ -98,6 +99,7 @@ vhost_up(struct lp_catalog *catalog, struct lp_bytebuf *deltas,
     struct lp_writer w = scratch(catalog);
     lp_writer_u32le(&w, vhost->id);
     lp_writer_short(&w, vhost->name);
+    lp_writer_u8(&w, false); /* tracing */
     delta(deltas, LP_CONTROL_VHOST_UP, &w);
 }
 
@@ -128,6 +130,11 @@ queue_up(struct lp_catalog *catalog, struct lp_bytebuf *deltas,
     lp_writer_u8(&w, queue->flags);
     lp_writer_u64le(&w, queue->owner);
     lp_writer_long_le(&w, queue->arguments);
+    uint8_t room[LP_QUEUE_SETTINGS_BYTES_MAX];
+    struct lp_writer settings = lp_writer_of(room, sizeof(room));
+    const struct lp_queue_settings none = lp_queue_settings_none();
+    lp_queue_settings_write(&settings, &none);
+    lp_writer_long_le(&w, lp_writer_bytes(&settings));
     delta(deltas, LP_CONTROL_QUEUE_UP, &w);
 }
 

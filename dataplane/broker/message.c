@@ -64,6 +64,7 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
     message->protocol = parts->protocol;
     message->flags = parts->flags;
     message->priority = parts->priority;
+    message->expiration_ms = parts->expiration_ms;
     message->exchange_bytes = (uint8_t)parts->exchange.size;
     message->key_bytes = (uint8_t)parts->key.size;
     message->properties_bytes = parts->properties.size;

@@ -33,6 +33,7 @@ struct lp_chunk {
 
 enum lp_message_flag {
     LP_MESSAGE_PERSISTENT = 1,
+    LP_MESSAGE_EXPIRES = 2, /* expiration_ms counts, from when a queue takes it (C141) */
 };
 
 /* Stage stamps, in nanoseconds of the shard's clock at the turn; 0: not taken. */
@@ -59,7 +60,7 @@ struct lp_message {
     struct lp_chunk *head;
     struct lp_chunk *tail;
     struct lp_chunk *annotations; /* NULL: room for later features, kept out of the content */
-    uint64_t expires_ns;          /* 0: never */
+    uint64_t expiration_ms;       /* with LP_MESSAGE_EXPIRES */
     uint64_t stage_ns[LP_STAGE_COUNT];
 };
 
@@ -73,6 +74,7 @@ struct lp_message_parts {
     struct lp_bytes key;        /* at most 255 */
     struct lp_bytes properties; /* at most 128 KiB: one frame */
     uint64_t body_bytes;
+    uint64_t expiration_ms;
     uint8_t protocol;
     uint8_t flags;
     uint8_t priority;

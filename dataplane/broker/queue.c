@@ -72,12 +72,56 @@ lp_queue_up(void *context, struct lp_queue_ref *ref)
     queue->ref = ref;
     queue->self = self;
     queue->id = ref->id;
+    queue->settings = lp_queue_settings_none();
     lp_list_init(&queue->subscriptions);
     if (!queue->type->open(queue)) {
         lp_pool_release(&broker->queues, self);
         return LP_ERR_NO_MEMORY;
     }
     ref->local = queue;
+    return LP_OK;
+}
+
+static void
+queue_settings_free(struct lp_queue *queue)
+{
+    if (queue->settings_block) {
+        lp_memory_release(queue->broker->memory, &queue->settings_block);
+    }
+}
+
+enum lp_err
+lp_queue_configure(void *context, struct lp_queue_ref *ref, struct lp_bytes encoded)
+{
+    struct lp_broker *broker = context;
+    struct lp_queue *queue = ref->local;
+    struct lp_queue_settings settings;
+    if (!queue) {
+        return LP_OK; /* another shard's */
+    }
+    if (!lp_queue_settings_read(encoded, &settings)) {
+        return LP_ERR_BAD_RECORD;
+    }
+    void *block = NULL;
+    const uint32_t names = settings.dead_letter_exchange.size + settings.dead_letter_key.size;
+    if (names > 0) {
+        block = lp_memory_alloc(broker->memory, names);
+        if (!block) {
+            return LP_ERR_NO_MEMORY;
+        }
+        struct lp_writer writer = lp_writer_of(block, names);
+        lp_writer_copy(&writer, settings.dead_letter_exchange.data,
+                       settings.dead_letter_exchange.size);
+        lp_writer_copy(&writer, settings.dead_letter_key.data, settings.dead_letter_key.size);
+    }
+    const uint8_t *at = block;
+    settings.dead_letter_exchange = lp_bytes_of(at, settings.dead_letter_exchange.size);
+    settings.dead_letter_key = lp_bytes_of(at ? at + settings.dead_letter_exchange.size : NULL,
+                                           settings.dead_letter_key.size);
+    queue_settings_free(queue);
+    queue->settings_block = block;
+    queue->settings = settings;
+    queue->type->configure(queue);
     return LP_OK;
 }
 
@@ -123,7 +167,15 @@ lp_queue_down(void *context, struct lp_queue_ref *ref)
     queue_subscriptions_end(queue);
     lp_list_remove(&queue->in_dirty);
     lp_list_remove(&queue->in_unused);
+    queue_settings_free(queue);
     lp_pool_release(&broker->queues, queue->self);
+}
+
+void
+lp_queue_entry_dead(struct lp_queue *queue, struct lp_entry *entry, enum lp_death why)
+{
+    (void)why;
+    lp_queue_entry_done(queue->broker, entry);
 }
 
 struct lp_queue *

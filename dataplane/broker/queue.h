@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <lepus/queue_settings.h>
 #include <lepus/queue_type.h>
 
 #include "dataplane/broker/broker.h"
@@ -18,10 +19,12 @@ struct lp_queue {
     const struct lp_queue_type *type;
     struct lp_broker *broker;
     struct lp_queue_ref *ref;
-    struct lp_list in_dirty;      /* lp_broker.queues_dirty */
-    struct lp_list in_unused;     /* lp_broker.queues_unused */
-    struct lp_list subscriptions; /* lp_subscription.in_queue */
-    lp_handle self;               /* in lp_broker.queues */
+    struct lp_list in_dirty;           /* lp_broker.queues_dirty */
+    struct lp_list in_unused;          /* lp_broker.queues_unused */
+    struct lp_list subscriptions;      /* lp_subscription.in_queue */
+    lp_handle self;                    /* in lp_broker.queues */
+    struct lp_queue_settings settings; /* names lie in settings_block */
+    void *settings_block;              /* NULL: no names */
     uint32_t id;
     bool deleting;          /* DELETE_CHECK allowed it: takes nothing more */
     uint32_t deleted_ready; /* what that check counted */
@@ -85,6 +88,9 @@ const struct lp_queue_type *lp_queue_type_find(struct lp_bytes name);
 /* ---- hooks of topology.h; context is the broker ---- */
 enum lp_err lp_queue_up(void *context, struct lp_queue_ref *ref);
 void lp_queue_down(void *context, struct lp_queue_ref *ref);
+/* The queue was named with these settings (encoded).  LP_ERR_BAD_RECORD, LP_ERR_NO_MEMORY: it keeps
+ * those it has. */
+enum lp_err lp_queue_configure(void *context, struct lp_queue_ref *ref, struct lp_bytes settings);
 
 /* The queue of an id at its home, or NULL. */
 struct lp_queue *lp_queue_find(struct lp_broker *broker, uint32_t id);
@@ -103,6 +109,21 @@ struct lp_entry *lp_queue_entry_alloc(struct lp_queue *queue, uint32_t from,
                                       const struct lp_mesh_record *record);
 /* The entry is done with: its loan goes home with the flush. It must be on no list. */
 void lp_queue_entry_done(struct lp_broker *broker, struct lp_entry *entry);
+
+/* Why a message is dead; x-death's reasons (C154). */
+enum lp_death {
+    LP_DEATH_REJECTED,
+    LP_DEATH_EXPIRED,
+    LP_DEATH_MAXLEN,
+    LP_DEATH_DELIVERY_LIMIT,
+};
+
+/*
+ * The entry's time here is over: dead-lettered where the queue's settings say
+ * so, done with otherwise.  It must be on no list, and is not the queue's any
+ * more.
+ */
+void lp_queue_entry_dead(struct lp_queue *queue, struct lp_entry *entry, enum lp_death why);
 
 /* Answer an ENQUEUE: taken. */
 void lp_queue_confirm(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record);

@@ -12,13 +12,14 @@
 
 enum lp_mesh_op {
     /* C->H request.  a queue, w0 message, w1 session (0: no confirm wanted), w2 confirm number,
-     * w3 body bytes. */
+     * w3 body bytes, w4 expiration in ms, w5 priority; flags: enum lp_message_flag. */
     LP_MESH_ENQUEUE = 1,
     /* H->C reply.  Taken.  a: how many numbers, w0 session, w1..: numbers' low 32 bits, two a word.
      */
     LP_MESH_ENQUEUED,
     /* H->C reply.  Not taken: the loan comes back.  w0 message, w1 session, w2 number; flag NACK:
-     * refused (else the queue was gone, which counts as taken: C105). */
+     * refused (else the queue was gone, which counts as taken: C105); flag KEPT: the loan stays,
+     * the queue dead-letters what it refused. */
     LP_MESH_REFUSED,
     /* H->owner news.  Loans come back.  a: how many, w0..w6 messages. */
     LP_MESH_RELEASE,
@@ -75,6 +76,7 @@ enum lp_mesh_flag {
     LP_MESH_REDELIVERED = 8,
     LP_MESH_EMPTY = 16,
     LP_MESH_NACK = 32,
+    LP_MESH_KEPT = 64,
 };
 
 #define LP_MESH_RELEASES_MAX 7u

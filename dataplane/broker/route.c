@@ -178,9 +178,8 @@ route_walk_one(struct lp_route_sink *sink, struct lp_exchange *exchange,
     if (sink->matched > 0 || exchange->alternate_bytes == 0) {
         return;
     }
-    struct lp_exchange *alternate = lp_topology_exchange(
-        sink->topology, exchange->vhost_id,
-        lp_bytes_of(exchange->names + exchange->name_bytes, exchange->alternate_bytes));
+    struct lp_exchange *alternate =
+        lp_topology_exchange(sink->topology, exchange->vhost_id, lp_exchange_alternate(exchange));
     if (alternate != NULL) {
         sink->failed |= !route_add_exchange(sink, alternate);
     }

@@ -26,7 +26,8 @@ publish_send(struct lp_session *session, const struct lp_message *message, lp_ha
         .op = LP_MESH_ENQUEUE,
         .flags = message->flags,
         .a = queue->id,
-        .w = {handle, number ? session->self : LP_HANDLE_NONE, number, message->body_bytes},
+        .w = {handle, number ? session->self : LP_HANDLE_NONE, number, message->body_bytes,
+              message->expiration_ms, message->priority},
     };
     return publish_room(session, queue) &&
            lp_mesh_request(&session->broker->mesh, queue->home_shard, &record);
@@ -263,7 +264,9 @@ record_enqueued(struct lp_broker *broker, const struct lp_mesh_record *record)
 static void
 record_refused(struct lp_broker *broker, const struct lp_mesh_record *record)
 {
-    lp_message_unlend(&broker->messages, record->w[0], 1);
+    if (!(record->flags & LP_MESH_KEPT)) {
+        lp_message_unlend(&broker->messages, record->w[0], 1);
+    }
     struct lp_session *session = lp_pool_get(&broker->sessions, record->w[1]);
     if (session) {
         session_confirm_answer(session, record->w[2], (record->flags & LP_MESH_NACK) != 0);

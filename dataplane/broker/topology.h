@@ -4,8 +4,9 @@
  * queues, bindings; and the routing of a message through them.
  *
  * The control process decides; lp_topology_*_up/_down apply its ordered
- * deltas.  All are idempotent: an object named again (a resync) is marked as
- * seen and otherwise left alone.
+ * deltas.  All are idempotent: an object named again (a resync, or a change of
+ * policy) is marked as seen, takes what may change (tracing, alternate,
+ * settings), and is otherwise left alone.
  *
  *   Memory    the shard's lp_memory; objects live until their *_down
  *   Runs on   owner core
@@ -27,6 +28,7 @@ struct lp_vhost {
     struct lp_hash_node by_id;
     uint32_t id;
     uint32_t seen;            /* the sync that named it last */
+    bool tracing;             /* the firehose is on (C163) */
     struct lp_list exchanges; /* lp_exchange.in_vhost */
     struct lp_list queues;    /* lp_queue_ref.in_vhost */
     struct lp_list in_topology;
@@ -49,8 +51,9 @@ struct lp_exchange {
     uint8_t alternate_bytes;
     bool is_default;
     const struct lp_exchange_type *type;
-    void *state;     /* the type's */
-    uint8_t names[]; /* name, then alternate's name */
+    void *state;        /* the type's */
+    uint8_t *alternate; /* the alternate exchange's name; NULL: none */
+    uint8_t name[];
 };
 
 /* A queue as every shard knows it; the queue itself lives on its home shard. */
@@ -90,7 +93,13 @@ struct lp_binding {
 static inline struct lp_bytes
 lp_exchange_name(const struct lp_exchange *exchange)
 {
-    return lp_bytes_of(exchange->names, exchange->name_bytes);
+    return lp_bytes_of(exchange->name, exchange->name_bytes);
+}
+
+static inline struct lp_bytes
+lp_exchange_alternate(const struct lp_exchange *exchange)
+{
+    return lp_bytes_of(exchange->alternate, exchange->alternate_bytes);
 }
 
 static inline struct lp_bytes
@@ -120,6 +129,9 @@ lp_binding_arguments(const struct lp_binding *binding)
 /* Told when a queue appears or is about to go; set by the broker. */
 struct lp_topology_hooks {
     enum lp_err (*queue_up)(void *context, struct lp_queue_ref *queue);
+    /* Named (again) with these settings; right after queue_up the first time. */
+    enum lp_err (*queue_configure)(void *context, struct lp_queue_ref *queue,
+                                   struct lp_bytes settings);
     void (*queue_down)(void *context, struct lp_queue_ref *queue);
     void *context;
 };
@@ -173,7 +185,7 @@ struct lp_exchange_parts {
 
 struct lp_queue_parts {
     uint32_t id, vhost_id;
-    struct lp_bytes name, arguments;
+    struct lp_bytes name, arguments, settings;
     uint16_t home_shard;
     uint8_t flags;
     uint64_t owner;
@@ -193,7 +205,8 @@ void lp_topology_sync_end(struct lp_topology *topology);
 
 /* LP_ERR_NO_MEMORY; LP_ERR_NOT_FOUND: it refers to something that is not here; LP_ERR_BAD_RECORD:
  * an unknown kind. */
-enum lp_err lp_topology_vhost_up(struct lp_topology *topology, uint32_t id, struct lp_bytes name);
+enum lp_err lp_topology_vhost_up(struct lp_topology *topology, uint32_t id, struct lp_bytes name,
+                                 bool tracing);
 enum lp_err lp_topology_exchange_up(struct lp_topology *topology,
                                     const struct lp_exchange_parts *parts);
 enum lp_err lp_topology_queue_up(struct lp_topology *topology, const struct lp_queue_parts *parts);

@@ -36,6 +36,16 @@ topology_binding_drop(struct lp_topology *topology, struct lp_binding *binding)
     topology_release(topology, binding);
 }
 
+/* The exchange's own memory, when nothing refers to it (any more). */
+static void
+topology_exchange_free(struct lp_topology *topology, struct lp_exchange *exchange)
+{
+    if (exchange->alternate != NULL) {
+        topology_release(topology, exchange->alternate);
+    }
+    topology_release(topology, exchange);
+}
+
 void
 topology_exchange_drop(struct lp_topology *topology, struct lp_exchange *exchange)
 {
@@ -53,7 +63,7 @@ topology_exchange_drop(struct lp_topology *topology, struct lp_exchange *exchang
     lp_hash_remove(&topology->exchanges_by_id, &exchange->by_id);
     lp_hash_remove(&topology->exchanges_by_name, &exchange->by_name);
     topology->epoch++;
-    topology_release(topology, exchange);
+    topology_exchange_free(topology, exchange);
 }
 
 void
@@ -130,11 +140,12 @@ lp_topology_bind_down(struct lp_topology *topology, uint64_t id)
 /* ---- coming ---- */
 
 enum lp_err
-lp_topology_vhost_up(struct lp_topology *topology, uint32_t id, struct lp_bytes name)
+lp_topology_vhost_up(struct lp_topology *topology, uint32_t id, struct lp_bytes name, bool tracing)
 {
     struct lp_vhost *vhost = lp_topology_vhost(topology, id);
     if (vhost != NULL) {
         vhost->seen = topology->sync;
+        vhost->tracing = tracing;
         return LP_OK;
     }
     if (name.size > sizeof(vhost->name)) {
@@ -147,6 +158,7 @@ lp_topology_vhost_up(struct lp_topology *topology, uint32_t id, struct lp_bytes 
     memset(vhost, 0, sizeof(*vhost));
     vhost->id = id;
     vhost->seen = topology->sync;
+    vhost->tracing = tracing;
     vhost->name_bytes = (uint8_t)name.size;
     topology_bytes_put(vhost->name, name);
     lp_list_init(&vhost->exchanges);
@@ -156,11 +168,36 @@ lp_topology_vhost_up(struct lp_topology *topology, uint32_t id, struct lp_bytes 
     return LP_OK;
 }
 
+/* Give the exchange this alternate; false: memory is short and it keeps the one it has. */
+static bool
+topology_exchange_alternate(struct lp_topology *topology, struct lp_exchange *exchange,
+                            struct lp_bytes alternate)
+{
+    if (lp_bytes_equal(alternate, lp_exchange_alternate(exchange))) {
+        return true;
+    }
+    uint8_t *copy = NULL;
+    if (alternate.size > 0) {
+        copy = lp_memory_alloc(topology->memory, alternate.size);
+        if (copy == NULL) {
+            return false;
+        }
+        topology_bytes_put(copy, alternate);
+    }
+    if (exchange->alternate != NULL) {
+        topology_release(topology, exchange->alternate);
+    }
+    exchange->alternate = copy;
+    exchange->alternate_bytes = (uint8_t)alternate.size;
+    topology->epoch++;
+    return true;
+}
+
 static struct lp_exchange *
 topology_exchange_make(struct lp_topology *topology, const struct lp_exchange_parts *parts)
 {
-    struct lp_exchange *exchange = lp_memory_alloc(
-        topology->memory, sizeof(*exchange) + parts->name.size + parts->alternate.size);
+    struct lp_exchange *exchange =
+        lp_memory_alloc(topology->memory, sizeof(*exchange) + parts->name.size);
     if (exchange == NULL) {
         return NULL;
     }
@@ -170,19 +207,21 @@ topology_exchange_make(struct lp_topology *topology, const struct lp_exchange_pa
     exchange->seen = topology->sync;
     exchange->flags = parts->flags;
     exchange->name_bytes = (uint8_t)parts->name.size;
-    exchange->alternate_bytes = (uint8_t)parts->alternate.size;
     exchange->is_default = parts->name.size == 0;
     exchange->type = exchange_type_of(parts->kind);
     lp_list_init(&exchange->sources);
     lp_list_init(&exchange->destinations);
-    topology_bytes_put(exchange->names, parts->name);
-    topology_bytes_put(exchange->names + parts->name.size, parts->alternate);
+    topology_bytes_put(exchange->name, parts->name);
+    if (!topology_exchange_alternate(topology, exchange, parts->alternate)) {
+        topology_exchange_free(topology, exchange);
+        return NULL;
+    }
 
     /* What a type's open finds in its state: exchange.h. */
     struct lp_hash_key hash_key = topology->key;
     exchange->state = &hash_key;
     if (!exchange->type->open(topology->memory, &exchange->state)) {
-        topology_release(topology, exchange);
+        topology_exchange_free(topology, exchange);
         return NULL;
     }
     LP_ASSERT(exchange->state != &hash_key);
@@ -193,13 +232,14 @@ enum lp_err
 lp_topology_exchange_up(struct lp_topology *topology, const struct lp_exchange_parts *parts)
 {
     struct lp_exchange *exchange = topology_exchange_by_id(topology, parts->id);
-    if (exchange != NULL) {
-        exchange->seen = topology->sync;
-        return LP_OK;
-    }
     if (exchange_type_of(parts->kind) == NULL || parts->name.size > UINT8_MAX ||
         parts->alternate.size > UINT8_MAX) {
         return LP_ERR_BAD_RECORD;
+    }
+    if (exchange != NULL) {
+        exchange->seen = topology->sync;
+        return topology_exchange_alternate(topology, exchange, parts->alternate) ? LP_OK
+                                                                                 : LP_ERR_NO_MEMORY;
     }
     struct lp_vhost *vhost = lp_topology_vhost(topology, parts->vhost_id);
     if (vhost == NULL) {
@@ -245,13 +285,23 @@ topology_queue_make(struct lp_topology *topology, const struct lp_queue_parts *p
     return queue;
 }
 
+static enum lp_err
+topology_queue_configure(struct lp_topology *topology, struct lp_queue_ref *queue,
+                         struct lp_bytes settings)
+{
+    if (topology->hooks.queue_configure == NULL) {
+        return LP_OK;
+    }
+    return topology->hooks.queue_configure(topology->hooks.context, queue, settings);
+}
+
 enum lp_err
 lp_topology_queue_up(struct lp_topology *topology, const struct lp_queue_parts *parts)
 {
     struct lp_queue_ref *queue = lp_topology_queue_by_id(topology, parts->id);
     if (queue != NULL) {
         queue->seen = topology->sync;
-        return LP_OK;
+        return topology_queue_configure(topology, queue, parts->settings);
     }
     if (parts->name.size > UINT8_MAX) {
         return LP_ERR_BAD_RECORD;
@@ -280,7 +330,7 @@ lp_topology_queue_up(struct lp_topology *topology, const struct lp_queue_parts *
     lp_hash_insert(&topology->queues_by_name, &queue->by_name,
                    topology_name_hash(topology, parts->vhost_id, parts->name));
     topology->epoch++;
-    return LP_OK;
+    return topology_queue_configure(topology, queue, parts->settings);
 }
 
 static struct lp_binding *

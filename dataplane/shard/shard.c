@@ -115,7 +115,7 @@ shard_broker_init(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
         return err;
     }
     shard->env.fabric->messages[config->index] = &broker->messages;
-    const struct lp_topology_hooks hooks = {lp_queue_up, lp_queue_down, broker};
+    const struct lp_topology_hooks hooks = {lp_queue_up, lp_queue_configure, lp_queue_down, broker};
     err = lp_topology_init_boot(&broker->topology, broker->memory, &broker->key, &hooks);
     if (err != LP_OK) {
         return err;

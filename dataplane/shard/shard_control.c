@@ -48,6 +48,7 @@ delta_queue_up(struct lp_topology *topology, struct lp_reader *reader)
     parts.flags = lp_reader_u8(reader);
     parts.owner = lp_reader_u64le(reader);
     parts.arguments = lp_reader_long_le(reader);
+    parts.settings = lp_reader_long_le(reader);
     return reader->failed ? LP_ERR_BAD_RECORD : lp_topology_queue_up(topology, &parts);
 }
 
@@ -71,7 +72,9 @@ delta_up(struct lp_topology *topology, uint16_t type, struct lp_reader *reader)
     case LP_CONTROL_VHOST_UP: {
         const uint32_t id = lp_reader_u32le(reader);
         const struct lp_bytes name = lp_reader_short(reader);
-        return reader->failed ? LP_ERR_BAD_RECORD : lp_topology_vhost_up(topology, id, name);
+        const bool tracing = lp_reader_u8(reader) != 0;
+        return reader->failed ? LP_ERR_BAD_RECORD
+                              : lp_topology_vhost_up(topology, id, name, tracing);
     }
     case LP_CONTROL_EXCHANGE_UP:
         return delta_exchange_up(topology, reader);

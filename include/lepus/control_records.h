@@ -74,8 +74,8 @@ enum lp_control_type {
     LP_CONTROL_LOGIN = 1,
     /* connection u64, vhost str, protocol str, local addr, peer addr, client_properties blob,
      * heartbeat_s u16, frame_max u32, channel_max u16, connected_at_ms u64, user str.
-     * Reply: vhost_id u32, unrestricted u8 (permission bits whose pattern admits every name),
-     * epoch u32.  Fault 530: no such vhost, or no access (C18, C19). */
+     * Reply: vhost_id u32, then the fields of RIGHTS' reply.  Fault 530: no such vhost, no access,
+     * or a limit is reached (C18, C19, C20). */
     LP_CONTROL_OPEN = 2,
     /* connection u64.  The connection is gone: its exclusive queues are deleted everywhere before
      * the (empty) reply.  Also for connections that never got to OPEN. */
@@ -103,6 +103,19 @@ enum lp_control_type {
     LP_CONTROL_QUEUE_UNUSED = 11,
     /* connection u64, user str, password blob: connection.update-secret.  Reply: empty. */
     LP_CONTROL_UPDATE_SECRET = 12,
+    /* queue_id u32.  x-expires ran out.  Reply: empty, after the delete was applied everywhere (a
+     * queue that is gone already is fine), or a fault: it stays. */
+    LP_CONTROL_QUEUE_EXPIRED = 13,
+    /* connection u64, channel u16.  Asked only with LP_RIGHTS_CHANNELS_LIMITED.  Reply: empty.
+     * Fault 530: the user may not open one more (C20). */
+    LP_CONTROL_CHANNEL_OPEN = 14,
+    /* connection u64, permission u8, exchange str, key str.  Asked only with LP_RIGHTS_TOPICS, for
+     * topic exchanges: write when publishing, read when binding.  Reply: epoch u32.  Fault 403
+     * (C85). */
+    LP_CONTROL_PERMIT_TOPIC = 15,
+    /* connection u64.  What it may do, anew: its epoch is old.  Reply: unrestricted u8 (permission
+     * bits whose pattern admits every name), epoch u32, rights u8 (enum lp_rights). */
+    LP_CONTROL_RIGHTS = 16,
 
     /* ---- shard to control: news, not answered ---- */
 
@@ -116,8 +129,9 @@ enum lp_control_type {
     LP_CONTROL_APPLIED = 35,
     /* sequence = the check's number; verdict u8 (enum lp_delete_verdict), message_count u32. */
     LP_CONTROL_DELETE_CHECKED = 36,
-    /* sequence = query; queue_id u32, ready u64, unacked u64, consumers u32, bytes u64, state u8 0.
-     */
+    /* sequence = query; queue_id u32, ready u64, unacked u64, consumers u32, bytes u64, state u8 0,
+     * unacked_bytes u64, persistent u64 (messages), sole_shard u16, sole u64: the single active or
+     * the exclusive consumer's handle on its shard (0: none). */
     LP_CONTROL_ROW_QUEUE = 37,
     /* sequence = query; connection u64, channels u16, received_bytes u64, sent_bytes u64,
      * state u8 (enum lp_connection_state). */
@@ -131,6 +145,18 @@ enum lp_control_type {
     LP_CONTROL_LISTENERS = 41,
     /* level u8 (0 debug .. 3 error), text blob: a line for the broker's log. */
     LP_CONTROL_LOG = 42,
+    /* connection u64, channels u16: how many it has open now; at most once a turn, when that
+     * changed, and after HELLO_CONNECTION. */
+    LP_CONTROL_CHANNELS = 43,
+    /* sequence = the order's number; code u16 (0: done), count u32. */
+    LP_CONTROL_QUEUE_PURGED = 44,
+    /* sequence = query; connection u64, number u16, consumers u32, unacked u64, unconfirmed u64,
+     * uncommitted_messages u64, uncommitted_acks u64, prefetch u32, prefetch_shared u32,
+     * transactional bool, confirming bool, state u8 0. */
+    LP_CONTROL_ROW_CHANNEL = 45,
+    /* sequence = query; queue_id u32, connection u64, channel u16, tag str, ack_required bool,
+     * prefetch u32, exclusive bool, arguments blob, handle u64 (see ROW_QUEUE's sole). */
+    LP_CONTROL_ROW_CONSUMER = 46,
 
     /* ---- control to shard ---- */
 
@@ -141,7 +167,8 @@ enum lp_control_type {
      * named again before SYNC_END is gone. */
     LP_CONTROL_SYNC_BEGIN = 65,
     LP_CONTROL_SYNC_END = 66,
-    /* vhost_id u32, name str */
+    /* vhost_id u32, name str, tracing bool.  Here and in the other *_UP: named again, an object
+     * takes what may change with it (tracing, alternate, settings), and is otherwise left alone. */
     LP_CONTROL_VHOST_UP = 67,
     /* vhost_id u32: with everything in it */
     LP_CONTROL_VHOST_DOWN = 68,
@@ -151,7 +178,7 @@ enum lp_control_type {
     /* exchange_id u32: its bindings, as source and as destination, were sent as BIND_DOWN before */
     LP_CONTROL_EXCHANGE_DOWN = 70,
     /* queue_id u32, vhost_id u32, name str, home_shard u16, flags u8, owner u64 (connection; 0: not
-     * exclusive), arguments blob */
+     * exclusive), arguments blob, settings blob (queue_settings.h) */
     LP_CONTROL_QUEUE_UP = 71,
     /* queue_id u32: its bindings were sent as BIND_DOWN before */
     LP_CONTROL_QUEUE_DOWN = 72,
@@ -178,6 +205,31 @@ enum lp_control_type {
     LP_CONTROL_LIST_CONNECTIONS = 81,
     /* grace_ms u32: stop accepting, close every connection with 320, then STOPPED. */
     LP_CONTROL_STOP = 82,
+    /* sequence = number; queue_id u32.  To the home shard: drop what is ready, answer
+     * QUEUE_PURGED. */
+    LP_CONTROL_QUEUE_PURGE = 83,
+    /* sequence = query */
+    LP_CONTROL_LIST_CHANNELS = 84,
+    LP_CONTROL_LIST_CONSUMERS = 85,
+    /* alarms u8 (enum lp_alarm): what publishers have to wait for, of the whole node. */
+    LP_CONTROL_ALARMS = 86,
+    /* watermark_bytes u64: where this shard's publishers begin to wait. */
+    LP_CONTROL_WATERMARK = 87,
+    /* running bool.  False: accept no connections and close those that are there with 320 (the
+     * application is stopped); true: accept again. */
+    LP_CONTROL_RUNNING = 88,
+};
+
+/* What a connection's user may do beyond patterns (u8). */
+enum lp_rights {
+    LP_RIGHTS_IMPERSONATOR = 1,     /* user_id of messages is not checked (C90) */
+    LP_RIGHTS_TOPICS = 2,           /* has topic permissions here: ask PERMIT_TOPIC */
+    LP_RIGHTS_CHANNELS_LIMITED = 4, /* ask CHANNEL_OPEN */
+};
+
+enum lp_alarm {
+    LP_ALARM_MEMORY = 1,
+    LP_ALARM_DISK = 2,
 };
 
 enum lp_delete_verdict {

@@ -29,6 +29,8 @@ struct lp_queue_type {
     const char *name;     /* "classic" */
     uint32_t queue_bytes; /* size of the type's queue, struct lp_queue first */
     bool (*open)(struct lp_queue *queue);
+    /* queue->settings are new: at once after open(), and whenever they change. */
+    void (*configure)(struct lp_queue *queue);
     /* Ready messages are released; unacknowledged ones stay with their subscriptions, which the
      * broker ends. */
     void (*close)(struct lp_queue *queue);

@@ -71,7 +71,7 @@ check_one(struct lp_memory *memory, struct lp_bytes arguments, struct lp_bytes h
                                              .destination = 1,
                                              .arguments = arguments};
     LP_ASSERT(lp_topology_init_boot(&topology, memory, &key, NULL) == LP_OK);
-    LP_ASSERT(lp_topology_vhost_up(&topology, 1, lp_bytes_of_text("/")) == LP_OK);
+    LP_ASSERT(lp_topology_vhost_up(&topology, 1, lp_bytes_of_text("/"), false) == LP_OK);
     LP_ASSERT(lp_topology_exchange_up(&topology, &exchange) == LP_OK);
     LP_ASSERT(lp_topology_queue_up(&topology, &queue) == LP_OK);
     const enum lp_err err = lp_topology_bind_up(&topology, &binding);

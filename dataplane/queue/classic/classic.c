@@ -21,6 +21,12 @@ classic_open(struct lp_queue *queue)
     return true;
 }
 
+static void
+classic_configure(struct lp_queue *queue)
+{
+    (void)queue;
+}
+
 /* ---- records ---- */
 
 static void
@@ -153,6 +159,8 @@ classic_settle(struct classic_queue *classic, const struct lp_mesh_record *recor
         classic_untake(subscription, entry);
         if (record->flags == LP_SETTLE_REQUEUE) {
             classic_requeue(classic, entry);
+        } else if (record->flags == LP_SETTLE_DISCARD) {
+            lp_queue_entry_dead(&classic->base, entry, LP_DEATH_REJECTED);
         } else {
             lp_queue_entry_done(broker, entry);
         }
@@ -363,6 +371,7 @@ const struct lp_queue_type lp_queue_type_classic = {
     .name = "classic",
     .queue_bytes = sizeof(struct classic_queue),
     .open = classic_open,
+    .configure = classic_configure,
     .close = classic_close,
     .handle = classic_handle,
     .dispatch = classic_dispatch,

@@ -33,7 +33,7 @@ static void
 rig_hear(struct rig *rig, struct heard *heard)
 {
     memset(heard, 0, sizeof(*heard));
-    const struct lp_topology_hooks hooks = {heard_up, heard_down, heard};
+    const struct lp_topology_hooks hooks = {heard_up, NULL, heard_down, heard};
     rig->topology.hooks = hooks;
 }
 
@@ -66,7 +66,8 @@ an_object_named_again_is_left_alone(void **state)
     rig_exchange(&rig, 1, LP_EXCHANGE_TOPIC, "x");
     rig_queue(&rig, 1, "q");
     rig_bind(&rig, 1, 1, 1, "a.#");
-    assert_int_equal(lp_topology_vhost_up(&rig.topology, RIG_VHOST, lp_bytes_of_text("/")), LP_OK);
+    assert_int_equal(lp_topology_vhost_up(&rig.topology, RIG_VHOST, lp_bytes_of_text("/"), false),
+                     LP_OK);
 
     assert_int_equal(lp_memory_used_bytes(rig.memory), used);
     assert_int_equal(rig.topology.epoch, epoch);
@@ -81,7 +82,8 @@ lookups_find_what_is_there_and_nothing_else(void **state)
     (void)state;
     struct rig rig;
     rig_open(&rig);
-    assert_int_equal(lp_topology_vhost_up(&rig.topology, 2, lp_bytes_of_text("other")), LP_OK);
+    assert_int_equal(lp_topology_vhost_up(&rig.topology, 2, lp_bytes_of_text("other"), false),
+                     LP_OK);
     const uint8_t arguments[] = {1, 'a', 't', 1};
     const struct lp_queue_parts parts = {
         .id = 7,
@@ -147,7 +149,7 @@ an_impossible_record_is_refused(void **state)
     assert_int_equal(lp_topology_exchange_up(&rig.topology, &exchange), LP_ERR_BAD_RECORD);
     const struct lp_queue_parts queue = {.id = 5, .vhost_id = RIG_VHOST, .name = over};
     assert_int_equal(lp_topology_queue_up(&rig.topology, &queue), LP_ERR_BAD_RECORD);
-    assert_int_equal(lp_topology_vhost_up(&rig.topology, 5, over), LP_ERR_BAD_RECORD);
+    assert_int_equal(lp_topology_vhost_up(&rig.topology, 5, over, false), LP_ERR_BAD_RECORD);
     rig_exchange(&rig, 1, LP_EXCHANGE_DIRECT, "x");
     rig_queue(&rig, 1, "q");
     assert_int_equal(rig_bind_parts(&rig, 1, 1, 1, over, lp_bytes_of(NULL, 0)), LP_ERR_BAD_RECORD);
@@ -273,7 +275,8 @@ a_sync_sweeps_what_it_did_not_name(void **state)
     struct heard heard;
     rig_open(&rig);
     rig_hear(&rig, &heard);
-    assert_int_equal(lp_topology_vhost_up(&rig.topology, 2, lp_bytes_of_text("gone")), LP_OK);
+    assert_int_equal(lp_topology_vhost_up(&rig.topology, 2, lp_bytes_of_text("gone"), false),
+                     LP_OK);
     const struct lp_queue_parts parts = {.id = 50, .vhost_id = 2, .name = lp_bytes_of_text("q")};
     assert_int_equal(lp_topology_queue_up(&rig.topology, &parts), LP_OK);
     rig_exchange(&rig, 1, LP_EXCHANGE_TOPIC, "kept");
@@ -286,7 +289,8 @@ a_sync_sweeps_what_it_did_not_name(void **state)
     rig_bind(&rig, 4, 2, 1, "exchange gone");
 
     lp_topology_sync_begin(&rig.topology);
-    assert_int_equal(lp_topology_vhost_up(&rig.topology, RIG_VHOST, lp_bytes_of_text("/")), LP_OK);
+    assert_int_equal(lp_topology_vhost_up(&rig.topology, RIG_VHOST, lp_bytes_of_text("/"), false),
+                     LP_OK);
     rig_exchange(&rig, 1, LP_EXCHANGE_TOPIC, "kept");
     rig_queue(&rig, 1, "kept");
     rig_bind(&rig, 1, 1, 1, "kept");
@@ -319,7 +323,8 @@ a_name_taken_over_in_a_sync_is_the_newer_objects(void **state)
     rig_bind(&rig, 1, 1, 1, "k");
 
     lp_topology_sync_begin(&rig.topology);
-    assert_int_equal(lp_topology_vhost_up(&rig.topology, RIG_VHOST, lp_bytes_of_text("/")), LP_OK);
+    assert_int_equal(lp_topology_vhost_up(&rig.topology, RIG_VHOST, lp_bytes_of_text("/"), false),
+                     LP_OK);
     rig_exchange(&rig, 2, LP_EXCHANGE_FANOUT, "x");
     rig_queue(&rig, 2, "q");
     rig_bind(&rig, 2, 2, 2, "");

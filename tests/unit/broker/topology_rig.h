@@ -36,7 +36,8 @@ rig_open_sized(struct rig *rig, uint64_t bytes, uint64_t seed)
     rig->used_at_start = lp_memory_used_bytes(rig->memory);
     const struct lp_hash_key key = {{seed, ~seed}};
     assert_int_equal(lp_topology_init_boot(&rig->topology, rig->memory, &key, NULL), LP_OK);
-    assert_int_equal(lp_topology_vhost_up(&rig->topology, RIG_VHOST, lp_bytes_of_text("/")), LP_OK);
+    assert_int_equal(lp_topology_vhost_up(&rig->topology, RIG_VHOST, lp_bytes_of_text("/"), false),
+                     LP_OK);
 }
 
 static inline void

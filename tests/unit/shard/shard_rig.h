@@ -263,6 +263,7 @@ rig_vhost_up(struct rig *rig)
     struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
     lp_writer_u32le(&writer, RIG_VHOST);
     lp_writer_short(&writer, lp_bytes_of_text("/"));
+    lp_writer_u8(&writer, false);
     rig_say_all(rig, LP_CONTROL_VHOST_UP, &writer);
 }
 
@@ -282,6 +283,7 @@ rig_exchange_up(struct rig *rig, uint32_t id, const char *name, uint8_t kind)
 }
 
 struct rig_queue {
+    struct lp_queue_settings *settings; /* NULL: none */
     uint32_t id;
     const char *name;
     uint16_t home;
@@ -292,7 +294,11 @@ struct rig_queue {
 static inline void
 rig_queue_up(struct rig *rig, const struct rig_queue *queue)
 {
-    uint8_t payload[128];
+    uint8_t payload[256 + LP_QUEUE_SETTINGS_BYTES_MAX];
+    uint8_t room[LP_QUEUE_SETTINGS_BYTES_MAX];
+    struct lp_writer settings = lp_writer_of(room, sizeof(room));
+    const struct lp_queue_settings none = lp_queue_settings_none();
+    lp_queue_settings_write(&settings, queue->settings ? queue->settings : &none);
     struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
     lp_writer_u32le(&writer, queue->id);
     lp_writer_u32le(&writer, RIG_VHOST);
@@ -301,6 +307,7 @@ rig_queue_up(struct rig *rig, const struct rig_queue *queue)
     lp_writer_u8(&writer, queue->flags);
     lp_writer_u64le(&writer, queue->owner);
     lp_writer_long_le(&writer, lp_bytes_of(NULL, 0));
+    lp_writer_long_le(&writer, lp_writer_bytes(&settings));
     rig_say_all(rig, LP_CONTROL_QUEUE_UP, &writer);
 }
 
