@@ -112,7 +112,7 @@ lp_session_close(struct lp_session *session)
         return;
     }
     session->closing = true;
-    session_publish_abandon(session);
+    lp_outgoing_abandon(session->broker, &session->outgoing);
     session_close_step(session);
 }
 

@@ -23,6 +23,7 @@
 #include "dataplane/base/list.h"
 #include "dataplane/base/window.h"
 #include "dataplane/broker/message.h"
+#include "dataplane/broker/outgoing.h"
 #include "dataplane/broker/topology.h"
 
 struct lp_broker;
@@ -138,12 +139,7 @@ struct lp_session {
     bool starved; /* a delivery waits for memory: tried again with room() */
     uint64_t
         settle_upto; /* what "all" meant when settling all found no room; 0: nothing under way */
-    /* A publish that found no room: where it goes and how far it got. */
-    uint32_t *targets; /* queue ids; NULL: none parked */
-    uint32_t target_count;
-    uint32_t target_next;
-    uint64_t target_number; /* its confirm number, 0: none */
-    lp_handle target_message;
+    struct lp_outgoing outgoing; /* the publish that found no room */
     /* Settlements of one subscription and outcome that share a record. */
     struct lp_settle_batch {
         lp_handle subscription;

@@ -16,9 +16,6 @@ void session_wait(struct lp_session *session);
 /* A number's queue answered. */
 void session_confirm_answer(struct lp_session *session, uint64_t number, bool nack);
 
-/* Drop a parked publish: loans of queues that were not asked come back. */
-void session_publish_abandon(struct lp_session *session);
-
 /* Send the open settle record; false: no room. */
 bool session_settles_send(struct lp_session *session);
 

@@ -11,56 +11,6 @@ lp_session_confirm_select(struct lp_session *session)
     session->confirming = true;
 }
 
-/* Is there room for a publish to that shard?  The last credits are not for publishing. */
-static bool
-publish_room(struct lp_session *session, const struct lp_queue_ref *queue)
-{
-    return lp_mesh_request_room(&session->broker->mesh, queue->home_shard) > LP_MESH_CREDITS_KEPT;
-}
-
-static bool
-publish_send(struct lp_session *session, const struct lp_message *message, lp_handle handle,
-             uint64_t number, const struct lp_queue_ref *queue)
-{
-    const struct lp_mesh_record record = {
-        .op = LP_MESH_ENQUEUE,
-        .flags = message->flags,
-        .a = queue->id,
-        .w = {handle, number ? session->self : LP_HANDLE_NONE, number, message->body_bytes,
-              message->expiration_ms, message->priority},
-    };
-    return publish_room(session, queue) &&
-           lp_mesh_request(&session->broker->mesh, queue->home_shard, &record);
-}
-
-/* Not everything fitted: remember what is left.  False: not even memory for that. */
-static bool
-publish_park(struct lp_session *session, uint32_t first)
-{
-    struct lp_broker *broker = session->broker;
-    const uint32_t left = broker->topology.route_count - first;
-    session->targets = lp_memory_alloc(broker->memory, (uint64_t)left * sizeof(uint32_t));
-    if (!session->targets) {
-        return false;
-    }
-    for (uint32_t i = 0; i < left; i++) {
-        session->targets[i] = broker->topology.route[first + i]->id;
-    }
-    session->target_count = left;
-    session->target_next = 0;
-    return true;
-}
-
-static void
-targets_free(struct lp_session *session)
-{
-    if (session->targets) {
-        void *block = session->targets;
-        lp_memory_release(session->broker->memory, &block);
-        session->targets = NULL;
-    }
-}
-
 /* A confirm number for this publish, with `queues` answers to wait for. */
 static bool
 publish_number(struct lp_session *session, uint32_t queues, uint64_t *ret_number)
@@ -81,100 +31,55 @@ enum lp_result
 lp_session_publish(struct lp_session *session, struct lp_publish *publish)
 {
     struct lp_broker *broker = session->broker;
-    struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
+    struct lp_outgoing *outgoing = &session->outgoing;
+    const struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
     LP_ASSERT(message && message->loans == 0);
-    LP_ASSERT(!session->targets);
     const struct lp_route_input input = {lp_message_key(message), publish->headers};
 
-    session->target_message = publish->message; /* ours, until it is sent or handed back */
+    outgoing->message = publish->message; /* ours, until it is sent or handed back */
     publish->unroutable = false;
     publish->number = 0;
-    if (!lp_topology_route(&broker->topology, publish->exchange, &input)) {
+    if (!lp_topology_route(&broker->topology, publish->exchange, &input) ||
+        !lp_outgoing_aim(broker, outgoing)) {
         session_wait(session);
         return LP_WAIT;
     }
     const uint32_t count = broker->topology.route_count;
-    /* The whole way or not at all, unless it is a fan-out that can never fit at once. */
-    if (count == 1 && !publish_room(session, broker->topology.route[0])) {
-        broker->mesh.full++;
-        session_wait(session);
-        return LP_WAIT;
-    }
-    if (count > 1 && !publish_park(session, 0)) {
-        session_wait(session);
-        return LP_WAIT;
-    }
     if (!publish_number(session, count, &publish->number)) {
-        targets_free(session);
+        lp_outgoing_unaim(broker, outgoing);
         session_wait(session);
         return LP_WAIT;
     }
     if (count == 0) {
-        session->target_message = LP_HANDLE_NONE;
+        outgoing->message = LP_HANDLE_NONE;
         publish->unroutable = true;
         broker->stats->messages_unroutable++;
         return LP_DONE;
     }
     broker->stats->messages_routed++;
-    message->loans = count;
-    if (count == 1) {
-        const bool sent = publish_send(session, message, publish->message, publish->number,
-                                       broker->topology.route[0]);
-        LP_ASSERT(sent);
-        session->target_message = LP_HANDLE_NONE;
-        return LP_DONE;
+    outgoing->number = publish->number;
+    outgoing->session = publish->number ? session->self : LP_HANDLE_NONE;
+    if (!lp_outgoing_start(broker, outgoing)) {
+        session_wait(session);
+        return LP_WAIT;
     }
-    session->target_number = publish->number;
-    return lp_session_publish_resume(session, publish);
+    return LP_DONE;
 }
 
 enum lp_result
 lp_session_publish_resume(struct lp_session *session, struct lp_publish *publish)
 {
-    struct lp_broker *broker = session->broker;
-    if (!session->targets) {
+    struct lp_outgoing *outgoing = &session->outgoing;
+    if (!outgoing->targets) {
         return lp_session_publish(session, publish); /* it waited before anything was sent */
     }
-    while (session->target_next < session->target_count) {
-        const uint32_t id = session->targets[session->target_next];
-        const struct lp_queue_ref *queue = lp_topology_queue_by_id(&broker->topology, id);
-        const struct lp_message *message = lp_pool_get(&broker->messages, session->target_message);
-        LP_ASSERT(message && message->loans > 0);
-        if (queue && !publish_send(session, message, session->target_message,
-                                   session->target_number, queue)) {
-            session_wait(session);
-            return LP_WAIT;
-        }
-        session->target_next++;
-        if (!queue) { /* deleted meanwhile: counts as taken (C105) */
-            lp_message_unlend(&broker->messages, session->target_message, 1);
-            if (session->target_number) {
-                session_confirm_answer(session, session->target_number, false);
-            }
-        }
-    }
-    publish->number = session->target_number;
+    publish->number = outgoing->number;
     publish->unroutable = false;
-    targets_free(session);
-    session->target_message = LP_HANDLE_NONE;
+    if (!lp_outgoing_resume(session->broker, outgoing)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
     return LP_DONE;
-}
-
-void
-session_publish_abandon(struct lp_session *session)
-{
-    struct lp_broker *broker = session->broker;
-    if (session->target_message == LP_HANDLE_NONE) {
-        return;
-    }
-    if (session->targets) {
-        lp_message_unlend(&broker->messages, session->target_message,
-                          session->target_count - session->target_next);
-        targets_free(session);
-    } else {
-        lp_message_free(&broker->messages, session->target_message);
-    }
-    session->target_message = LP_HANDLE_NONE;
 }
 
 void

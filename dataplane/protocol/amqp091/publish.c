@@ -289,7 +289,7 @@ amqp091_publish_run(struct amqp091_channel *channel)
             lp_bytes_of(lp_message_properties(channel->message).data + channel->headers_offset,
                         channel->headers_bytes),
     };
-    if (channel->stage == 1 && (publish.exchange || channel->session->targets)) {
+    if (channel->stage == 1 && (publish.exchange || channel->session->outgoing.targets)) {
         return publish_result(channel, &publish,
                               lp_session_publish_resume(channel->session, &publish));
     }

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/broker/outgoing.h"
+
+#include "dataplane/broker/session_private.h"
+
+/* Is there room for a publish to that shard?  The last credits are not for publishing. */
+static bool
+outgoing_room(struct lp_broker *broker, const struct lp_queue_ref *queue)
+{
+    return lp_mesh_request_room(&broker->mesh, queue->home_shard) > LP_MESH_CREDITS_KEPT;
+}
+
+static bool
+outgoing_send(struct lp_broker *broker, const struct lp_outgoing *outgoing,
+              const struct lp_message *message, const struct lp_queue_ref *queue)
+{
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_ENQUEUE,
+        .flags = message->flags,
+        .a = queue->id,
+        .w = {outgoing->message, outgoing->session, outgoing->number, message->body_bytes,
+              message->expiration_ms, message->priority},
+    };
+    return outgoing_room(broker, queue) &&
+           lp_mesh_request(&broker->mesh, queue->home_shard, &record);
+}
+
+bool
+lp_outgoing_aim(struct lp_broker *broker, struct lp_outgoing *outgoing)
+{
+    const uint32_t count = broker->topology.route_count;
+    LP_ASSERT(!outgoing->targets);
+    /* The whole way or not at all, unless it is a fan-out that can never fit at once. */
+    if (count == 1 && !outgoing_room(broker, broker->topology.route[0])) {
+        broker->mesh.full++;
+        return false;
+    }
+    if (count <= 1) {
+        return true;
+    }
+    outgoing->targets = lp_memory_alloc(broker->memory, (uint64_t)count * sizeof(uint32_t));
+    if (!outgoing->targets) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        outgoing->targets[i] = broker->topology.route[i]->id;
+    }
+    outgoing->target_count = count;
+    outgoing->target_next = 0;
+    return true;
+}
+
+void
+lp_outgoing_unaim(struct lp_broker *broker, struct lp_outgoing *outgoing)
+{
+    if (outgoing->targets) {
+        void *block = outgoing->targets;
+        lp_memory_release(broker->memory, &block);
+        outgoing->targets = NULL;
+    }
+}
+
+bool
+lp_outgoing_start(struct lp_broker *broker, struct lp_outgoing *outgoing)
+{
+    struct lp_message *message = lp_pool_get(&broker->messages, outgoing->message);
+    const uint32_t count = broker->topology.route_count;
+    LP_ASSERT(message && message->loans == 0);
+    LP_ASSERT(count > 0);
+    message->loans = count;
+    if (count > 1) {
+        return lp_outgoing_resume(broker, outgoing);
+    }
+    const bool sent = outgoing_send(broker, outgoing, message, broker->topology.route[0]);
+    LP_ASSERT(sent); /* it was aimed, and nothing was sent since */
+    outgoing->message = LP_HANDLE_NONE;
+    return true;
+}
+
+/* Its queue was deleted meanwhile: that counts as taken (C105). */
+static void
+outgoing_skip(struct lp_broker *broker, const struct lp_outgoing *outgoing)
+{
+    lp_message_unlend(&broker->messages, outgoing->message, 1);
+    struct lp_session *session = lp_pool_get(&broker->sessions, outgoing->session);
+    if (session) {
+        session_confirm_answer(session, outgoing->number, false);
+    }
+}
+
+bool
+lp_outgoing_resume(struct lp_broker *broker, struct lp_outgoing *outgoing)
+{
+    LP_ASSERT(outgoing->targets);
+    while (outgoing->target_next < outgoing->target_count) {
+        const uint32_t id = outgoing->targets[outgoing->target_next];
+        const struct lp_queue_ref *queue = lp_topology_queue_by_id(&broker->topology, id);
+        const struct lp_message *message = lp_pool_get(&broker->messages, outgoing->message);
+        LP_ASSERT(message && message->loans > 0);
+        if (queue && !outgoing_send(broker, outgoing, message, queue)) {
+            return false;
+        }
+        outgoing->target_next++;
+        if (!queue) {
+            outgoing_skip(broker, outgoing);
+        }
+    }
+    lp_outgoing_unaim(broker, outgoing);
+    outgoing->message = LP_HANDLE_NONE;
+    return true;
+}
+
+void
+lp_outgoing_abandon(struct lp_broker *broker, struct lp_outgoing *outgoing)
+{
+    if (outgoing->message == LP_HANDLE_NONE) {
+        return;
+    }
+    if (outgoing->targets) {
+        lp_message_unlend(&broker->messages, outgoing->message,
+                          outgoing->target_count - outgoing->target_next);
+        lp_outgoing_unaim(broker, outgoing);
+    } else {
+        lp_message_free(&broker->messages, outgoing->message);
+    }
+    outgoing->message = LP_HANDLE_NONE;
+}
