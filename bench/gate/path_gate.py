@@ -108,7 +108,7 @@ def forbidden_functions(profile):
     """Names that a message must not reach."""
     return sorted(name for name in profile.cost
                   if (name in profile.outside and not LIBRARY.match(name))
-                  or (name not in profile.outside and not name.startswith(("lp_", "amqp091_", "classic_"))
+                  or (name not in profile.outside and not name.startswith(("lp_", "amqp091_", "classic_", "engine_"))
                       and FORBIDDEN.match(name)))
 
 

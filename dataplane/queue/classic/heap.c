@@ -5,7 +5,7 @@
  * An entry in the heap is on no list, so its link serves the heap: `next` is
  * the sibling, `prev` the first child.
  */
-#include "dataplane/queue/classic/classic.h"
+#include "dataplane/queue/classic/heap.h"
 
 static struct lp_entry *
 heap_entry(struct lp_list *link)

@@ -6,7 +6,7 @@
  * Method: random pushes and pops beside a sorted array; then the shapes that
  * a pairing heap likes least.
  */
-#include "dataplane/queue/classic/classic.h"
+#include "dataplane/queue/classic/heap.h"
 
 #include "tests/unit/base/base_test.h"
 

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine.c - a queue of messages: opening and closing, and records for it.
+ */
+#include "dataplane/queue/engine/engine.h"
+
+#include <string.h>
+
+void
+lp_engine_open(struct lp_engine *engine, const struct lp_engine_order *order)
+{
+    engine->order = order;
+    lp_list_init(&engine->round);
+    engine->next_position = 1;
+}
+
+void
+lp_engine_configure(struct lp_queue *queue)
+{
+    (void)queue;
+}
+
+/* ---- records ---- */
+
+static void
+engine_enqueue(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
+{
+    struct lp_broker *broker = engine->base.broker;
+    if (engine->base.deleting) {
+        lp_queue_refuse(broker, from, record, false);
+        return;
+    }
+    struct lp_entry *entry = lp_queue_entry_alloc(&engine->base, from, record);
+    if (!entry) {
+        broker->stats->messages_dropped++;
+        lp_queue_refuse(broker, from, record, true);
+        return;
+    }
+    entry->position = engine->next_position++;
+    engine->order->add(engine, entry);
+    engine->ready_count++;
+    engine->ready_bytes += entry->body_bytes;
+    if (!lp_list_empty(&engine->round)) {
+        lp_queue_dirty(&engine->base);
+    }
+    lp_queue_confirm(broker, from, record);
+}
+
+void
+lp_engine_handle(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record *record)
+{
+    struct lp_engine *engine = engine_of(queue);
+    struct lp_subscription *subscription = lp_pool_get(&queue->broker->subscriptions, record->w[0]);
+    switch (record->op) {
+    case LP_MESH_ENQUEUE:
+        engine_enqueue(engine, from, record);
+        return;
+    case LP_MESH_CONSUME:
+        engine_consume(engine, from, record);
+        return;
+    case LP_MESH_GET:
+        engine_get(engine, from, record);
+        return;
+    case LP_MESH_STAT:
+    case LP_MESH_PURGE:
+        engine_counts_reply(engine, from, record);
+        return;
+    case LP_MESH_CANCEL:
+        engine_cancel(engine, from, record, subscription);
+        return;
+    case LP_MESH_DETACH:
+        engine_detach(engine, from, record, subscription);
+        return;
+    case LP_MESH_CREDIT:
+        engine_credit(engine, record, subscription);
+        return;
+    case LP_MESH_SETTLE:
+        engine_settle(engine, record, subscription);
+        return;
+    case LP_MESH_GRANT:
+        engine_grant(engine, record, subscription);
+        return;
+    default:
+        LP_ASSERT(!"a record that is not for a queue");
+    }
+}
+
+/* ---- the rest ---- */
+
+void
+lp_engine_close(struct lp_queue *queue)
+{
+    struct lp_engine *engine = engine_of(queue);
+    engine_drop_ready(engine);
+    for (struct lp_list *at = queue->subscriptions.next; at != &queue->subscriptions;
+         at = at->next) {
+        struct lp_subscription *subscription = LP_LIST_ITEM(at, struct lp_subscription, in_queue);
+        lp_list_remove(&subscription->in_ready);
+    }
+}
+
+void
+lp_engine_counts(const struct lp_queue *queue, struct lp_queue_counts *ret_counts)
+{
+    const struct lp_engine *engine = engine_of_const(queue);
+    ret_counts->ready = engine->ready_count;
+    ret_counts->unacked = engine->unacked_count;
+    ret_counts->consumers = queue->consumers;
+    ret_counts->bytes = engine->ready_bytes;
+}
+
+void
+lp_engine_check(const struct lp_queue *queue)
+{
+    struct lp_queue_counts counts;
+    uint64_t unacked = 0;
+    uint32_t consumers = 0;
+    uint32_t grants = 0;
+    lp_engine_counts(queue, &counts);
+    for (const struct lp_list *at = queue->subscriptions.next; at != &queue->subscriptions;
+         at = at->next) {
+        const struct lp_subscription *subscription =
+            (const struct lp_subscription *)(const void *)((const char *)at -
+                                                           offsetof(struct lp_subscription,
+                                                                    in_queue));
+        LP_ASSERT(subscription->queue == queue);
+        LP_ASSERT(subscription->outstanding <= LP_DELIVERY_WINDOW);
+        LP_ASSERT(subscription->grants == 0 || subscription->limited);
+        unacked += subscription->unacked_count;
+        grants += subscription->grants;
+        consumers += !subscription->getter && !subscription->cancelled;
+    }
+    LP_ASSERT(unacked == counts.unacked);
+    LP_ASSERT(consumers == counts.consumers);
+    LP_ASSERT(grants == engine_of_const(queue)->grants);
+}

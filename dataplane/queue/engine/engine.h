@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine.h - what queues of messages have in common: records of the mesh,
+ * consumers, who takes the next message, and what is unacknowledged.
+ *
+ * A type is an order of messages (struct lp_engine_order) and a struct that
+ * begins with struct lp_engine; the functions at the end of this file are its
+ * lp_queue_type.
+ *
+ *   Memory    entries and subscriptions are the broker's
+ *   Runs on   the queue's home core
+ *
+ * Invariant: an entry is ready (in the type's order), or in one subscription's
+ * `unacked`, or done.
+ */
+#pragma once
+
+#include "dataplane/broker/queue.h"
+#include "dataplane/broker/session.h"
+
+struct lp_engine;
+
+/* The order in which a type gives its messages. */
+struct lp_engine_order {
+    /* A message that was never here before. */
+    void (*add)(struct lp_engine *engine, struct lp_entry *entry);
+    /* One that was delivered and comes back. */
+    void (*add_returned)(struct lp_engine *engine, struct lp_entry *entry);
+    /* The next one, taken off; NULL: none.  Its link is clear. */
+    struct lp_entry *(*pop)(struct lp_engine *engine);
+};
+
+struct lp_engine {
+    struct lp_queue base;
+    const struct lp_engine_order *order;
+    struct lp_list round; /* lp_subscription.in_ready: who can take a message, in turn */
+    uint64_t ready_count;
+    uint64_t ready_bytes;
+    uint64_t unacked_count;
+    uint64_t next_position;
+    uint32_t grants; /* held by all subscriptions */
+    bool exclusive_consumer;
+};
+
+static inline struct lp_engine *
+engine_of(struct lp_queue *queue)
+{
+    return LP_CONTAINER_OF(queue, struct lp_engine, base);
+}
+
+static inline const struct lp_engine *
+engine_of_const(const struct lp_queue *queue)
+{
+    return (const struct lp_engine *)(const void *)((const char *)queue -
+                                                    offsetof(struct lp_engine, base));
+}
+
+/* ---- consume.c ---- */
+
+void engine_consume(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record);
+void engine_cancel(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record,
+                   struct lp_subscription *subscription);
+void engine_detach(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record,
+                   struct lp_subscription *subscription);
+
+/* ---- settle.c ---- */
+
+void engine_settle(struct lp_engine *engine, const struct lp_mesh_record *record,
+                   struct lp_subscription *subscription);
+void engine_credit(struct lp_engine *engine, const struct lp_mesh_record *record,
+                   struct lp_subscription *subscription);
+void engine_grant(struct lp_engine *engine, const struct lp_mesh_record *record,
+                  struct lp_subscription *subscription);
+
+/* ---- take.c ---- */
+
+/* basic.get */
+void engine_get(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record);
+/* STAT and PURGE */
+void engine_counts_reply(struct lp_engine *engine, uint32_t from,
+                         const struct lp_mesh_record *record);
+
+/* ---- ready.c ---- */
+
+/* The next message, off the queue; NULL when there is none. */
+struct lp_entry *engine_pop(struct lp_engine *engine);
+/* An unacknowledged message comes back. */
+void engine_requeue(struct lp_engine *engine, struct lp_entry *entry);
+void engine_drop_ready(struct lp_engine *engine);
+
+/* ---- round.c ---- */
+
+/* Do its prefetch and the delivery window let it take one more? */
+bool engine_can_take(const struct lp_subscription *subscription);
+/* Put it in the round: behind those of its priority, before lower ones (C121). */
+void engine_enter_round(struct lp_engine *engine, struct lp_subscription *subscription);
+/* Its limits changed: join or leave the round. */
+void engine_update(struct lp_engine *engine, struct lp_subscription *subscription);
+/* The entry is this subscription's until it is settled; and is no more. */
+void engine_take(struct lp_subscription *subscription, struct lp_entry *entry);
+void engine_untake(struct lp_subscription *subscription, struct lp_entry *entry);
+/* Settle the `count` oldest: they were written out to a consumer that does not acknowledge. */
+void engine_settle_oldest(struct lp_subscription *subscription, uint32_t count);
+void engine_requeue_all(struct lp_engine *engine, struct lp_subscription *subscription);
+
+/* ---- for types: what lp_queue_type asks for ---- */
+
+void lp_engine_open(struct lp_engine *engine, const struct lp_engine_order *order);
+void lp_engine_configure(struct lp_queue *queue);
+void lp_engine_close(struct lp_queue *queue);
+void lp_engine_handle(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record *record);
+bool lp_engine_dispatch(struct lp_queue *queue, uint32_t budget);
+void lp_engine_counts(const struct lp_queue *queue, struct lp_queue_counts *ret_counts);
+void lp_engine_check(const struct lp_queue *queue);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ready.c - messages that wait in the queue, in order.
+ */
+#include "dataplane/queue/engine/engine.h"
+
+struct lp_entry *
+engine_pop(struct lp_engine *engine)
+{
+    struct lp_entry *entry = engine->order->pop(engine);
+    if (!entry) {
+        return NULL;
+    }
+    LP_ASSERT(engine->ready_count > 0);
+    engine->ready_count--;
+    engine->ready_bytes -= entry->body_bytes;
+    return entry;
+}
+
+void
+engine_requeue(struct lp_engine *engine, struct lp_entry *entry)
+{
+    LP_ASSERT(entry->state == LP_ENTRY_UNACKED);
+    entry->state = LP_ENTRY_READY;
+    entry->subscription = NULL;
+    entry->redelivered = 1;
+    engine->order->add_returned(engine, entry);
+    engine->ready_count++;
+    engine->ready_bytes += entry->body_bytes;
+    engine->base.broker->stats->messages_requeued++;
+    lp_queue_dirty(&engine->base);
+}
+
+void
+engine_drop_ready(struct lp_engine *engine)
+{
+    struct lp_entry *entry;
+    while ((entry = engine_pop(engine)) != NULL) {
+        lp_queue_entry_done(engine->base.broker, entry);
+    }
+}

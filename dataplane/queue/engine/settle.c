@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * settle.c - what clients say of what they were sent: settlements, credits and
+ * grants.
+ */
+#include "dataplane/queue/engine/engine.h"
+
+void
+engine_settle(struct lp_engine *engine, const struct lp_mesh_record *record,
+              struct lp_subscription *subscription)
+{
+    struct lp_broker *broker = engine->base.broker;
+    for (uint32_t i = 0; i < record->a && i < LP_MESH_SETTLES_MAX; i++) {
+        struct lp_entry *entry = lp_pool_get(&broker->entries, record->w[1 + i]);
+        if (!entry || entry->state != LP_ENTRY_UNACKED || entry->subscription != subscription) {
+            continue;
+        }
+        engine_untake(subscription, entry);
+        if (record->flags == LP_SETTLE_REQUEUE) {
+            engine_requeue(engine, entry);
+        } else if (record->flags == LP_SETTLE_DISCARD) {
+            lp_queue_entry_dead(&engine->base, entry, LP_DEATH_REJECTED);
+        } else {
+            lp_queue_entry_done(broker, entry);
+        }
+    }
+    engine_update(engine, subscription);
+}
+
+void
+engine_credit(struct lp_engine *engine, const struct lp_mesh_record *record,
+              struct lp_subscription *subscription)
+{
+    subscription->outstanding -= LP_MIN(record->a, subscription->outstanding);
+    if (subscription->no_ack) {
+        engine_settle_oldest(subscription, record->a);
+    }
+    engine_update(engine, subscription);
+}
+
+void
+engine_grant(struct lp_engine *engine, const struct lp_mesh_record *record,
+             struct lp_subscription *subscription)
+{
+    subscription->limited = true;
+    if (subscription->cancelled) {
+        return; /* the session took them back with CANCELLED */
+    }
+    subscription->grants += record->a;
+    engine->grants += record->a;
+    if (record->a > 0) {
+        subscription->asked = false;
+        engine_update(engine, subscription);
+    }
+    if (subscription->grants > 0) {
+        lp_queue_dirty(&engine->base);
+    }
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * take.c - one message for the asking (basic.get), counts, and purge.
+ */
+#include "dataplane/queue/engine/engine.h"
+
+/* Messages went otherwise than by dispatch: when none is left, grants must not stay here. */
+static void
+engine_emptied(struct lp_engine *engine)
+{
+    if (engine->ready_count == 0 && engine->grants > 0) {
+        lp_queue_dirty(&engine->base);
+    }
+}
+
+/* The getter that owns what a channel took with basic.get from this queue. */
+static struct lp_subscription *
+engine_getter(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record *record)
+{
+    struct lp_subscription *getter = lp_pool_get(&queue->broker->subscriptions, record->w[1]);
+    if (getter && getter->queue == queue && getter->getter) {
+        return getter;
+    }
+    getter = lp_queue_subscription_alloc(queue, from, record->w[0]);
+    if (getter) {
+        getter->getter = true;
+        getter->no_ack = (record->flags & LP_MESH_NO_ACK) != 0;
+    }
+    return getter;
+}
+
+void
+engine_get(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
+{
+    struct lp_queue *queue = &engine->base;
+    struct lp_mesh_record reply = {
+        .op = LP_MESH_GOT, .flags = LP_MESH_EMPTY, .credits = 1, .w = {record->w[0]}};
+    struct lp_subscription *getter = NULL;
+
+    if (queue->deleting) {
+        reply.w[5] = LP_FAULT_NOT_FOUND;
+    } else if (lp_queue_locked(queue, record->w[2])) {
+        reply.w[5] = LP_FAULT_RESOURCE_LOCKED;
+    } else if (engine->ready_count > 0) {
+        getter = engine_getter(queue, from, record);
+    }
+    if (getter) {
+        struct lp_entry *entry = engine_pop(engine);
+        engine_take(getter, entry);
+        reply.flags = entry->redelivered ? LP_MESH_REDELIVERED : 0;
+        reply.a = entry->owner;
+        reply.w[1] = entry->self;
+        reply.w[2] = entry->message;
+        reply.w[3] = engine->ready_count;
+        reply.w[4] = getter->self;
+        engine_emptied(engine);
+    }
+    lp_mesh_reply(&queue->broker->mesh, from, &reply);
+}
+
+void
+engine_counts_reply(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
+{
+    struct lp_queue *queue = &engine->base;
+    struct lp_mesh_record reply = {.op = LP_MESH_COUNTS, .credits = 1, .w = {record->w[0]}};
+    if (queue->deleting) {
+        reply.a = LP_FAULT_NOT_FOUND;
+    } else if (lp_queue_locked(queue, record->w[1])) {
+        reply.a = LP_FAULT_RESOURCE_LOCKED;
+    } else {
+        reply.w[1] = engine->ready_count;
+        reply.w[2] = queue->consumers;
+        if (record->op == LP_MESH_PURGE) {
+            engine_drop_ready(engine);
+            engine_emptied(engine);
+        }
+    }
+    lp_mesh_reply(&queue->broker->mesh, from, &reply);
+}
