@@ -4,7 +4,8 @@
     LEPUS_BIN           folder of the binaries              (build/bin of this tree)
     LEPUS_SHARDS        shards of a broker that a test starts            (2)
     LEPUS_SETTINGS      KEY=VALUE ... for every broker that a test starts  (none)
-    LEPUS_EXTERNAL      HOST:PORT of a broker to use instead
+    LEPUS_EXTERNAL      HOST:PORT of a broker to use instead, or `rabbitmq`: a
+                        private one of Debian's package, see lib/rabbitmq.py
     LEPUS_EXTERNAL_CTL  its rabbitmqctl, as a command line  (none: those tests skip)
 
 A started broker listens on a free port of 127.0.0.1, keeps its data in a
@@ -21,6 +22,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import rabbitmq
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -236,6 +239,8 @@ class External:
 def open_broker(**options):
     """The broker that the environment asks for; options are for a started one."""
     address = os.environ.get("LEPUS_EXTERNAL")
+    if address == "rabbitmq":
+        return rabbitmq.RabbitMQ(settings=options.get("settings", ()))
     return External(address) if address else Broker(**options)
 
 

@@ -8,6 +8,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import broker as broker_module
+import rabbitmq
 
 
 class Result(unittest.TestResult):
@@ -43,7 +44,7 @@ class Result(unittest.TestResult):
 def main(modules, **broker_options):
     """Run every TestCase of `modules`; each finds the broker as `self.broker`."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--external", metavar="HOST:PORT", help="test this broker instead")
+    parser.add_argument("--external", metavar="HOST:PORT", help="test this broker instead; `rabbitmq` starts one")
     parser.add_argument("--only", default="", metavar="TEXT", help="tests whose name holds TEXT")
     options = parser.parse_args()
     if options.external:
@@ -53,6 +54,9 @@ def main(modules, **broker_options):
         for test in flatten(unittest.defaultTestLoader.loadTestsFromModule(module)):
             if options.only in test.id():
                 tests.addTest(test)
+    if options.external == "rabbitmq" and rabbitmq.missing():
+        print("skip: %s\n0 passed, 0 failed" % rabbitmq.missing())
+        return 0
     target = broker_module.open_broker(**broker_options)
     unittest.TestCase.broker = target
     result = Result()
