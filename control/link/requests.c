@@ -258,12 +258,14 @@ on_queue_delete(struct request *request)
     struct control_deletion deletion = {.shard = request->shard, .sequence = request->sequence};
     const uint64_t id = lp_reader_u64le(&request->fields);
     const uint32_t vhost_id = lp_reader_u32le(&request->fields);
-    const struct lp_bytes name = lp_reader_short(&request->fields);
-    deletion.if_unused = lp_reader_u8(&request->fields) != 0;
-    deletion.if_empty = lp_reader_u8(&request->fields) != 0;
+    struct lp_queue_delete asked = {.name = lp_reader_short(&request->fields)};
+    asked.if_unused = lp_reader_u8(&request->fields) != 0;
+    asked.if_empty = lp_reader_u8(&request->fields) != 0;
+    deletion.if_unused = asked.if_unused;
+    deletion.if_empty = asked.if_empty;
     bool good = !request->fields.failed || malformed(request);
     good = good && actor_find(request, id, vhost_id, &actor) &&
-           lp_catalog_queue_deletable(request->control->catalog, &actor, name, &queue,
+           lp_catalog_queue_deletable(request->control->catalog, &actor, &asked, &queue,
                                       &request->fault);
     if (good && queue) {
         deletion.home = queue->home_shard;

@@ -2,6 +2,7 @@
 /* arguments.c - argument tables: well-formed, equal, and as texts. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "control/topology/catalog_internal.h"
 
@@ -13,6 +14,44 @@ catalog_table_is_good(struct lp_bytes table)
     while (lp_field_next(&reader, &field)) {
     }
     return !reader.failed;
+}
+
+static int
+field_compare(const void *a, const void *b)
+{
+    const struct lp_bytes x = ((const struct lp_field *)a)->name;
+    const struct lp_bytes y = ((const struct lp_field *)b)->name;
+    const size_t common = LP_MIN(x.size, y.size);
+    const int order = common > 0 ? memcmp(x.data, y.data, common) : 0;
+    return order != 0 ? order : (x.size > y.size) - (x.size < y.size);
+}
+
+bool
+catalog_table_sort(struct lp_bytes table, struct lp_bytebuf *sorted)
+{
+    struct lp_reader r = lp_reader_of_bytes(table);
+    struct lp_field field;
+    struct lp_bytebuf fields = {0};
+    while (true) {
+        /* The wire form of the whole field: from before its name to after its value. */
+        const uint8_t *start = r.at;
+        if (!lp_field_next(&r, &field)) {
+            break;
+        }
+        const struct lp_field entry = {.name = field.name,
+                                       .raw = lp_bytes_of(start, (uint32_t)(r.at - start))};
+        lp_bytebuf_append(&fields, &entry, sizeof(entry));
+    }
+    const size_t count = fields.size / sizeof(struct lp_field);
+    struct lp_field *entries = (struct lp_field *)(void *)fields.data;
+    if (count > 1) {
+        qsort(entries, count, sizeof(*entries), field_compare);
+    }
+    for (size_t i = 0; i < count; i++) {
+        lp_bytebuf_append(sorted, entries[i].raw.data, entries[i].raw.size);
+    }
+    lp_bytebuf_fini(&fields);
+    return !r.failed;
 }
 
 static double

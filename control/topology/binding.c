@@ -163,48 +163,6 @@ match_is_valid(const struct lp_catalog_exchange *source, struct lp_bytes argumen
                         value);
 }
 
-static int
-field_compare(const void *a, const void *b)
-{
-    const struct lp_bytes x = ((const struct lp_field *)a)->name;
-    const struct lp_bytes y = ((const struct lp_field *)b)->name;
-    const size_t common = LP_MIN(x.size, y.size);
-    const int order = common > 0 ? memcmp(x.data, y.data, common) : 0;
-    return order != 0 ? order : (x.size > y.size) - (x.size < y.size);
-}
-
-/*
- * A binding's identity includes its arguments, whatever their order: they are
- * kept sorted by name.  `sorted` owns the result.  False: malformed.
- */
-static bool
-arguments_sort(struct lp_bytes table, struct lp_bytebuf *sorted)
-{
-    struct lp_reader r = lp_reader_of_bytes(table);
-    struct lp_field field;
-    struct lp_bytebuf fields = {0};
-    while (true) {
-        /* The wire form of the whole field: from before its name to after its value. */
-        const uint8_t *start = r.at;
-        if (!lp_field_next(&r, &field)) {
-            break;
-        }
-        const struct lp_field entry = {.name = field.name,
-                                       .raw = lp_bytes_of(start, (uint32_t)(r.at - start))};
-        lp_bytebuf_append(&fields, &entry, sizeof(entry));
-    }
-    const size_t count = fields.size / sizeof(struct lp_field);
-    struct lp_field *entries = (struct lp_field *)(void *)fields.data;
-    if (count > 1) {
-        qsort(entries, count, sizeof(*entries), field_compare);
-    }
-    for (size_t i = 0; i < count; i++) {
-        lp_bytebuf_append(sorted, entries[i].raw.data, entries[i].raw.size);
-    }
-    lp_bytebuf_fini(&fields);
-    return !r.failed;
-}
-
 static struct lp_catalog_binding
 binding_like(const struct ends *ends, const struct lp_bind *request,
              const struct lp_bytebuf *sorted)
@@ -242,11 +200,12 @@ lp_catalog_bind(struct lp_catalog *catalog, const struct lp_catalog_actor *actor
                                             actor->vhost);
         return lp_fault_set(ret_fault, LP_FAULT_NOT_FOUND, "no %s", text.text);
     }
+    /* A binding's identity includes its arguments, whatever their order. */
     struct lp_bytebuf sorted = {0};
     bool good = exclusive_permitted(ends.to_queue, actor, ret_fault) &&
                 match_is_valid(ends.source, request->arguments, ret_fault);
     if (good && (request->arguments.size > LP_CATALOG_ARGUMENTS_MAX_BYTES ||
-                 !arguments_sort(request->arguments, &sorted))) {
+                 !catalog_table_sort(request->arguments, &sorted))) {
         good = lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
                             "arguments are malformed or larger than %u bytes",
                             LP_CATALOG_ARGUMENTS_MAX_BYTES);
@@ -274,7 +233,7 @@ lp_catalog_unbind(struct lp_catalog *catalog, const struct lp_catalog_actor *act
     }
     struct lp_bytebuf sorted = {0};
     bool good = true;
-    if (arguments_sort(request->arguments, &sorted)) {
+    if (catalog_table_sort(request->arguments, &sorted)) {
         const struct lp_catalog_binding like = binding_like(&ends, request, &sorted);
         struct lp_catalog_binding *binding = catalog_binding_find(catalog, &like);
         good = !binding || exclusive_permitted(ends.to_queue, actor, ret_fault);

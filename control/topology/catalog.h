@@ -23,6 +23,7 @@
 #include <lepus/entropy.h>
 #include <lepus/fault.h>
 #include <lepus/field_table.h>
+#include <lepus/queue_settings.h>
 
 #include "control/base/chain.h"
 #include "control/base/heap.h"
@@ -59,6 +60,13 @@ struct lp_catalog_exchange {
     struct lp_bytes alternate; /* within arguments */
 };
 
+/* Types of queues; x-queue-type names them. */
+enum lp_queue_kind {
+    LP_QUEUE_CLASSIC = 0,
+    LP_QUEUE_QUORUM = 1,
+    LP_QUEUE_STREAM = 2,
+};
+
 struct lp_catalog_queue {
     struct lp_map_node by_id;
     struct lp_map_node by_name;
@@ -68,6 +76,7 @@ struct lp_catalog_queue {
     struct lp_catalog_vhost *vhost;
     uint32_t id;
     uint16_t home_shard;
+    uint8_t kind; /* enum lp_queue_kind: what `arguments` say */
     uint8_t flags;
     uint64_t owner; /* connection, or 0 */
     struct lp_bytes name;
@@ -237,11 +246,15 @@ LP_MUST_CHECK bool lp_catalog_queue_declare(struct lp_catalog *catalog,
                                             const struct lp_queue_declare *request,
                                             struct lp_queue_declared *ret_declared,
                                             struct lp_fault *ret_fault);
+struct lp_queue_delete {
+    struct lp_bytes name;
+    bool if_unused, if_empty;
+};
 /* May it be deleted as far as the catalog knows?  `ret_queue` is NULL when it does not exist (C67).
  */
 LP_MUST_CHECK bool lp_catalog_queue_deletable(struct lp_catalog *catalog,
                                               const struct lp_catalog_actor *actor,
-                                              struct lp_bytes name,
+                                              const struct lp_queue_delete *request,
                                               struct lp_catalog_queue **ret_queue,
                                               struct lp_fault *ret_fault);
 LP_MUST_CHECK bool lp_catalog_bind(struct lp_catalog *catalog, const struct lp_catalog_actor *actor,
@@ -277,6 +290,11 @@ void lp_catalog_setting_put(struct lp_catalog *catalog, const struct lp_catalog_
 
 /* "direct" for LP_EXCHANGE_DIRECT. */
 const char *lp_exchange_kind_name(uint8_t kind);
+/* "classic" for LP_QUEUE_CLASSIC. */
+const char *lp_queue_kind_name(uint8_t kind);
+LP_MUST_CHECK bool lp_queue_kind_find(struct lp_bytes name, enum lp_queue_kind *ret_kind);
+/* What its home shard obeys; names in it are borrowed from the queue. */
+struct lp_queue_settings lp_catalog_queue_settings(const struct lp_catalog_queue *queue);
 /* "exchange 'x' in vhost '/'", as RabbitMQ names things in texts. */
 #define LP_RESOURCE_TEXT_BYTES 640
 struct lp_resource_text {

@@ -90,7 +90,25 @@ void catalog_permission_write(struct lp_writer *w, const struct lp_catalog_permi
 /* Apply one key and value of a snapshot.  False: not readable. */
 bool catalog_record_load(struct lp_catalog *catalog, struct lp_bytes key, struct lp_bytes value);
 
+/* ---- queue_arguments.c: arguments of queues; false with the fault set ---- */
+
+/* `resource` is the queue as texts name it; the table has an x-queue-type. */
+bool catalog_queue_arguments_valid(struct lp_bytes arguments, const char *resource,
+                                   enum lp_queue_kind *ret_kind, struct lp_fault *ret_fault);
+bool catalog_queue_properties_valid(enum lp_queue_kind kind, const char *resource, uint8_t flags,
+                                    struct lp_bytes arguments, struct lp_fault *ret_fault);
+bool catalog_queue_arguments_equivalent(const struct lp_catalog_queue *queue,
+                                        struct lp_bytes received, const char *resource,
+                                        struct lp_fault *ret_fault);
+/* "7D": how long a stream keeps what it holds. */
+bool catalog_max_age_is_good(struct lp_bytes text);
+/* The type that a valid table names. */
+enum lp_queue_kind catalog_queue_kind_of(struct lp_bytes arguments);
+
 /* ---- arguments.c: tables ---- */
+
+/* The table with its fields sorted by name, appended to `sorted`.  False: malformed. */
+bool catalog_table_sort(struct lp_bytes table, struct lp_bytebuf *sorted);
 
 /* Is the table well-formed? */
 bool catalog_table_is_good(struct lp_bytes table);

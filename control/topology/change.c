@@ -5,7 +5,6 @@
  * Operations: flags u8 (1 remove, 2 durable), key bytes u32, value bytes u32,
  * key, value.  Deltas: type u16, payload bytes u32, payload.
  */
-#include <lepus/queue_settings.h>
 #include <stdlib.h>
 
 #include "control/topology/catalog_internal.h"
@@ -132,8 +131,8 @@ queue_up(struct lp_catalog *catalog, struct lp_bytebuf *deltas,
     lp_writer_long_le(&w, queue->arguments);
     uint8_t room[LP_QUEUE_SETTINGS_BYTES_MAX];
     struct lp_writer settings = lp_writer_of(room, sizeof(room));
-    const struct lp_queue_settings none = lp_queue_settings_none();
-    lp_queue_settings_write(&settings, &none);
+    const struct lp_queue_settings merged = lp_catalog_queue_settings(queue);
+    lp_queue_settings_write(&settings, &merged);
     lp_writer_long_le(&w, lp_writer_bytes(&settings));
     delta(deltas, LP_CONTROL_QUEUE_UP, &w);
 }

@@ -5,48 +5,6 @@
 #include "control/auth/auth.h"
 #include "control/topology/catalog_internal.h"
 
-/* Arguments that classic queues know and that are compared on redeclaration (C52). */
-static const char *const compared[] = {
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-queue-mode",
-    "x-queue-version",
-    "x-single-active-consumer",
-    "x-queue-type",
-    "x-queue-master-locator",
-    "x-queue-leader-locator",
-};
-
-/* Arguments that mean something and are not there yet: better refused than ignored. */
-static const char *const not_implemented[] = {
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-in-memory-length",
-    "x-max-in-memory-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-consumer-timeout",
-    "x-max-age",
-    "x-stream-max-segment-size-bytes",
-    "x-stream-filter-size-bytes",
-    "x-initial-cluster-size",
-    "x-quorum-initial-group-size",
-    "x-quorum-target-group-size",
-};
-
 bool
 catalog_locked_fault(const struct lp_catalog_queue *queue, struct lp_fault *ret_fault)
 {
@@ -58,14 +16,6 @@ catalog_locked_fault(const struct lp_catalog_queue *queue, struct lp_fault *ret_
         "connection or the exclusive property value does not match that of the original "
         "declaration.",
         text.text);
-}
-
-static bool
-type_is_classic(struct lp_bytes arguments)
-{
-    struct lp_field type;
-    return !lp_field_find(arguments, "x-queue-type", &type) ||
-           (type.type == 'S' && lp_bytes_equal_text(type.raw, "classic"));
 }
 
 static bool
@@ -96,76 +46,63 @@ equivalent(const struct lp_catalog_queue *queue, const struct lp_catalog_actor *
     }
     const struct lp_resource_text text =
         lp_resource_text(LP_RESOURCE_QUEUE, queue->name, queue->vhost);
-    for (size_t i = 0; i < LP_COUNT_OF(compared); i++) {
-        if (!catalog_argument_equivalent(queue->arguments, arguments, compared[i], text.text,
-                                         ret_fault)) {
-            return false;
-        }
-    }
-    return true;
+    return catalog_queue_arguments_equivalent(queue, arguments, text.text, ret_fault);
 }
 
+/* C87: who may not read the queue or write to the exchange may not move messages there. */
 static bool
-argument_missing(const char *name, struct lp_fault *ret_fault)
+dead_letters_permitted(struct lp_catalog *catalog, const struct lp_catalog_actor *actor,
+                       struct lp_bytes name, struct lp_bytes arguments, struct lp_fault *ret_fault)
 {
-    return lp_fault_set(ret_fault, LP_FAULT_NOT_IMPLEMENTED,
-                        "queue argument '%s' is not implemented yet", name);
-}
-
-static bool
-arguments_supported(struct lp_bytes arguments, struct lp_fault *ret_fault)
-{
-    struct lp_field field;
-    for (size_t i = 0; i < LP_COUNT_OF(not_implemented); i++) {
-        if (!lp_field_find(arguments, not_implemented[i], &field)) {
-            continue;
-        }
-        /* Switched off is what we do. */
-        const bool off = field.type == 't' && field.raw.data[0] == 0 &&
-                         lp_bytes_equal_text(field.name, "x-single-active-consumer");
-        if (!off) {
-            return argument_missing(not_implemented[i], ret_fault);
-        }
-    }
-    return type_is_classic(arguments) || argument_missing("x-queue-type", ret_fault);
-}
-
-/* C74, as far as supported arguments have something to get wrong. */
-static bool
-arguments_valid(const char *resource, struct lp_bytes arguments, struct lp_fault *ret_fault)
-{
-    struct lp_field mode;
-    if (!lp_field_find(arguments, "x-queue-mode", &mode)) {
+    struct lp_field exchange;
+    if (!lp_field_find(arguments, "x-dead-letter-exchange", &exchange)) {
         return true;
     }
-    char value[300];
-    catalog_value_text(&mode, value, sizeof(value));
-    if (mode.type != 'S') {
+    if (exchange.type != 'S') {
+        const struct lp_resource_text text =
+            lp_resource_text(LP_RESOURCE_QUEUE, name, actor->vhost);
         return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
-                            "invalid arg 'x-queue-mode' for %s: \"invalid queue mode: expected "
-                            "longstr, got %s\"",
-                            resource, lp_field_type_name(mode.type));
+                            "invalid type '%s' for arg 'x-dead-letter-exchange' in %s",
+                            lp_field_type_name(exchange.type), text.text);
     }
-    if (!lp_bytes_equal_text(mode.raw, "default") && !lp_bytes_equal_text(mode.raw, "lazy")) {
-        return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
-                            "invalid arg 'x-queue-mode' for %s: \"unsupported queue mode '%s'\"",
-                            resource, value);
+    return lp_auth_check(catalog, actor,
+                         &(struct lp_auth_question){LP_PERMISSION_READ, LP_RESOURCE_QUEUE, name},
+                         ret_fault) &&
+           lp_auth_check(
+               catalog, actor,
+               &(struct lp_auth_question){LP_PERMISSION_WRITE, LP_RESOURCE_EXCHANGE, exchange.raw},
+               ret_fault);
+}
+
+/* Types whose data plane is not there yet, and promises that nothing keeps. */
+static bool
+implemented(enum lp_queue_kind kind, struct lp_bytes arguments, struct lp_fault *ret_fault)
+{
+    struct lp_field field;
+    if (kind != LP_QUEUE_CLASSIC) {
+        return lp_fault_set(ret_fault, LP_FAULT_NOT_IMPLEMENTED,
+                            "queue type %s is not implemented yet", lp_queue_kind_name(kind));
+    }
+    if (lp_field_find(arguments, "x-dead-letter-strategy", &field) &&
+        lp_bytes_equal_text(field.raw, "at-least-once")) {
+        return lp_fault_set(ret_fault, LP_FAULT_NOT_IMPLEMENTED,
+                            "dead-letter strategy at-least-once is not implemented yet");
     }
     return true;
 }
 
+/* What holds for new queues only, in RabbitMQ's order. */
 static bool
-may_create(const struct lp_catalog_actor *actor, struct lp_bytes name,
+may_create(struct lp_catalog *catalog, const struct lp_catalog_actor *actor, struct lp_bytes name,
            const struct lp_queue_declare *request, struct lp_fault *ret_fault)
 {
     const struct lp_resource_text text = lp_resource_text(LP_RESOURCE_QUEUE, name, actor->vhost);
-    if (!(request->flags & LP_OBJECT_SERVER_NAMED) && lp_bytes_start_with(name, "amq.")) {
-        return lp_fault_set(ret_fault, LP_FAULT_ACCESS_REFUSED,
-                            "queue name '%.*s' contains reserved prefix 'amq.*'", (int)name.size,
-                            (const char *)name.data);
-    }
-    return arguments_supported(request->arguments, ret_fault) &&
-           arguments_valid(text.text, request->arguments, ret_fault);
+    enum lp_queue_kind kind;
+    return dead_letters_permitted(catalog, actor, name, request->arguments, ret_fault) &&
+           catalog_queue_arguments_valid(request->arguments, text.text, &kind, ret_fault) &&
+           catalog_queue_properties_valid(kind, text.text, request->flags, request->arguments,
+                                          ret_fault) &&
+           implemented(kind, request->arguments, ret_fault);
 }
 
 static bool
@@ -187,40 +124,59 @@ declare_passive(struct lp_catalog *catalog, const struct lp_catalog_actor *actor
     return true;
 }
 
-/* The default type is written down when the client named none (C53). */
+/*
+ * The default type is written down when the client named none (C53); RabbitMQ
+ * sorts the table by name when it does.
+ */
 static struct lp_bytes
 arguments_with_type(struct lp_catalog *catalog, struct lp_bytes arguments)
 {
     struct lp_field type;
+    struct lp_bytebuf table = {0};
+    struct lp_bytebuf sorted = {0};
+    uint8_t room[32];
+    struct lp_writer w = lp_writer_of(room, sizeof(room));
     if (lp_field_find(arguments, "x-queue-type", &type)) {
         return arguments;
     }
-    struct lp_writer w = lp_writer_of(catalog->scratch, LP_CATALOG_SCRATCH_BYTES);
-    lp_writer_copy(&w, arguments.data, arguments.size);
     lp_writer_short(&w, lp_bytes_of_text("x-queue-type"));
     lp_writer_u8(&w, 'S');
-    lp_writer_long_be(&w, lp_bytes_of_text("classic"));
-    LP_ASSERT(!w.failed);
-    return lp_writer_bytes(&w);
+    lp_writer_long_be(&w, lp_bytes_of_text(lp_queue_kind_name(LP_QUEUE_CLASSIC)));
+    lp_bytebuf_append(&table, arguments.data, arguments.size);
+    lp_bytebuf_append(&table, room, lp_writer_size(&w));
+    const bool good = catalog_table_sort(lp_bytes_of(table.data, (uint32_t)table.size), &sorted);
+    LP_ASSERT(good && sorted.size <= LP_CATALOG_SCRATCH_BYTES);
+    memcpy(catalog->scratch, sorted.data, sorted.size);
+    const struct lp_bytes result = lp_bytes_of(catalog->scratch, (uint32_t)sorted.size);
+    lp_bytebuf_fini(&table);
+    lp_bytebuf_fini(&sorted);
+    return result;
 }
 
 static bool
-request_valid(const struct lp_queue_declare *request, struct lp_fault *ret_fault)
+arguments_good(struct lp_bytes arguments, struct lp_fault *ret_fault)
 {
-    if (request->arguments.size > LP_CATALOG_ARGUMENTS_MAX_BYTES ||
-        !catalog_table_is_good(request->arguments)) {
-        return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
-                            "arguments are malformed or larger than %u bytes",
-                            LP_CATALOG_ARGUMENTS_MAX_BYTES);
+    return (arguments.size <= LP_CATALOG_ARGUMENTS_MAX_BYTES && catalog_table_is_good(arguments)) ||
+           lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
+                        "arguments are malformed or larger than %u bytes",
+                        LP_CATALOG_ARGUMENTS_MAX_BYTES);
+}
+
+/* C61, C66: what may be called how. */
+static bool
+name_valid(struct lp_bytes name, const struct lp_queue_declare *request, struct lp_fault *ret_fault)
+{
+    if (request->flags & LP_OBJECT_SERVER_NAMED) {
+        const enum lp_queue_kind kind = catalog_queue_kind_of(request->arguments);
+        return kind == LP_QUEUE_CLASSIC ||
+               lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
+                            "Cannot declare a server-named queue for type rabbit_%s_queue",
+                            lp_queue_kind_name(kind));
     }
-    struct lp_field type;
-    if ((request->flags & LP_OBJECT_SERVER_NAMED) && !type_is_classic(request->arguments) &&
-        lp_field_find(request->arguments, "x-queue-type", &type)) {
-        return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
-                            "Cannot declare a server-named queue for type rabbit_%.*s_queue",
-                            (int)LP_MIN(type.raw.size, 64u), (const char *)type.raw.data);
-    }
-    return true;
+    return !lp_bytes_start_with(name, "amq.") ||
+           lp_fault_set(ret_fault, LP_FAULT_ACCESS_REFUSED,
+                        "queue name '%.*s' contains reserved prefix 'amq.*'", (int)name.size,
+                        (const char *)name.data);
 }
 
 static struct lp_catalog_queue *
@@ -234,7 +190,7 @@ queue_make(struct lp_catalog *catalog, const struct lp_catalog_actor *actor, str
         .flags = flags,
         .owner = flags & LP_OBJECT_EXCLUSIVE ? actor->connection : 0,
         .name = name,
-        .arguments = arguments_with_type(catalog, request->arguments)};
+        .arguments = request->arguments};
     struct lp_catalog_queue *queue = catalog_queue_insert(catalog, &like);
     catalog_queue_put(catalog, queue);
     return queue;
@@ -255,7 +211,12 @@ lp_catalog_queue_declare(struct lp_catalog *catalog, const struct lp_catalog_act
     if (flags & LP_OBJECT_EXCLUSIVE) {
         flags &= (uint8_t)~LP_OBJECT_DURABLE; /* C57 */
     }
-    if (!request_valid(request, ret_fault) ||
+    if (!arguments_good(request->arguments, ret_fault)) {
+        return false;
+    }
+    struct lp_queue_declare full = *request;
+    full.arguments = arguments_with_type(catalog, request->arguments);
+    if (!name_valid(name, &full, ret_fault) ||
         !lp_auth_check(catalog, actor,
                        &(struct lp_auth_question){LP_PERMISSION_CONFIGURE, LP_RESOURCE_QUEUE, name},
                        ret_fault)) {
@@ -265,24 +226,40 @@ lp_catalog_queue_declare(struct lp_catalog *catalog, const struct lp_catalog_act
     if (queue) {
         ret_declared->queue = queue;
         ret_declared->created = false;
-        return equivalent(queue, actor, flags, arguments_with_type(catalog, request->arguments),
-                          ret_fault);
+        return equivalent(queue, actor, flags, full.arguments, ret_fault);
     }
-    if (!may_create(actor, name, request, ret_fault)) {
+    full.flags = flags;
+    if (!may_create(catalog, actor, name, &full, ret_fault)) {
         return false;
     }
-    ret_declared->queue = queue_make(catalog, actor, name, flags, request);
+    ret_declared->queue = queue_make(catalog, actor, name, flags, &full);
     ret_declared->created = true;
     return true;
 }
 
+/* C68: what RabbitMQ's quorum queues do not look at. */
+static bool
+flags_deletable(const struct lp_catalog_queue *queue, const struct lp_queue_delete *request,
+                struct lp_fault *ret_fault)
+{
+    if (queue->kind != LP_QUEUE_QUORUM || (!request->if_unused && !request->if_empty)) {
+        return true;
+    }
+    const struct lp_resource_text text =
+        lp_resource_text(LP_RESOURCE_QUEUE, queue->name, queue->vhost);
+    return lp_fault_set(ret_fault, LP_FAULT_NOT_IMPLEMENTED,
+                        "cannot delete %s. queue.delete operations with %s flag set are not "
+                        "supported by quorum queues",
+                        text.text, request->if_unused ? "if-unused" : "if-empty");
+}
+
 bool
 lp_catalog_queue_deletable(struct lp_catalog *catalog, const struct lp_catalog_actor *actor,
-                           struct lp_bytes dirty_name, struct lp_catalog_queue **ret_queue,
-                           struct lp_fault *ret_fault)
+                           const struct lp_queue_delete *request,
+                           struct lp_catalog_queue **ret_queue, struct lp_fault *ret_fault)
 {
     uint8_t room[UINT8_MAX];
-    const struct lp_bytes name = catalog_name_clean(dirty_name, room);
+    const struct lp_bytes name = catalog_name_clean(request->name, room);
     if (!lp_auth_check(catalog, actor,
                        &(struct lp_auth_question){LP_PERMISSION_CONFIGURE, LP_RESOURCE_QUEUE, name},
                        ret_fault)) {
@@ -293,7 +270,7 @@ lp_catalog_queue_deletable(struct lp_catalog *catalog, const struct lp_catalog_a
         return catalog_locked_fault(queue, ret_fault);
     }
     *ret_queue = queue;
-    return true;
+    return !queue || flags_deletable(queue, request, ret_fault);
 }
 
 void
