@@ -43,19 +43,32 @@ enum lp_entry_state {
     LP_ENTRY_DONE, /* on its way to the release list */
 };
 
+enum lp_entry_flag {
+    LP_ENTRY_REDELIVERED = 1,
+    LP_ENTRY_PERSISTENT = 2,
+};
+
+/* lp_entry.delivered counts in units of 2^30 ns: a little more than a second. */
+#define LP_ENTRY_DELIVERED_SHIFT 30u
+
 /* A message in a queue: one loan. */
 struct lp_entry {
     struct lp_list link; /* in a queue's list, a subscription's unacked list, or a release list;
                             while returned: the heap's sibling (next) and child (prev) */
     lp_handle self;
     lp_handle message;
-    uint64_t position;                    /* order of arrival in the queue */
-    struct lp_subscription *subscription; /* while unacked */
+    uint64_t position;     /* order of arrival in the queue */
+    uint64_t expires_ns;   /* 0: never */
+    uint32_t subscription; /* its index in lp_broker.subscriptions, while unacked */
+    uint32_t delivered;    /* when, while unacked */
     uint32_t body_bytes;
-    uint16_t owner; /* the message's shard */
-    uint8_t state;  /* enum lp_entry_state */
-    uint8_t redelivered;
+    uint8_t owner; /* the message's shard */
+    uint8_t state; /* enum lp_entry_state */
+    uint8_t flags; /* enum lp_entry_flag */
+    uint8_t level; /* of priority, as its queue has them */
 };
+LP_STATIC_ASSERT(sizeof(struct lp_entry) == 64, "there may be a great many");
+LP_STATIC_ASSERT(LP_SHARDS_MAX <= UINT8_MAX + 1, "an owner fits");
 
 /* H's half of a consumer or getter. */
 struct lp_subscription {

@@ -87,9 +87,10 @@ lp_queue_entry_alloc(struct lp_queue *queue, uint32_t from, const struct lp_mesh
     }
     entry->self = self;
     entry->message = record->w[0];
-    entry->owner = (uint16_t)from;
+    entry->owner = (uint8_t)from;
     entry->body_bytes = (uint32_t)record->w[3];
     entry->state = LP_ENTRY_READY;
+    entry->flags = (record->flags & LP_MESSAGE_PERSISTENT) != 0 ? LP_ENTRY_PERSISTENT : 0;
     return entry;
 }
 
@@ -98,7 +99,6 @@ lp_queue_entry_done(struct lp_broker *broker, struct lp_entry *entry)
 {
     LP_ASSERT(entry->state != LP_ENTRY_DONE);
     entry->state = LP_ENTRY_DONE;
-    entry->subscription = NULL;
     if (entry->owner == broker->shard) {
         lp_message_unlend(&broker->messages, entry->message, 1);
         lp_pool_release(&broker->entries, entry->self);

@@ -54,6 +54,7 @@ struct lp_control_region {
     X(messages_acknowledged)  \
     X(messages_requeued)      \
     X(messages_dropped)       \
+    X(messages_expired)       \
     X(bytes_received)         \
     X(bytes_sent)             \
     X(mesh_records_sent)      \

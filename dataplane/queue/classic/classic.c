@@ -22,6 +22,13 @@ classic_of(struct lp_engine *engine)
     return LP_CONTAINER_OF(engine, struct classic_queue, engine);
 }
 
+static const struct classic_queue *
+classic_of_const(const struct lp_engine *engine)
+{
+    return (const struct classic_queue *)(const void *)((const char *)engine -
+                                                        offsetof(struct classic_queue, engine));
+}
+
 static void
 classic_add(struct lp_engine *engine, struct lp_entry *entry)
 {
@@ -32,6 +39,17 @@ static void
 classic_add_returned(struct lp_engine *engine, struct lp_entry *entry)
 {
     classic_heap_push(&classic_of(engine)->returned, entry);
+}
+
+static struct lp_entry *
+classic_peek(const struct lp_engine *engine)
+{
+    const struct classic_queue *classic = classic_of_const(engine);
+    if (classic->returned) {
+        return classic->returned;
+    }
+    struct lp_list *first = classic->fresh.next;
+    return first == &classic->fresh ? NULL : LP_LIST_ITEM(first, struct lp_entry, link);
 }
 
 static struct lp_entry *
@@ -53,6 +71,7 @@ classic_pop(struct lp_engine *engine)
 static const struct lp_engine_order classic_order = {
     .add = classic_add,
     .add_returned = classic_add_returned,
+    .peek = classic_peek,
     .pop = classic_pop,
 };
 

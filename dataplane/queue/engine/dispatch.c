@@ -18,7 +18,7 @@ engine_deliver(struct lp_engine *engine, struct lp_subscription *subscription)
     }
     const struct lp_mesh_record record = {
         .op = LP_MESH_DELIVER,
-        .flags = (uint8_t)((entry->redelivered ? LP_MESH_REDELIVERED : 0) |
+        .flags = (uint8_t)(((entry->flags & LP_ENTRY_REDELIVERED) ? LP_MESH_REDELIVERED : 0) |
                            (subscription->limited ? LP_MESH_LIMITED : 0)),
         .a = entry->owner,
         .w = {subscription->consumer, entry->self, entry->message},
@@ -80,6 +80,16 @@ engine_ungrant(struct lp_engine *engine)
     }
 }
 
+/* Is there a message to hand out, and somebody to take it?  What is expired goes first. */
+static bool
+engine_goes_on(struct lp_engine *engine, uint32_t *budget)
+{
+    if (LP_UNLIKELY(engine->expiring)) {
+        engine_expire(engine, budget);
+    }
+    return engine->ready_count > 0 && *budget > 0 && !lp_list_empty(&engine->round);
+}
+
 bool
 lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
 {
@@ -90,7 +100,7 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
     if (queue->deleting) {
         return true;
     }
-    while (engine->ready_count > 0 && budget > 0 && !lp_list_empty(&engine->round)) {
+    while (engine_goes_on(engine, &budget)) {
         struct lp_subscription *subscription =
             LP_LIST_ITEM(engine->round.next, struct lp_subscription, in_ready);
         lp_list_remove(&subscription->in_ready);
@@ -115,6 +125,16 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
     }
     if (engine->ready_count == 0) {
         engine_ungrant(engine);
+        return true;
     }
-    return engine->ready_count == 0 || lp_list_empty(&engine->round);
+    return budget > 0 && lp_list_empty(&engine->round);
+}
+
+void
+engine_hand_out(struct lp_engine *engine)
+{
+    if (engine->ready_count > 0 && !lp_list_empty(&engine->round) &&
+        !lp_engine_dispatch(&engine->base, LP_QUEUE_DISPATCH_BUDGET)) {
+        lp_queue_dirty(&engine->base);
+    }
 }

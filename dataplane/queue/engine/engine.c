@@ -17,34 +17,11 @@ lp_engine_open(struct lp_engine *engine, const struct lp_engine_order *order)
 void
 lp_engine_configure(struct lp_queue *queue)
 {
-    (void)queue;
+    struct lp_engine *engine = engine_of(queue);
+    engine->guarded = queue->settings.message_ttl_ms != LP_SETTING_UNSET;
 }
 
 /* ---- records ---- */
-
-static void
-engine_enqueue(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
-{
-    struct lp_broker *broker = engine->base.broker;
-    if (engine->base.deleting) {
-        lp_queue_refuse(broker, from, record, false);
-        return;
-    }
-    struct lp_entry *entry = lp_queue_entry_alloc(&engine->base, from, record);
-    if (!entry) {
-        broker->stats->messages_dropped++;
-        lp_queue_refuse(broker, from, record, true);
-        return;
-    }
-    entry->position = engine->next_position++;
-    engine->order->add(engine, entry);
-    engine->ready_count++;
-    engine->ready_bytes += entry->body_bytes;
-    if (!lp_list_empty(&engine->round)) {
-        lp_queue_dirty(&engine->base);
-    }
-    lp_queue_confirm(broker, from, record);
-}
 
 void
 lp_engine_handle(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record *record)
@@ -91,6 +68,7 @@ void
 lp_engine_close(struct lp_queue *queue)
 {
     struct lp_engine *engine = engine_of(queue);
+    lp_timer_disarm(&queue->broker->wheel, &engine->head_timer);
     engine_drop_ready(engine);
     for (struct lp_list *at = queue->subscriptions.next; at != &queue->subscriptions;
          at = at->next) {
@@ -132,5 +110,15 @@ lp_engine_check(const struct lp_queue *queue)
     }
     LP_ASSERT(unacked == counts.unacked);
     LP_ASSERT(consumers == counts.consumers);
-    LP_ASSERT(grants == engine_of_const(queue)->grants);
+    const struct lp_engine *engine = engine_of_const(queue);
+    LP_ASSERT(grants == engine->grants);
+    const struct lp_entry *head = engine->order->peek(engine);
+    LP_ASSERT((head != NULL) == (engine->ready_count > 0));
+    if (head && head->expires_ns != 0 && !queue->deleting) {
+        /* It cannot be forgotten: the timer comes, or dispatch() does. */
+        LP_ASSERT(engine->expiring);
+        LP_ASSERT(lp_list_linked(&queue->in_dirty) ||
+                  (lp_timer_armed(&engine->head_timer) &&
+                   engine->head_timer.deadline_ns <= head->expires_ns));
+    }
 }

@@ -26,7 +26,9 @@ struct lp_engine_order {
     void (*add)(struct lp_engine *engine, struct lp_entry *entry);
     /* One that was delivered and comes back. */
     void (*add_returned)(struct lp_engine *engine, struct lp_entry *entry);
-    /* The next one, taken off; NULL: none.  Its link is clear. */
+    /* The next one, left where it is; NULL: none. */
+    struct lp_entry *(*peek)(const struct lp_engine *engine);
+    /* The same, taken off.  Its link is clear. */
     struct lp_entry *(*pop)(struct lp_engine *engine);
 };
 
@@ -38,8 +40,11 @@ struct lp_engine {
     uint64_t ready_bytes;
     uint64_t unacked_count;
     uint64_t next_position;
-    uint32_t grants; /* held by all subscriptions */
+    struct lp_timer head_timer; /* when the next message expires, or earlier */
+    uint32_t grants;            /* held by all subscriptions */
     bool exclusive_consumer;
+    bool guarded;  /* settings make admission more than adding an entry */
+    bool expiring; /* messages that expire were here since it was last empty */
 };
 
 static inline struct lp_engine *
@@ -54,6 +59,27 @@ engine_of_const(const struct lp_queue *queue)
     return (const struct lp_engine *)(const void *)((const char *)queue -
                                                     offsetof(struct lp_engine, base));
 }
+
+/* ---- enqueue.c ---- */
+
+void engine_enqueue(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record);
+
+/* ---- expire.c ---- */
+
+/* Expired messages that one basic.get or count looks past; dispatch() drops the rest. */
+#define ENGINE_EXPIRE_BUDGET 1024u
+
+static inline bool
+engine_expired(const struct lp_engine *engine, const struct lp_entry *entry)
+{
+    return entry->expires_ns - 1 < engine->base.broker->now_ns; /* 0 is beyond every time */
+}
+
+/*
+ * Drop what is expired until a live message is next (C142), or the budget is
+ * spent; what it took is off it.  The timer is armed for the live one.
+ */
+void engine_expire(struct lp_engine *engine, uint32_t *budget);
 
 /* ---- consume.c ---- */
 
@@ -84,6 +110,9 @@ void engine_counts_reply(struct lp_engine *engine, uint32_t from,
 
 /* The next message, off the queue; NULL when there is none. */
 struct lp_entry *engine_pop(struct lp_engine *engine);
+/* It leaves for good: settled, or dead. */
+void engine_entry_done(struct lp_engine *engine, struct lp_entry *entry);
+void engine_entry_dead(struct lp_engine *engine, struct lp_entry *entry, enum lp_death why);
 /* An unacknowledged message comes back. */
 void engine_requeue(struct lp_engine *engine, struct lp_entry *entry);
 void engine_drop_ready(struct lp_engine *engine);
@@ -96,12 +125,25 @@ bool engine_can_take(const struct lp_subscription *subscription);
 void engine_enter_round(struct lp_engine *engine, struct lp_subscription *subscription);
 /* Its limits changed: join or leave the round. */
 void engine_update(struct lp_engine *engine, struct lp_subscription *subscription);
+/* Has it taken this entry, and not settled it? */
+static inline bool
+engine_has(const struct lp_subscription *subscription, const struct lp_entry *entry)
+{
+    return entry->state == LP_ENTRY_UNACKED &&
+           entry->subscription == lp_handle_index(subscription->self);
+}
+
 /* The entry is this subscription's until it is settled; and is no more. */
 void engine_take(struct lp_subscription *subscription, struct lp_entry *entry);
 void engine_untake(struct lp_subscription *subscription, struct lp_entry *entry);
 /* Settle the `count` oldest: they were written out to a consumer that does not acknowledge. */
 void engine_settle_oldest(struct lp_subscription *subscription, uint32_t count);
 void engine_requeue_all(struct lp_engine *engine, struct lp_subscription *subscription);
+
+/* ---- dispatch.c ---- */
+
+/* A record that came may find what consumers would have taken already: let them. */
+void engine_hand_out(struct lp_engine *engine);
 
 /* ---- for types: what lp_queue_type asks for ---- */
 

@@ -18,12 +18,23 @@ engine_pop(struct lp_engine *engine)
 }
 
 void
+engine_entry_done(struct lp_engine *engine, struct lp_entry *entry)
+{
+    lp_queue_entry_done(engine->base.broker, entry);
+}
+
+void
+engine_entry_dead(struct lp_engine *engine, struct lp_entry *entry, enum lp_death why)
+{
+    lp_queue_entry_dead(&engine->base, entry, why);
+}
+
+void
 engine_requeue(struct lp_engine *engine, struct lp_entry *entry)
 {
     LP_ASSERT(entry->state == LP_ENTRY_UNACKED);
     entry->state = LP_ENTRY_READY;
-    entry->subscription = NULL;
-    entry->redelivered = 1;
+    entry->flags |= LP_ENTRY_REDELIVERED;
     engine->order->add_returned(engine, entry);
     engine->ready_count++;
     engine->ready_bytes += entry->body_bytes;
@@ -36,6 +47,6 @@ engine_drop_ready(struct lp_engine *engine)
 {
     struct lp_entry *entry;
     while ((entry = engine_pop(engine)) != NULL) {
-        lp_queue_entry_done(engine->base.broker, entry);
+        engine_entry_done(engine, entry);
     }
 }

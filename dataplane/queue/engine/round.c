@@ -46,8 +46,10 @@ engine_update(struct lp_engine *engine, struct lp_subscription *subscription)
 void
 engine_take(struct lp_subscription *subscription, struct lp_entry *entry)
 {
+    const struct lp_queue *queue = subscription->queue;
     entry->state = LP_ENTRY_UNACKED;
-    entry->subscription = subscription;
+    entry->subscription = lp_handle_index(subscription->self);
+    entry->delivered = (uint32_t)(queue->broker->now_ns >> LP_ENTRY_DELIVERED_SHIFT);
     lp_list_push_back(&subscription->unacked, &entry->link);
     subscription->unacked_count++;
     engine_of(subscription->queue)->unacked_count++;
@@ -56,7 +58,7 @@ engine_take(struct lp_subscription *subscription, struct lp_entry *entry)
 void
 engine_untake(struct lp_subscription *subscription, struct lp_entry *entry)
 {
-    LP_ASSERT(entry->subscription == subscription);
+    LP_ASSERT(engine_has(subscription, entry));
     lp_list_remove(&entry->link);
     entry->link = (struct lp_list){NULL, NULL};
     LP_ASSERT(subscription->unacked_count > 0);
@@ -68,11 +70,11 @@ engine_untake(struct lp_subscription *subscription, struct lp_entry *entry)
 void
 engine_settle_oldest(struct lp_subscription *subscription, uint32_t count)
 {
-    struct lp_broker *broker = subscription->queue->broker;
+    struct lp_engine *engine = engine_of(subscription->queue);
     while (count > 0 && !lp_list_empty(&subscription->unacked)) {
         struct lp_entry *entry = LP_LIST_ITEM(subscription->unacked.next, struct lp_entry, link);
         engine_untake(subscription, entry);
-        lp_queue_entry_done(broker, entry);
+        engine_entry_done(engine, entry);
         count--;
     }
 }

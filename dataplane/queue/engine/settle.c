@@ -12,16 +12,16 @@ engine_settle(struct lp_engine *engine, const struct lp_mesh_record *record,
     struct lp_broker *broker = engine->base.broker;
     for (uint32_t i = 0; i < record->a && i < LP_MESH_SETTLES_MAX; i++) {
         struct lp_entry *entry = lp_pool_get(&broker->entries, record->w[1 + i]);
-        if (!entry || entry->state != LP_ENTRY_UNACKED || entry->subscription != subscription) {
+        if (!entry || !engine_has(subscription, entry)) {
             continue;
         }
         engine_untake(subscription, entry);
         if (record->flags == LP_SETTLE_REQUEUE) {
             engine_requeue(engine, entry);
         } else if (record->flags == LP_SETTLE_DISCARD) {
-            lp_queue_entry_dead(&engine->base, entry, LP_DEATH_REJECTED);
+            engine_entry_dead(engine, entry, LP_DEATH_REJECTED);
         } else {
-            lp_queue_entry_done(broker, entry);
+            engine_entry_done(engine, entry);
         }
     }
     engine_update(engine, subscription);

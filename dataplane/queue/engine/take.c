@@ -29,33 +29,55 @@ engine_getter(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record
     return getter;
 }
 
+/* May it be given one?  0, or why not. */
+static uint16_t
+engine_get_fault(const struct lp_engine *engine, const struct lp_mesh_record *record)
+{
+    if (engine->base.deleting) {
+        return LP_FAULT_NOT_FOUND;
+    }
+    return lp_queue_locked(&engine->base, record->w[2]) ? LP_FAULT_RESOURCE_LOCKED : 0;
+}
+
+/* What is expired neither counts nor is given; false: more than we look at is. */
+static bool
+engine_look(struct lp_engine *engine)
+{
+    uint32_t budget = ENGINE_EXPIRE_BUDGET;
+    if (engine->expiring) {
+        engine_expire(engine, &budget);
+    }
+    return budget > 0;
+}
+
+static void
+engine_give(struct lp_engine *engine, struct lp_subscription *getter, struct lp_mesh_record *reply)
+{
+    struct lp_entry *entry = engine_pop(engine);
+    engine_take(getter, entry);
+    (void)engine_look(engine);
+    reply->flags = (entry->flags & LP_ENTRY_REDELIVERED) ? LP_MESH_REDELIVERED : 0;
+    reply->a = entry->owner;
+    reply->w[1] = entry->self;
+    reply->w[2] = entry->message;
+    reply->w[3] = engine->ready_count;
+    reply->w[4] = getter->self;
+    engine_emptied(engine);
+}
+
 void
 engine_get(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
 {
-    struct lp_queue *queue = &engine->base;
     struct lp_mesh_record reply = {
         .op = LP_MESH_GOT, .flags = LP_MESH_EMPTY, .credits = 1, .w = {record->w[0]}};
-    struct lp_subscription *getter = NULL;
-
-    if (queue->deleting) {
-        reply.w[5] = LP_FAULT_NOT_FOUND;
-    } else if (lp_queue_locked(queue, record->w[2])) {
-        reply.w[5] = LP_FAULT_RESOURCE_LOCKED;
-    } else if (engine->ready_count > 0) {
-        getter = engine_getter(queue, from, record);
+    reply.w[5] = engine_get_fault(engine, record);
+    if (reply.w[5] == 0 && engine_look(engine) && engine->ready_count > 0) {
+        struct lp_subscription *getter = engine_getter(&engine->base, from, record);
+        if (getter) {
+            engine_give(engine, getter, &reply);
+        }
     }
-    if (getter) {
-        struct lp_entry *entry = engine_pop(engine);
-        engine_take(getter, entry);
-        reply.flags = entry->redelivered ? LP_MESH_REDELIVERED : 0;
-        reply.a = entry->owner;
-        reply.w[1] = entry->self;
-        reply.w[2] = entry->message;
-        reply.w[3] = engine->ready_count;
-        reply.w[4] = getter->self;
-        engine_emptied(engine);
-    }
-    lp_mesh_reply(&queue->broker->mesh, from, &reply);
+    lp_mesh_reply(&engine->base.broker->mesh, from, &reply);
 }
 
 void
@@ -68,6 +90,7 @@ engine_counts_reply(struct lp_engine *engine, uint32_t from, const struct lp_mes
     } else if (lp_queue_locked(queue, record->w[1])) {
         reply.a = LP_FAULT_RESOURCE_LOCKED;
     } else {
+        (void)engine_look(engine);
         reply.w[1] = engine->ready_count;
         reply.w[2] = queue->consumers;
         if (record->op == LP_MESH_PURGE) {

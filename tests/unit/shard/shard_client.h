@@ -203,6 +203,33 @@ client_publish(struct rig_client *client, struct lp_publish *publish, const char
     return lp_session_publish(client->session, publish);
 }
 
+/* What a message may have beside its number. */
+struct rig_extras {
+    uint64_t expiration_ms;
+    uint8_t flags; /* enum lp_message_flag */
+    uint8_t priority;
+};
+
+/* Publish to a queue with extras; it has room. */
+static inline void
+client_send_with(struct rig_client *client, const char *queue, uint64_t value,
+                 const struct rig_extras *extras)
+{
+    struct lp_broker *broker = client_broker(client);
+    const struct lp_message_parts parts = {.key = lp_bytes_of_text(queue),
+                                           .body_bytes = sizeof(value),
+                                           .expiration_ms = extras->expiration_ms,
+                                           .flags = extras->flags,
+                                           .priority = extras->priority};
+    struct lp_publish publish = {
+        .exchange = lp_topology_exchange(&broker->topology, RIG_VHOST, lp_bytes_of(NULL, 0))};
+    struct lp_message *message = lp_message_make(&broker->messages, &parts, &publish.message);
+    assert_non_null(message);
+    assert_true(lp_message_append(&broker->messages, message, lp_bytes_of(&value, sizeof(value))));
+    assert_int_equal(lp_session_publish(client->session, &publish), LP_DONE);
+    assert_false(publish.unroutable);
+}
+
 /* Publish to a queue; it has room. */
 static inline void
 client_send(struct rig_client *client, const char *queue, uint64_t value)

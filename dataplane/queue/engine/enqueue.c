@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * enqueue.c - a message arrives.
+ *
+ * Queues with limits or a TTL look at it twice; all others just add it.
+ */
+#include "dataplane/queue/engine/engine.h"
+
+#include "dataplane/broker/message.h"
+
+/* As RabbitMQ: ten years (C144). */
+#define TTL_MS_MAX 315360000000ull
+/* What a consumer could take at once goes to it in this turn, or as soon as the mesh, or a prefetch
+ * that channels share, lets it. */
+#define AT_ONCE_NS 2000000u
+
+/* NULL: there is no memory, and it was answered. */
+static struct lp_entry *
+enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record,
+            uint64_t expires_ns)
+{
+    struct lp_broker *broker = engine->base.broker;
+    struct lp_entry *entry = lp_queue_entry_alloc(&engine->base, from, record);
+    if (!entry) {
+        broker->stats->messages_dropped++;
+        lp_queue_refuse(broker, from, record, true);
+        return NULL;
+    }
+    entry->position = engine->next_position++;
+    entry->expires_ns = expires_ns;
+    engine->order->add(engine, entry);
+    engine->ready_count++;
+    engine->ready_bytes += entry->body_bytes;
+    if (!lp_list_empty(&engine->round)) {
+        lp_queue_dirty(&engine->base);
+    }
+    return entry;
+}
+
+/* LP_SETTING_UNSET: it has none. */
+static uint64_t
+enqueue_ttl_ms(const struct lp_engine *engine, const struct lp_mesh_record *record)
+{
+    uint64_t ttl_ms = engine->base.settings.message_ttl_ms;
+    if (record->flags & LP_MESSAGE_EXPIRES) {
+        ttl_ms = LP_MIN(ttl_ms, record->w[4]);
+    }
+    return ttl_ms == LP_SETTING_UNSET ? ttl_ms : LP_MIN(ttl_ms, TTL_MS_MAX);
+}
+
+/*
+ * When it expires, 0 for never.  Without any time to live it goes to a consumer
+ * that can take it now, or is dead when nothing is before it (C143).
+ */
+static uint64_t
+enqueue_expires_ns(const struct lp_engine *engine, uint64_t ttl_ms)
+{
+    const uint64_t now_ns = engine->base.broker->now_ns;
+    if (ttl_ms == LP_SETTING_UNSET) {
+        return 0;
+    }
+    if (ttl_ms > 0) {
+        return now_ns + ttl_ms * 1000000u;
+    }
+    const bool taken = engine->ready_count == 0 && !lp_list_empty(&engine->round);
+    return taken ? now_ns + AT_ONCE_NS : LP_MAX(now_ns, 1u);
+}
+
+static void
+enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
+{
+    const uint64_t ttl_ms = enqueue_ttl_ms(engine, record);
+    if (ttl_ms == 0) {
+        engine_hand_out(engine);
+    }
+    const uint64_t expires_ns = enqueue_expires_ns(engine, ttl_ms);
+    if (!enqueue_add(engine, from, record, expires_ns)) {
+        return;
+    }
+    lp_queue_confirm(engine->base.broker, from, record);
+    if (expires_ns == 0) {
+        return;
+    }
+    engine->expiring = true;
+    if (ttl_ms == 0) {
+        engine_hand_out(engine);
+    }
+    uint32_t budget = LP_QUEUE_DISPATCH_BUDGET;
+    engine_expire(engine, &budget);
+}
+
+void
+engine_enqueue(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
+{
+    if (engine->base.deleting) {
+        lp_queue_refuse(engine->base.broker, from, record, false);
+        return;
+    }
+    if (LP_UNLIKELY(engine->guarded || (record->flags & LP_MESSAGE_EXPIRES) != 0)) {
+        enqueue_guarded(engine, from, record);
+        return;
+    }
+    if (enqueue_add(engine, from, record, 0)) {
+        lp_queue_confirm(engine->base.broker, from, record);
+    }
+}
