@@ -125,7 +125,7 @@ enum amqp091_waiting {
 /* What the properties of a content say about how it ends. */
 enum amqp091_content_flag {
     AMQP091_CONTENT_TOO_LARGE = 1,
-    AMQP091_CONTENT_EXPIRES = 2,
+    AMQP091_CONTENT_BAD_EXPIRATION = 2,
     AMQP091_CONTENT_COPIES = 4,
     AMQP091_CONTENT_DIRECT_REPLY = 8,
     AMQP091_CONTENT_OTHER_USER = 16,

@@ -6,6 +6,7 @@
 #include "dataplane/link/link.h"
 
 #include "dataplane/protocol/amqp091/amqp091.h"
+#include "dataplane/protocol/amqp091/erlang_text.h"
 
 static void
 close_send(struct amqp091_connection *connection, const struct lp_fault *fault, uint32_t method_id)
@@ -114,19 +115,17 @@ amqp091_frame_fault(struct amqp091_connection *connection, enum amqp091_frame_re
     struct lp_fault fault;
     amqp091_text_begin(&fault, LP_FAULT_FRAME_ERROR);
     amqp091_text_add_frame(&fault, frame->type, frame->snippet);
+    amqp091_text_add(&fault, ": ");
     if (result == AMQP091_FRAME_TOO_LARGE) {
         const uint32_t limit =
             connection->parser.payload_max - AMQP091_FRAME_EXTRA_BYTES; /* without the tolerance */
-        amqp091_text_add(&fault, ": {frame_too_large,");
-        amqp091_text_add_number(&fault, frame->payload_bytes);
-        amqp091_text_add(&fault, ",");
-        amqp091_text_add_number(&fault, limit);
+        const uint64_t numbers[] = {frame->payload_bytes, limit};
+        amqp091_erlang_add_numbers(&fault, "frame_too_large", numbers, LP_COUNT_OF(numbers));
     } else {
         LP_ASSERT(result == AMQP091_FRAME_BAD_END);
-        amqp091_text_add(&fault, ": {invalid_frame_end_marker,");
-        amqp091_text_add_number(&fault, frame->end_octet);
+        const uint64_t marker = frame->end_octet;
+        amqp091_erlang_add_numbers(&fault, "invalid_frame_end_marker", &marker, 1);
     }
-    amqp091_text_add(&fault, "}");
     const bool closing = connection->state == AMQP091_CONN_CLOSING;
     amqp091_connection_fault(connection, &fault, AMQP091_METHOD_NONE);
     connection->deaf = true;
@@ -189,7 +188,7 @@ amqp091_decode_fault(struct amqp091_connection *connection, enum amqp091_decode 
         break;
     case AMQP091_DECODE_MALFORMED:
         amqp091_text_make(&fault, LP_FAULT_FRAME_ERROR, "cannot decode ");
-        amqp091_text_add_binary(&fault, method->payload);
+        amqp091_erlang_add_octets(&fault, method->payload);
         blame = method->id;
         break;
     case AMQP091_DECODE_NOT_UTF8:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataplane/protocol/amqp091/fault_text.h"
 
-#define SNIPPET_BYTES 16u
+#include "dataplane/protocol/amqp091/erlang_text.h"
+#include "dataplane/protocol/amqp091/frame.h"
 
 void
 amqp091_text_begin(struct lp_fault *fault, uint16_t code)
@@ -52,43 +53,15 @@ amqp091_text_add_resource(struct lp_fault *fault, const char *kind, struct lp_by
     amqp091_text_add(fault, "'");
 }
 
-static bool
-is_printable(struct lp_bytes bytes)
-{
-    for (uint32_t i = 0; i < bytes.size; i++) {
-        if (bytes.data[i] < 0x20 || bytes.data[i] > 0x7e) {
-            return false;
-        }
-    }
-    return bytes.size > 0;
-}
-
-void
-amqp091_text_add_binary(struct lp_fault *fault, struct lp_bytes bytes)
-{
-    amqp091_text_add(fault, "<<");
-    if (is_printable(bytes)) {
-        amqp091_text_add(fault, "\"");
-        amqp091_text_add_bytes(fault, bytes);
-        amqp091_text_add(fault, "\"");
-    } else {
-        /* A text that is full already takes no more: stop there. */
-        for (uint32_t i = 0; i < bytes.size && fault->text_bytes < LP_FAULT_TEXT_BYTES; i++) {
-            amqp091_text_add(fault, i == 0 ? "" : ",");
-            amqp091_text_add_number(fault, bytes.data[i]);
-        }
-    }
-    amqp091_text_add(fault, ">>");
-}
-
 void
 amqp091_text_add_frame(struct lp_fault *fault, uint8_t type, struct lp_bytes payload)
 {
-    const bool all = payload.size <= SNIPPET_BYTES;
+    const bool all = payload.size <= AMQP091_SNIPPET_BYTES;
     amqp091_text_add(fault, "type ");
     amqp091_text_add_number(fault, type);
     amqp091_text_add(fault, all ? ", all octets = " : ", first 16 octets = ");
-    amqp091_text_add_binary(fault, lp_bytes_of(payload.data, all ? payload.size : SNIPPET_BYTES));
+    amqp091_erlang_add_binary(
+        fault, lp_bytes_of(payload.data, all ? payload.size : AMQP091_SNIPPET_BYTES));
 }
 
 void

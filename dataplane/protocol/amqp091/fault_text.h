@@ -21,8 +21,6 @@ void amqp091_text_add_number(struct lp_fault *fault, uint64_t number);
 /* `kind 'name' in vhost 'vhost'` */
 void amqp091_text_add_resource(struct lp_fault *fault, const char *kind, struct lp_bytes name,
                                struct lp_bytes vhost);
-/* A binary as Erlang prints it: <<"text">> when it is printable, else <<1,2,3>>. */
-void amqp091_text_add_binary(struct lp_fault *fault, struct lp_bytes bytes);
 /* `type T, all octets = <<...>>`, or the first 16 of them. */
 void amqp091_text_add_frame(struct lp_fault *fault, uint8_t type, struct lp_bytes payload);
 

@@ -52,7 +52,7 @@ amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_prop
     found.priority = octet_if(&reader, flags, AMQP091_PRIORITY);
     (void)short_if(&reader, flags, AMQP091_CORRELATION_ID);
     found.reply_to = short_if(&reader, flags, AMQP091_REPLY_TO);
-    (void)short_if(&reader, flags, AMQP091_EXPIRATION);
+    found.expiration = short_if(&reader, flags, AMQP091_EXPIRATION);
     (void)short_if(&reader, flags, AMQP091_MESSAGE_ID);
     if ((flags & AMQP091_TIMESTAMP) != 0) {
         (void)lp_reader_u64be(&reader);

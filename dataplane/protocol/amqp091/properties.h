@@ -38,6 +38,7 @@ struct amqp091_properties {
     bool has_copies;         /* a CC or BCC header */
     struct lp_bytes headers; /* field table without its length */
     struct lp_bytes reply_to;
+    struct lp_bytes expiration;
     struct lp_bytes user_id;
 };
 

@@ -4,6 +4,8 @@
  * once the content is whole (C91).
  */
 #include "dataplane/protocol/amqp091/amqp091.h"
+#include "dataplane/protocol/amqp091/erlang_text.h"
+#include "dataplane/protocol/amqp091/expiration.h"
 #include "dataplane/protocol/amqp091/properties.h"
 
 #define PERSISTENT 2u
@@ -35,9 +37,6 @@ properties_note(struct amqp091_channel *channel, const struct amqp091_properties
 {
     const struct amqp091_connection *connection = channel->connection;
     uint32_t flags = channel->content_flags;
-    if ((properties->flags & AMQP091_EXPIRATION) != 0) {
-        flags |= AMQP091_CONTENT_EXPIRES;
-    }
     if (properties->has_copies) {
         flags |= AMQP091_CONTENT_COPIES;
     }
@@ -55,12 +54,24 @@ properties_note(struct amqp091_channel *channel, const struct amqp091_properties
         properties->headers.size == 0 ? 0 : (uint32_t)(properties->headers.data - raw.data);
 }
 
+/* The property's milliseconds; what is no number is refused when the content is whole. */
+static void
+expiration_note(struct amqp091_channel *channel, const struct amqp091_properties *properties,
+                struct lp_message_parts *parts)
+{
+    if (amqp091_expiration_read(properties->expiration, &parts->expiration_ms)) {
+        parts->flags |= LP_MESSAGE_EXPIRES;
+    } else {
+        channel->content_flags |= AMQP091_CONTENT_BAD_EXPIRATION;
+    }
+}
+
 static bool
 message_make(struct amqp091_channel *channel, const struct amqp091_properties *properties,
              struct lp_bytes raw)
 {
     struct lp_broker *broker = channel->connection->shard->broker;
-    const struct lp_message_parts parts = {
+    struct lp_message_parts parts = {
         .exchange = lp_bytes_of(channel->names, channel->exchange_bytes),
         .key = lp_bytes_of(channel->names + channel->exchange_bytes, channel->key_bytes),
         .properties = raw,
@@ -69,6 +80,9 @@ message_make(struct amqp091_channel *channel, const struct amqp091_properties *p
         .flags = properties->delivery_mode == PERSISTENT ? LP_MESSAGE_PERSISTENT : 0,
         .priority = properties->priority,
     };
+    if ((properties->flags & AMQP091_EXPIRATION) != 0) {
+        expiration_note(channel, properties, &parts);
+    }
     channel->message = lp_message_make(&broker->messages, &parts, &channel->message_handle);
     if (channel->message) {
         channel->message->stage_ns[LP_STAGE_RECEIVED] = broker->now_ns;
@@ -129,7 +143,7 @@ amqp091_publish_header(struct amqp091_channel *channel, const struct amqp091_fra
     if (!amqp091_properties_read(raw, &properties)) {
         struct lp_fault fault;
         amqp091_text_make(&fault, LP_FAULT_FRAME_ERROR, "cannot decode ");
-        amqp091_text_add_binary(&fault, raw);
+        amqp091_erlang_add_octets(&fault, raw);
         return amqp091_channel_fault(channel, &fault, AMQP091_BASIC_PUBLISH);
     }
     channel->body_bytes = body_bytes;
@@ -203,14 +217,30 @@ too_large(struct amqp091_channel *channel)
     return publish_fault(channel, &fault);
 }
 
+static struct amqp091_properties
+properties_again(const struct amqp091_channel *channel)
+{
+    struct amqp091_properties properties;
+    const bool well_formed =
+        amqp091_properties_read(lp_message_properties(channel->message), &properties);
+    LP_ASSERT(well_formed); /* they were when they came */
+    return properties;
+}
+
+static enum amqp091_flow
+bad_expiration(struct amqp091_channel *channel)
+{
+    const struct amqp091_properties properties = properties_again(channel);
+    struct lp_fault fault;
+    amqp091_expiration_fault(properties.expiration, &fault);
+    return publish_fault(channel, &fault);
+}
+
 static enum amqp091_flow
 other_user(struct amqp091_channel *channel)
 {
     const struct amqp091_connection *connection = channel->connection;
-    struct amqp091_properties properties;
-    const bool well_formed =
-        amqp091_properties_read(lp_message_properties(channel->message), &properties);
-    LP_ASSERT(well_formed); /* it was when it came */
+    const struct amqp091_properties properties = properties_again(channel);
     struct lp_fault fault;
     amqp091_text_make(&fault, LP_FAULT_PRECONDITION_FAILED, "user_id property set to '");
     amqp091_text_add_bytes(&fault, properties.user_id);
@@ -225,9 +255,8 @@ static enum amqp091_flow
 content_refused(struct amqp091_channel *channel)
 {
     const uint8_t flags = channel->content_flags;
-    if ((flags & AMQP091_CONTENT_EXPIRES) != 0) {
-        return publish_fault_text(channel, LP_FAULT_NOT_IMPLEMENTED,
-                                  "message expiration is not implemented yet");
+    if ((flags & AMQP091_CONTENT_BAD_EXPIRATION) != 0) {
+        return bad_expiration(channel);
     }
     if ((flags & AMQP091_CONTENT_COPIES) != 0) {
         return publish_fault_text(
@@ -270,7 +299,7 @@ amqp091_publish_run(struct amqp091_channel *channel)
 {
     struct amqp091_connection *connection = channel->connection;
     struct lp_broker *broker = connection->shard->broker;
-    const uint32_t refused = AMQP091_CONTENT_EXPIRES | AMQP091_CONTENT_COPIES |
+    const uint32_t refused = AMQP091_CONTENT_BAD_EXPIRATION | AMQP091_CONTENT_COPIES |
                              AMQP091_CONTENT_OTHER_USER | AMQP091_CONTENT_DIRECT_REPLY;
     struct lp_fault fault;
 

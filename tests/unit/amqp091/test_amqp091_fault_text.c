@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "dataplane/protocol/amqp091/erlang_text.h"
 #include "dataplane/protocol/amqp091/fault_text.h"
 
 static void
@@ -80,7 +81,7 @@ long_texts_are_cut_to_255_bytes(void **unused)
 
     uint8_t binary[4096] = {0};
     amqp091_text_begin(&fault, 501);
-    amqp091_text_add_binary(&fault, lp_bytes_of(binary, sizeof(binary)));
+    amqp091_erlang_add_octets(&fault, lp_bytes_of(binary, sizeof(binary)));
     assert_int_equal(amqp091_text_reply(&fault, text), 255);
 }
 
