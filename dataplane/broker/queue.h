@@ -140,9 +140,10 @@ void lp_queue_entry_dead(struct lp_queue *queue, struct lp_entry *entry, enum lp
 
 /* Answer an ENQUEUE: taken. */
 void lp_queue_confirm(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record);
-/* Answer an ENQUEUE: not taken. */
+/* Answer an ENQUEUE: not taken.  Flags: LP_MESH_NACK: refused (else the queue is gone);
+ * LP_MESH_KEPT: an entry was made of it all the same. */
 void lp_queue_refuse(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record,
-                     bool nack);
+                     uint8_t flags);
 
 /* Is this connection kept out by another's exclusive ownership (C55)? */
 static inline bool

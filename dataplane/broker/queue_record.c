@@ -61,13 +61,13 @@ lp_queue_confirm(struct lp_broker *broker, uint32_t from, const struct lp_mesh_r
 
 void
 lp_queue_refuse(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record,
-                bool nack)
+                uint8_t flags)
 {
     /* Answers keep the order of what they answer. */
     confirm_batch_send(broker, from);
     const struct lp_mesh_record reply = {
         .op = LP_MESH_REFUSED,
-        .flags = nack ? LP_MESH_NACK : 0,
+        .flags = flags,
         .credits = 1,
         .w = {record->w[0], record->w[1], record->w[2]},
     };
@@ -203,7 +203,7 @@ record_no_queue(struct lp_broker *broker, uint32_t from, const struct lp_mesh_re
     struct lp_mesh_record reply = {.credits = 1, .w = {record->w[0]}};
     switch (record->op) {
     case LP_MESH_ENQUEUE:
-        lp_queue_refuse(broker, from, record, false);
+        lp_queue_refuse(broker, from, record, 0);
         return;
     case LP_MESH_CONSUME:
         reply.op = LP_MESH_CONSUMED;

@@ -55,6 +55,8 @@ struct lp_control_region {
     X(messages_requeued)      \
     X(messages_dropped)       \
     X(messages_expired)       \
+    X(messages_overflowed)    \
+    X(messages_rejected)      \
     X(bytes_received)         \
     X(bytes_sent)             \
     X(mesh_records_sent)      \

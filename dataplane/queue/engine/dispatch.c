@@ -123,6 +123,9 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
                           */
         }
     }
+    if (LP_UNLIKELY(engine->trims) && lp_list_empty(&engine->round)) {
+        engine_trim(engine, &budget);
+    }
     if (engine->ready_count == 0) {
         engine_ungrant(engine);
         return true;

@@ -44,6 +44,7 @@ struct lp_engine {
     uint32_t grants;            /* held by all subscriptions */
     bool exclusive_consumer;
     bool guarded;  /* settings make admission more than adding an entry */
+    bool trims;    /* has a limit, and drops its head for it */
     bool expiring; /* messages that expire were here since it was last empty */
 };
 
@@ -81,6 +82,14 @@ engine_expired(const struct lp_engine *engine, const struct lp_entry *entry)
  */
 void engine_expire(struct lp_engine *engine, uint32_t *budget);
 
+/* ---- limit.c ---- */
+
+/* One more with so large a body would be too much; and: there is too much now. */
+bool engine_would_overflow(const struct lp_engine *engine, uint64_t body_bytes);
+bool engine_over(const struct lp_engine *engine);
+/* Drop what is next until the queue is within its limits (C147), if it does that. */
+void engine_trim(struct lp_engine *engine, uint32_t *budget);
+
 /* ---- consume.c ---- */
 
 void engine_consume(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record);
@@ -113,7 +122,13 @@ struct lp_entry *engine_pop(struct lp_engine *engine);
 /* It leaves for good: settled, or dead. */
 void engine_entry_done(struct lp_engine *engine, struct lp_entry *entry);
 void engine_entry_dead(struct lp_engine *engine, struct lp_entry *entry, enum lp_death why);
-/* An unacknowledged message comes back. */
+/*
+ * Unacknowledged messages come back: begin, any number, end.  What consumers
+ * could take before is theirs, and what is too much afterwards goes before any
+ * of them takes more.
+ */
+void engine_requeue_begin(struct lp_engine *engine);
+void engine_requeue_end(struct lp_engine *engine);
 void engine_requeue(struct lp_engine *engine, struct lp_entry *entry);
 void engine_drop_ready(struct lp_engine *engine);
 

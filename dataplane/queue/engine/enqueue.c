@@ -23,7 +23,7 @@ enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record
     struct lp_entry *entry = lp_queue_entry_alloc(&engine->base, from, record);
     if (!entry) {
         broker->stats->messages_dropped++;
-        lp_queue_refuse(broker, from, record, true);
+        lp_queue_refuse(broker, from, record, LP_MESH_NACK);
         return NULL;
     }
     entry->position = engine->next_position++;
@@ -48,12 +48,9 @@ enqueue_ttl_ms(const struct lp_engine *engine, const struct lp_mesh_record *reco
     return ttl_ms == LP_SETTING_UNSET ? ttl_ms : LP_MIN(ttl_ms, TTL_MS_MAX);
 }
 
-/*
- * When it expires, 0 for never.  Without any time to live it goes to a consumer
- * that can take it now, or is dead when nothing is before it (C143).
- */
+/* When it expires, 0 for never.  Without any time to live: as soon as nobody takes it (C143). */
 static uint64_t
-enqueue_expires_ns(const struct lp_engine *engine, uint64_t ttl_ms)
+enqueue_expires_ns(const struct lp_engine *engine, uint64_t ttl_ms, bool taken)
 {
     const uint64_t now_ns = engine->base.broker->now_ns;
     if (ttl_ms == LP_SETTING_UNSET) {
@@ -62,38 +59,65 @@ enqueue_expires_ns(const struct lp_engine *engine, uint64_t ttl_ms)
     if (ttl_ms > 0) {
         return now_ns + ttl_ms * 1000000u;
     }
-    const bool taken = engine->ready_count == 0 && !lp_list_empty(&engine->round);
     return taken ? now_ns + AT_ONCE_NS : LP_MAX(now_ns, 1u);
+}
+
+/*
+ * There is no room for it: nacked, and dead-lettered where the queue's settings
+ * say so; then the loan is an entry's, which is dead at once (C148).
+ */
+static void
+enqueue_reject(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
+{
+    const struct lp_queue_settings *settings = &engine->base.settings;
+    struct lp_entry *entry = NULL;
+    if (settings->overflow == LP_OVERFLOW_REJECT_PUBLISH_DLX && settings->dead_letters) {
+        entry = lp_queue_entry_alloc(&engine->base, from, record);
+    }
+    engine->base.broker->stats->messages_rejected++;
+    lp_queue_refuse(engine->base.broker, from, record,
+                    (uint8_t)(LP_MESH_NACK | (entry ? LP_MESH_KEPT : 0)));
+    if (entry) {
+        lp_queue_entry_dead(&engine->base, entry, LP_DEATH_MAXLEN);
+    }
 }
 
 static void
 enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
 {
     const uint64_t ttl_ms = enqueue_ttl_ms(engine, record);
-    if (ttl_ms == 0) {
+    const uint64_t body_bytes = record->w[3];
+    if (ttl_ms == 0 || engine_would_overflow(engine, body_bytes)) {
         engine_hand_out(engine);
     }
-    const uint64_t expires_ns = enqueue_expires_ns(engine, ttl_ms);
+    if (engine->base.settings.overflow != LP_OVERFLOW_DROP_HEAD &&
+        engine_would_overflow(engine, body_bytes)) {
+        enqueue_reject(engine, from, record);
+        return;
+    }
+    const bool taken = engine->ready_count == 0 && !lp_list_empty(&engine->round);
+    const uint64_t expires_ns = enqueue_expires_ns(engine, ttl_ms, taken);
     if (!enqueue_add(engine, from, record, expires_ns)) {
         return;
     }
     lp_queue_confirm(engine->base.broker, from, record);
-    if (expires_ns == 0) {
-        return;
-    }
-    engine->expiring = true;
-    if (ttl_ms == 0) {
-        engine_hand_out(engine);
-    }
+    engine->expiring |= expires_ns != 0;
     uint32_t budget = LP_QUEUE_DISPATCH_BUDGET;
-    engine_expire(engine, &budget);
+    if (taken) {
+        engine_hand_out(engine);
+    } else {
+        engine_trim(engine, &budget);
+    }
+    if (engine->expiring) {
+        engine_expire(engine, &budget);
+    }
 }
 
 void
 engine_enqueue(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
 {
     if (engine->base.deleting) {
-        lp_queue_refuse(engine->base.broker, from, record, false);
+        lp_queue_refuse(engine->base.broker, from, record, 0);
         return;
     }
     if (LP_UNLIKELY(engine->guarded || (record->flags & LP_MESSAGE_EXPIRES) != 0)) {

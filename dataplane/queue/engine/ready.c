@@ -30,6 +30,21 @@ engine_entry_dead(struct lp_engine *engine, struct lp_entry *entry, enum lp_deat
 }
 
 void
+engine_requeue_begin(struct lp_engine *engine)
+{
+    if (engine->trims) {
+        engine_hand_out(engine);
+    }
+}
+
+void
+engine_requeue_end(struct lp_engine *engine)
+{
+    uint32_t budget = LP_QUEUE_DISPATCH_BUDGET;
+    engine_trim(engine, &budget);
+}
+
+void
 engine_requeue(struct lp_engine *engine, struct lp_entry *entry)
 {
     LP_ASSERT(entry->state == LP_ENTRY_UNACKED);

@@ -82,9 +82,11 @@ engine_settle_oldest(struct lp_subscription *subscription, uint32_t count)
 void
 engine_requeue_all(struct lp_engine *engine, struct lp_subscription *subscription)
 {
+    engine_requeue_begin(engine);
     while (!lp_list_empty(&subscription->unacked)) {
         struct lp_entry *entry = LP_LIST_ITEM(subscription->unacked.next, struct lp_entry, link);
         engine_untake(subscription, entry);
         engine_requeue(engine, entry);
     }
+    engine_requeue_end(engine);
 }

@@ -10,6 +10,9 @@ engine_settle(struct lp_engine *engine, const struct lp_mesh_record *record,
               struct lp_subscription *subscription)
 {
     struct lp_broker *broker = engine->base.broker;
+    if (record->flags == LP_SETTLE_REQUEUE) {
+        engine_requeue_begin(engine);
+    }
     for (uint32_t i = 0; i < record->a && i < LP_MESH_SETTLES_MAX; i++) {
         struct lp_entry *entry = lp_pool_get(&broker->entries, record->w[1 + i]);
         if (!entry || !engine_has(subscription, entry)) {
@@ -23,6 +26,9 @@ engine_settle(struct lp_engine *engine, const struct lp_mesh_record *record,
         } else {
             engine_entry_done(engine, entry);
         }
+    }
+    if (record->flags == LP_SETTLE_REQUEUE) {
+        engine_requeue_end(engine);
     }
     engine_update(engine, subscription);
 }
