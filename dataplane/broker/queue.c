@@ -7,6 +7,8 @@
 #include <lepus/field_table.h>
 #include <string.h>
 
+#include "dataplane/broker/queue_private.h"
+
 /* The list in dataplane/queue/meson.build makes this table. */
 #define X(name) extern const struct lp_queue_type lp_queue_type_##name;
 #include "dataplane/queue/registry.inc"
@@ -118,10 +120,15 @@ lp_queue_configure(void *context, struct lp_queue_ref *ref, struct lp_bytes enco
     settings.dead_letter_exchange = lp_bytes_of(at, settings.dead_letter_exchange.size);
     settings.dead_letter_key = lp_bytes_of(at ? at + settings.dead_letter_exchange.size : NULL,
                                            settings.dead_letter_key.size);
+    const uint64_t expires_ms = queue->settings.expires_ms;
     queue_settings_free(queue);
     queue->settings_block = block;
     queue->settings = settings;
+    const bool expires_anew = settings.expires_ms != expires_ms;
     queue->type->configure(queue);
+    if (expires_anew) {
+        queue_expiry_anew(queue);
+    }
     return LP_OK;
 }
 
@@ -141,7 +148,7 @@ queue_subscriptions_end(struct lp_queue *queue)
     }
 }
 
-static void
+void
 queue_cancel_answer(struct lp_queue *queue)
 {
     if (!queue->cancel_waits) {
@@ -167,6 +174,7 @@ lp_queue_down(void *context, struct lp_queue_ref *ref)
     queue_subscriptions_end(queue);
     lp_list_remove(&queue->in_dirty);
     lp_list_remove(&queue->in_unused);
+    lp_timer_disarm(&broker->wheel, &queue->expiry);
     queue_settings_free(queue);
     lp_pool_release(&broker->queues, queue->self);
 }
@@ -246,73 +254,6 @@ lp_queue_subscription_free(struct lp_subscription *subscription)
     struct lp_broker *broker = subscription->queue->broker;
     lp_list_remove(&subscription->in_queue);
     lp_pool_release(&broker->subscriptions, subscription->self);
-}
-
-/* Asking to delete an auto-delete queue: the answer changes nothing here, QUEUE_DOWN does. */
-static void
-queue_unused_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
-{
-    struct lp_broker *broker = context;
-    struct lp_queue *queue = lp_pool_get(&broker->queues, owner);
-    if (!queue) {
-        return; /* gone, as it should be */
-    }
-    queue->asking = false;
-    if (reply->code != 0) {
-        lp_queue_unused_again(queue);
-    } else {
-        queue_cancel_answer(queue); /* the control process knew better: it stays */
-        queue->deleting = false;
-    }
-}
-
-void
-lp_queue_unused_again(struct lp_queue *queue)
-{
-    if (!queue->asking && !lp_list_linked(&queue->in_unused)) {
-        lp_list_push_back(&queue->broker->queues_unused, &queue->in_unused);
-    }
-}
-
-static bool
-queue_unused_ask(struct lp_queue *queue)
-{
-    uint8_t payload[4];
-    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
-    lp_writer_u32le(&writer, queue->id);
-    queue->asking = lp_link_request(&queue->broker->link, LP_CONTROL_QUEUE_UNUSED,
-                                    lp_writer_bytes(&writer), queue->self, queue_unused_reply);
-    return queue->asking;
-}
-
-bool
-lp_queue_consumer_left(struct lp_queue *queue)
-{
-    LP_ASSERT(queue->consumers > 0);
-    queue->consumers--;
-    if (queue->consumers > 0 || !(queue->ref->flags & LP_OBJECT_AUTO_DELETE) || queue->deleting) {
-        return false;
-    }
-    queue->deleting = true;
-    if (!queue_unused_ask(queue)) {
-        lp_queue_unused_again(queue);
-    }
-    return true;
-}
-
-/* Retry what the link had no room for. */
-void
-lp_queue_unused_retry(struct lp_broker *broker)
-{
-    struct lp_list *at = broker->queues_unused.next;
-    while (at != &broker->queues_unused) {
-        struct lp_queue *queue = LP_LIST_ITEM(at, struct lp_queue, in_unused);
-        at = at->next;
-        if (!queue_unused_ask(queue)) {
-            return;
-        }
-        lp_list_remove(&queue->in_unused);
-    }
 }
 
 uint32_t

@@ -30,7 +30,9 @@ struct lp_queue {
     uint32_t deleted_ready; /* what that check counted */
     uint32_t consumers;     /* subscriptions that are active consumers */
     bool had_consumer;
-    bool asking; /* QUEUE_UNUSED is with the control process */
+    bool asking;            /* QUEUE_UNUSED or QUEUE_EXPIRED is with the control process */
+    bool expired;           /* it is to be deleted because nobody used it for long enough */
+    struct lp_timer expiry; /* with settings.expires_ms: when that will be */
     /* CANCEL whose answer waits for an auto-delete to be applied everywhere. */
     lp_handle cancel_consumer;
     uint32_t cancel_shard;
@@ -164,12 +166,17 @@ void lp_queue_subscription_free(struct lp_subscription *subscription);
  */
 bool lp_queue_consumer_left(struct lp_queue *queue);
 
+/* Somebody asked for a message, or for the queue itself: settings.expires_ms starts anew (C73). */
+void lp_queue_used(struct lp_queue *queue);
+
 /* ---- for the shard's turn ---- */
 
 /* Messages that one queue may deliver before the next one has its turn. */
 #define LP_QUEUE_DISPATCH_BUDGET 256u
 
-/* Ask the control process (again) to delete an auto-delete queue, with the next flush. */
+/* A resync named this queue: a delete that was begun for the control process before begins anew. */
+void lp_queue_synced(struct lp_queue *queue);
+/* Ask the control process (again) to delete a queue that nobody uses, with the next flush. */
 void lp_queue_unused_again(struct lp_queue *queue);
 /* Ask for queues that the link had no room for. */
 void lp_queue_unused_retry(struct lp_broker *broker);

@@ -149,8 +149,7 @@ control_attach(struct lp_shard *shard, struct lp_reader *reader)
     shard->applied_owed = 0;
 }
 
-/* A resync named every queue that stays: a delete that was begun for the old process begins anew.
- */
+/* A resync named every queue that stays. */
 static void
 control_sync_end(struct lp_broker *broker)
 {
@@ -159,14 +158,7 @@ control_sync_end(struct lp_broker *broker)
     struct lp_queue *queue;
     lp_topology_sync_end(&broker->topology);
     while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
-        const bool unused = (queue->ref->flags & LP_OBJECT_AUTO_DELETE) && queue->had_consumer &&
-                            queue->consumers == 0;
-        if (queue->deleting && unused) {
-            lp_queue_unused_again(queue); /* whoever else wanted it deleted may have given up */
-        } else if (queue->deleting) {
-            queue->deleting = false;
-            lp_queue_dirty(queue);
-        }
+        lp_queue_synced(queue);
     }
 }
 

@@ -57,6 +57,7 @@ struct lp_control_region {
     X(messages_expired)       \
     X(messages_overflowed)    \
     X(messages_rejected)      \
+    X(queues_expired)         \
     X(bytes_received)         \
     X(bytes_sent)             \
     X(mesh_records_sent)      \

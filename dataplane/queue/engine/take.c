@@ -70,6 +70,7 @@ engine_get(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record 
 {
     struct lp_mesh_record reply = {
         .op = LP_MESH_GOT, .flags = LP_MESH_EMPTY, .credits = 1, .w = {record->w[0]}};
+    lp_queue_used(&engine->base);
     reply.w[5] = engine_get_fault(engine, record);
     if (reply.w[5] == 0 && engine_look(engine) && engine->ready_count > 0) {
         struct lp_subscription *getter = engine_getter(&engine->base, from, record);
@@ -90,6 +91,9 @@ engine_counts_reply(struct lp_engine *engine, uint32_t from, const struct lp_mes
     } else if (lp_queue_locked(queue, record->w[1])) {
         reply.a = LP_FAULT_RESOURCE_LOCKED;
     } else {
+        if (record->op == LP_MESH_STAT) {
+            lp_queue_used(queue); /* it was declared again */
+        }
         (void)engine_look(engine);
         reply.w[1] = engine->ready_count;
         reply.w[2] = queue->consumers;
