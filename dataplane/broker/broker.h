@@ -18,17 +18,23 @@
 #include "dataplane/base/memory.h"
 #include "dataplane/base/pool.h"
 #include "dataplane/base/wheel.h"
+#include "dataplane/broker/dead_letter.h"
+#include "dataplane/broker/own.h"
 #include "dataplane/broker/topology.h"
 #include "dataplane/link/link.h"
 #include "dataplane/mesh/mesh.h"
 
 #define LP_PROTOCOLS_MAX 8u
 
+/* What must be left of a shard's memory when a delivery has been copied out. */
+#define LP_DELIVERY_RESERVE_BYTES (256u * 1024u)
+
 /* Confirms of one session that travel back to its shard in one record (per peer: the open one). */
 struct lp_confirm_batch {
     lp_handle session;
     uint32_t count;
     uint32_t credits; /* of requests whose answer is only their credit */
+    uint32_t own;     /* ... that no publisher made: not to be withheld */
     uint32_t number[12];
 };
 
@@ -82,9 +88,22 @@ struct lp_broker {
     uint32_t credits_withheld[LP_SHARDS_MAX]; /* of publishers, while memory here is above the
                                                  watermark */
     struct lp_release_list release[LP_SHARDS_MAX];
+    struct lp_dying dying;
 
+    /* of either side */
+    struct lp_own own;
+
+    const struct lp_protocol *protocols[LP_PROTOCOLS_MAX]; /* by enum lp_protocol_id */
     void *protocol_state[LP_PROTOCOLS_MAX];
 };
+
+/* The protocol that a message came in. */
+static inline const struct lp_protocol *
+lp_broker_protocol(const struct lp_broker *broker, uint8_t id)
+{
+    LP_ASSERT(id < LP_PROTOCOLS_MAX && broker->protocols[id]);
+    return broker->protocols[id];
+}
 
 /* Seeded random bytes (names nobody must guess). */
 static inline void

@@ -16,42 +16,24 @@ chunk_make(struct lp_memory *memory, uint64_t content_bytes)
     return chunk;
 }
 
-struct lp_message *
-lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
-                lp_handle *ret_handle)
+/* The first chunk: names and properties, which stay contiguous, and room for some of the body. */
+static struct lp_chunk *
+head_make(struct lp_memory *memory, const struct lp_message_parts *parts)
 {
-    LP_ASSERT(parts->exchange.size <= UINT8_MAX);
-    LP_ASSERT(parts->key.size <= UINT8_MAX);
     const uint64_t head_bytes =
         (uint64_t)parts->exchange.size + parts->key.size + parts->properties.size;
-
-    /* Above the watermark nothing new is taken in; what is under way may be finished. */
-    if (!lp_memory_promise(messages->memory, parts->body_bytes)) {
-        return NULL;
-    }
     struct lp_chunk *chunk;
-    if (head_bytes + sizeof(struct lp_chunk) > LP_CHUNK_BYTES_MAX) {
-        /* Large properties: one block, so that they stay contiguous; the body has its own chunks.
-         */
-        chunk = lp_memory_alloc(messages->memory, sizeof(*chunk) + head_bytes);
+    if (head_bytes + sizeof(struct lp_chunk) > LP_CHUNK_BYTES_MAX || parts->body_moves) {
+        /* One block of the right size; the body has its own chunks. */
+        chunk = lp_memory_alloc(memory, sizeof(*chunk) + head_bytes);
         if (chunk) {
             chunk->next = NULL;
-            chunk->used = 0;
             chunk->room = (uint32_t)head_bytes;
         }
     } else {
-        chunk = chunk_make(messages->memory, head_bytes + parts->body_bytes);
+        chunk = chunk_make(memory, head_bytes + parts->body_bytes);
     }
     if (!chunk) {
-        lp_memory_promise_end(messages->memory, parts->body_bytes);
-        return NULL;
-    }
-    lp_handle handle;
-    struct lp_message *message = lp_pool_alloc(messages, &handle);
-    if (!message) {
-        void *block = chunk;
-        lp_memory_release(messages->memory, &block);
-        lp_memory_promise_end(messages->memory, parts->body_bytes);
         return NULL;
     }
     struct lp_writer writer = lp_writer_of(chunk->data, chunk->room);
@@ -60,7 +42,71 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
     lp_writer_copy(&writer, parts->properties.data, parts->properties.size);
     LP_ASSERT(!writer.failed);
     chunk->used = (uint32_t)head_bytes;
+    return chunk;
+}
 
+static bool
+annotations_make(struct lp_memory *memory, struct lp_bytes annotations, struct lp_chunk **ret_chunk)
+{
+    struct lp_chunk *chunk = NULL;
+    if (annotations.size > 0) {
+        chunk = lp_memory_alloc(memory, sizeof(*chunk) + (uint64_t)annotations.size);
+        if (!chunk) {
+            return false;
+        }
+        chunk->next = NULL;
+        chunk->used = annotations.size;
+        chunk->room = annotations.size;
+        memcpy(chunk->data, annotations.data, annotations.size);
+    }
+    *ret_chunk = chunk;
+    return true;
+}
+
+static void
+chunks_release(struct lp_memory *memory, struct lp_chunk *chunk)
+{
+    while (chunk) {
+        void *block = chunk;
+        chunk = chunk->next;
+        lp_memory_release(memory, &block);
+    }
+}
+
+/* Bytes that were promised and have come, or will not. */
+static void
+promise_end(struct lp_pool *messages, uint8_t flags, uint64_t bytes)
+{
+    if (!(flags & LP_MESSAGE_OWN)) {
+        lp_memory_promise_end(messages->memory, bytes);
+    }
+}
+
+struct lp_message *
+lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
+                lp_handle *ret_handle)
+{
+    LP_ASSERT(parts->exchange.size <= UINT8_MAX);
+    LP_ASSERT(parts->key.size <= UINT8_MAX);
+    struct lp_chunk *annotations = NULL;
+    lp_handle handle;
+
+    /* Above the watermark nothing new is taken in; what is under way may be finished. */
+    if (!(parts->flags & LP_MESSAGE_OWN) &&
+        !lp_memory_promise(messages->memory, parts->body_bytes)) {
+        return NULL;
+    }
+    struct lp_chunk *head = head_make(messages->memory, parts);
+    struct lp_message *message = NULL;
+    if (head && annotations_make(messages->memory, parts->annotations, &annotations)) {
+        message = lp_pool_alloc(messages, &handle);
+    }
+    if (!message) {
+        chunks_release(messages->memory, head);
+        chunks_release(messages->memory, annotations);
+        promise_end(messages, parts->flags, parts->body_bytes);
+        return NULL;
+    }
     message->protocol = parts->protocol;
     message->flags = parts->flags;
     message->priority = parts->priority;
@@ -69,10 +115,30 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
     message->key_bytes = (uint8_t)parts->key.size;
     message->properties_bytes = parts->properties.size;
     message->body_bytes = parts->body_bytes;
-    message->head = chunk;
-    message->tail = chunk;
+    message->head = head;
+    message->tail = head;
+    message->annotations = annotations;
     *ret_handle = handle;
     return message;
+}
+
+struct lp_bytes
+lp_message_annotation(const struct lp_message *message, enum lp_annotation which)
+{
+    struct lp_bytes found = {0};
+    if (!message->annotations) {
+        return found;
+    }
+    struct lp_reader reader = lp_reader_of(message->annotations->data, message->annotations->used);
+    while (lp_reader_left(&reader) > 0 && !reader.failed) {
+        const uint8_t tag = lp_reader_u8(&reader);
+        const struct lp_bytes section = lp_reader_long_le(&reader);
+        if (tag == which) {
+            found = section;
+        }
+    }
+    LP_ASSERT(!reader.failed); /* we wrote it */
+    return found;
 }
 
 /* Take the chunks for `bytes` more bytes before any is written, so that append is all or nothing.
@@ -128,8 +194,25 @@ lp_message_append(struct lp_pool *messages, struct lp_message *message, struct l
         done += piece;
     }
     message->body_have += body.size;
-    lp_memory_promise_end(messages->memory, body.size);
+    promise_end(messages, message->flags, body.size);
     return true;
+}
+
+void
+lp_message_move_body(struct lp_message *message, struct lp_message *from)
+{
+    LP_ASSERT(message->loans == 0 && message->body_have == 0 && message->head == message->tail);
+    LP_ASSERT(from->loans == 1 && from->body_have == from->body_bytes);
+    LP_ASSERT(message->body_bytes == from->body_bytes);
+    struct lp_chunk *chunk = from->head;
+    const uint32_t before = lp_message_body(from).offset;
+    memmove(chunk->data, chunk->data + before, chunk->used - before);
+    chunk->used -= before;
+    message->head->next = chunk;
+    message->tail = from->tail;
+    message->body_have = from->body_have;
+    from->head = NULL; /* it is freed with the loan, and looked at no more */
+    from->tail = NULL;
 }
 
 void
@@ -138,12 +221,10 @@ lp_message_free(struct lp_pool *messages, lp_handle handle)
     struct lp_message *message = lp_pool_get(messages, handle);
     LP_ASSERT(message);
     LP_ASSERT(message->loans == 0);
-    lp_memory_promise_end(messages->memory, message->body_bytes - message->body_have);
-    struct lp_chunk *chunk = message->head;
-    while (chunk) {
-        void *block = chunk;
-        chunk = chunk->next;
-        lp_memory_release(messages->memory, &block);
+    promise_end(messages, message->flags, message->body_bytes - message->body_have);
+    chunks_release(messages->memory, message->head);
+    if (LP_UNLIKELY(message->annotations)) {
+        chunks_release(messages->memory, message->annotations);
     }
     lp_pool_release(messages, handle);
 }

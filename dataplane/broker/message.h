@@ -34,6 +34,14 @@ struct lp_chunk {
 enum lp_message_flag {
     LP_MESSAGE_PERSISTENT = 1,
     LP_MESSAGE_EXPIRES = 2, /* expiration_ms counts, from when a queue takes it (C141) */
+    LP_MESSAGE_OWN = 4,     /* made by the broker: the watermark is not for it (own.h) */
+};
+
+/* What the broker notes about a message beside its content: sections of a tag and a long_le. */
+enum lp_annotation {
+    LP_ANNOTATION_KEYS = 1,   /* further routing keys, long_le each: CC's, then BCC's (C99) */
+    LP_ANNOTATION_HIDDEN = 2, /* BCC's alone: told to nobody */
+    LP_ANNOTATION_DEATHS = 3, /* deaths.h */
 };
 
 /* Stage stamps, in nanoseconds of the shard's clock at the turn; 0: not taken. */
@@ -59,7 +67,7 @@ struct lp_message {
     uint64_t body_have; /* while it is being made */
     struct lp_chunk *head;
     struct lp_chunk *tail;
-    struct lp_chunk *annotations; /* NULL: room for later features, kept out of the content */
+    struct lp_chunk *annotations; /* NULL: none; enum lp_annotation */
     uint64_t expiration_ms;       /* with LP_MESSAGE_EXPIRES */
     uint64_t stage_ns[LP_STAGE_COUNT];
 };
@@ -72,23 +80,32 @@ enum lp_protocol_id {
 struct lp_message_parts {
     struct lp_bytes exchange;   /* at most 255 */
     struct lp_bytes key;        /* at most 255 */
-    struct lp_bytes properties; /* at most 128 KiB: one frame */
+    struct lp_bytes properties; /* as a client sends them at most 128 KiB: one frame */
+    struct lp_bytes annotations;
     uint64_t body_bytes;
     uint64_t expiration_ms;
     uint8_t protocol;
     uint8_t flags;
     uint8_t priority;
+    bool body_moves; /* lp_message_move_body() follows, not lp_message_append() */
 };
 
 /*
- * A message without its body yet, with no loans; NULL: memory is short.
- * Chunks for the body are taken as it arrives.
+ * A message without its body yet, with no loans; NULL: memory is short (above
+ * the watermark already, unless it is the broker's own).  Chunks for the body
+ * are taken as it arrives.
  */
 struct lp_message *lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
                                    lp_handle *ret_handle);
 /* Append body bytes; false: memory is short and nothing was appended (try again, or give up). */
 LP_MUST_CHECK bool lp_message_append(struct lp_pool *messages, struct lp_message *message,
                                      struct lp_bytes body);
+/*
+ * Give `message`, which has none yet, the body of `from`, whose last loan the
+ * caller holds and returns next: no byte of it is copied but those that share
+ * a chunk with names and properties.
+ */
+void lp_message_move_body(struct lp_message *message, struct lp_message *from);
 /* Free a message without loans. */
 void lp_message_free(struct lp_pool *messages, lp_handle handle);
 /* Return `count` loans; frees the message with the last one. */
@@ -112,6 +129,9 @@ lp_message_properties(const struct lp_message *message)
     return lp_bytes_of(message->head->data + message->exchange_bytes + message->key_bytes,
                        message->properties_bytes);
 }
+
+/* One of its annotations, or empty. */
+struct lp_bytes lp_message_annotation(const struct lp_message *message, enum lp_annotation which);
 
 /* A walk over the body's pieces. */
 struct lp_message_body {

@@ -3,11 +3,12 @@
 
 #include "dataplane/broker/session_private.h"
 
-/* Is there room for a publish to that shard?  The last credits are not for publishing. */
+/* Is there room for one more to that shard? */
 static bool
-outgoing_room(struct lp_broker *broker, const struct lp_queue_ref *queue)
+outgoing_room(struct lp_broker *broker, const struct lp_outgoing *outgoing,
+              const struct lp_queue_ref *queue)
 {
-    return lp_mesh_request_room(&broker->mesh, queue->home_shard) > LP_MESH_CREDITS_KEPT;
+    return lp_mesh_request_room(&broker->mesh, queue->home_shard) > outgoing->credits_kept;
 }
 
 static bool
@@ -21,7 +22,7 @@ outgoing_send(struct lp_broker *broker, const struct lp_outgoing *outgoing,
         .w = {outgoing->message, outgoing->session, outgoing->number, message->body_bytes,
               message->expiration_ms, message->priority},
     };
-    return outgoing_room(broker, queue) &&
+    return outgoing_room(broker, outgoing, queue) &&
            lp_mesh_request(&broker->mesh, queue->home_shard, &record);
 }
 
@@ -31,7 +32,7 @@ lp_outgoing_aim(struct lp_broker *broker, struct lp_outgoing *outgoing)
     const uint32_t count = broker->topology.route_count;
     LP_ASSERT(!outgoing->targets);
     /* The whole way or not at all, unless it is a fan-out that can never fit at once. */
-    if (count == 1 && !outgoing_room(broker, broker->topology.route[0])) {
+    if (count == 1 && !outgoing_room(broker, outgoing, broker->topology.route[0])) {
         broker->mesh.full++;
         return false;
     }

@@ -29,8 +29,15 @@ struct lp_outgoing {
     uint64_t number;   /* its confirm number, 0: none */
     uint32_t *targets; /* queue ids; NULL: not aimed, or at one queue */
     uint32_t target_count;
-    uint32_t target_next; /* the first that has not been sent */
+    uint32_t target_next;  /* the first that has not been sent */
+    uint32_t credits_kept; /* not for these messages: others need them more */
 };
+
+static inline void
+lp_outgoing_init(struct lp_outgoing *outgoing, uint32_t credits_kept)
+{
+    outgoing->credits_kept = credits_kept;
+}
 
 /*
  * The queues in topology->route are where `message` goes.  False: there is no

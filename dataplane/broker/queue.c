@@ -84,45 +84,31 @@ lp_queue_up(void *context, struct lp_queue_ref *ref)
     return LP_OK;
 }
 
-static void
-queue_settings_free(struct lp_queue *queue)
-{
-    if (queue->settings_block) {
-        lp_memory_release(queue->broker->memory, &queue->settings_block);
-    }
-}
-
 enum lp_err
 lp_queue_configure(void *context, struct lp_queue_ref *ref, struct lp_bytes encoded)
 {
     struct lp_broker *broker = context;
     struct lp_queue *queue = ref->local;
     struct lp_queue_settings settings;
+    struct lp_dead_letters *letters = NULL;
     if (!queue) {
         return LP_OK; /* another shard's */
     }
     if (!lp_queue_settings_read(encoded, &settings)) {
         return LP_ERR_BAD_RECORD;
     }
-    void *block = NULL;
-    const uint32_t names = settings.dead_letter_exchange.size + settings.dead_letter_key.size;
-    if (names > 0) {
-        block = lp_memory_alloc(broker->memory, names);
-        if (!block) {
-            return LP_ERR_NO_MEMORY;
+    if (settings.dead_letters) {
+        const enum lp_err err = lp_dead_letters_make(broker->memory, ref->vhost_id,
+                                                     lp_queue_ref_name(ref), &settings, &letters);
+        if (err != LP_OK) {
+            return err;
         }
-        struct lp_writer writer = lp_writer_of(block, names);
-        lp_writer_copy(&writer, settings.dead_letter_exchange.data,
-                       settings.dead_letter_exchange.size);
-        lp_writer_copy(&writer, settings.dead_letter_key.data, settings.dead_letter_key.size);
     }
-    const uint8_t *at = block;
-    settings.dead_letter_exchange = lp_bytes_of(at, settings.dead_letter_exchange.size);
-    settings.dead_letter_key = lp_bytes_of(at ? at + settings.dead_letter_exchange.size : NULL,
-                                           settings.dead_letter_key.size);
     const uint64_t expires_ms = queue->settings.expires_ms;
-    queue_settings_free(queue);
-    queue->settings_block = block;
+    settings.dead_letter_exchange = letters ? letters->exchange : lp_bytes_of(NULL, 0);
+    settings.dead_letter_key = letters ? letters->key : lp_bytes_of(NULL, 0);
+    lp_dead_letters_put(broker->memory, &queue->dead_letters);
+    queue->dead_letters = letters;
     queue->settings = settings;
     const bool expires_anew = settings.expires_ms != expires_ms;
     queue->type->configure(queue);
@@ -175,15 +161,8 @@ lp_queue_down(void *context, struct lp_queue_ref *ref)
     lp_list_remove(&queue->in_dirty);
     lp_list_remove(&queue->in_unused);
     lp_timer_disarm(&broker->wheel, &queue->expiry);
-    queue_settings_free(queue);
+    lp_dead_letters_put(broker->memory, &queue->dead_letters);
     lp_pool_release(&broker->queues, queue->self);
-}
-
-void
-lp_queue_entry_dead(struct lp_queue *queue, struct lp_entry *entry, enum lp_death why)
-{
-    (void)why;
-    lp_queue_entry_done(queue->broker, entry);
 }
 
 struct lp_queue *

@@ -13,18 +13,19 @@
 #include <lepus/queue_type.h>
 
 #include "dataplane/broker/broker.h"
+#include "dataplane/broker/deaths.h"
 #include "dataplane/broker/records.h"
 
 struct lp_queue {
     const struct lp_queue_type *type;
     struct lp_broker *broker;
     struct lp_queue_ref *ref;
-    struct lp_list in_dirty;           /* lp_broker.queues_dirty */
-    struct lp_list in_unused;          /* lp_broker.queues_unused */
-    struct lp_list subscriptions;      /* lp_subscription.in_queue */
-    lp_handle self;                    /* in lp_broker.queues */
-    struct lp_queue_settings settings; /* names lie in settings_block */
-    void *settings_block;              /* NULL: no names */
+    struct lp_list in_dirty;              /* lp_broker.queues_dirty */
+    struct lp_list in_unused;             /* lp_broker.queues_unused */
+    struct lp_list subscriptions;         /* lp_subscription.in_queue */
+    lp_handle self;                       /* in lp_broker.queues */
+    struct lp_queue_settings settings;    /* names lie in dead_letters */
+    struct lp_dead_letters *dead_letters; /* NULL: what dies is dropped */
     uint32_t id;
     bool deleting;          /* DELETE_CHECK allowed it: takes nothing more */
     uint32_t deleted_ready; /* what that check counted */
@@ -42,7 +43,8 @@ struct lp_queue {
 enum lp_entry_state {
     LP_ENTRY_READY,
     LP_ENTRY_UNACKED,
-    LP_ENTRY_DONE, /* on its way to the release list */
+    LP_ENTRY_DYING, /* on lp_broker.dying: no queue's any more */
+    LP_ENTRY_DONE,  /* on its way to the release list */
 };
 
 enum lp_entry_flag {
@@ -55,11 +57,15 @@ enum lp_entry_flag {
 
 /* A message in a queue: one loan. */
 struct lp_entry {
-    struct lp_list link; /* in a queue's list, a subscription's unacked list, or a release list;
-                            while returned: the heap's sibling (next) and child (prev) */
+    /* In a queue's list, a subscription's unacked list, the list of the dying, or a release list;
+     * while returned: the heap's sibling (next) and child (prev). */
+    struct lp_list link;
     lp_handle self;
     lp_handle message;
-    uint64_t position;     /* order of arrival in the queue */
+    union {
+        uint64_t position;                    /* order of arrival in the queue */
+        struct lp_dead_letters *dead_letters; /* while dying: a reference */
+    };
     uint64_t expires_ns;   /* 0: never */
     uint32_t subscription; /* its index in lp_broker.subscriptions, while unacked */
     uint32_t delivered;    /* when, while unacked */
@@ -67,7 +73,10 @@ struct lp_entry {
     uint8_t owner; /* the message's shard */
     uint8_t state; /* enum lp_entry_state */
     uint8_t flags; /* enum lp_entry_flag */
-    uint8_t level; /* of priority, as its queue has them */
+    union {
+        uint8_t level; /* of priority, as its queue has them */
+        uint8_t death; /* while dying: enum lp_death */
+    };
 };
 LP_STATIC_ASSERT(sizeof(struct lp_entry) == 64, "there may be a great many");
 LP_STATIC_ASSERT(LP_SHARDS_MAX <= UINT8_MAX + 1, "an owner fits");
@@ -124,14 +133,6 @@ struct lp_entry *lp_queue_entry_alloc(struct lp_queue *queue, uint32_t from,
                                       const struct lp_mesh_record *record);
 /* The entry is done with: its loan goes home with the flush. It must be on no list. */
 void lp_queue_entry_done(struct lp_broker *broker, struct lp_entry *entry);
-
-/* Why a message is dead; x-death's reasons (C154). */
-enum lp_death {
-    LP_DEATH_REJECTED,
-    LP_DEATH_EXPIRED,
-    LP_DEATH_MAXLEN,
-    LP_DEATH_DELIVERY_LIMIT,
-};
 
 /*
  * The entry's time here is over: dead-lettered where the queue's settings say

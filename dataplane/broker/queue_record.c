@@ -19,7 +19,8 @@ confirm_batch_send(struct lp_broker *broker, uint32_t to)
     }
     /* Messages are their publishers' memory, entries are ours: short of it, we let nobody publish
      * more.  (Our own publishers are paused at their connections.) */
-    const uint32_t withheld = broker->pressed && to != broker->shard ? batch->credits : 0;
+    const uint32_t withheld =
+        broker->pressed && to != broker->shard ? batch->credits - batch->own : 0;
     broker->credits_withheld[to] += withheld;
     struct lp_mesh_record record = {
         .op = LP_MESH_ENQUEUED,
@@ -37,6 +38,7 @@ confirm_batch_send(struct lp_broker *broker, uint32_t to)
     lp_mesh_reply(&broker->mesh, to, &record);
     batch->count = 0;
     batch->credits = 0;
+    batch->own = 0;
     batch->session = LP_HANDLE_NONE;
 }
 
@@ -54,6 +56,7 @@ lp_queue_confirm(struct lp_broker *broker, uint32_t from, const struct lp_mesh_r
         batch->number[batch->count++] = (uint32_t)record->w[2];
     }
     batch->credits++;
+    batch->own += (record->flags & LP_MESSAGE_OWN) != 0;
     if (batch->credits == UINT16_MAX) {
         confirm_batch_send(broker, from);
     }

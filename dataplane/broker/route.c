@@ -329,6 +329,29 @@ route_is_next(struct lp_topology *topology, const struct lp_exchange *exchange, 
     }
 }
 
+void
+lp_topology_route_none(struct lp_topology *topology)
+{
+    topology->last_route.exchange = NULL;
+    topology->route_count = 0;
+}
+
+bool
+lp_topology_route_strike(struct lp_topology *topology, const struct lp_queue_ref *queue)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < topology->route_count; i++) {
+        topology->route[kept] = topology->route[i];
+        kept += topology->route[i] != queue;
+    }
+    if (kept == topology->route_count) {
+        return false;
+    }
+    topology->route_count = kept;
+    topology->last_route.exchange = NULL; /* it is not that any more */
+    return true;
+}
+
 bool
 lp_topology_route(struct lp_topology *topology, struct lp_exchange *exchange,
                   const struct lp_route_input *input)

@@ -18,6 +18,8 @@ lp_session_open(struct lp_broker *broker, const struct lp_session_ops *ops, void
     session->broker = broker;
     session->self = self;
     session->connection = connection;
+    /* The last credits are not for publishing. */
+    lp_outgoing_init(&session->outgoing, LP_MESH_CREDITS_KEPT);
     lp_list_init(&session->consumers);
     lp_list_init(&session->wanting);
     lp_list_init(&session->pending);

@@ -240,5 +240,10 @@ struct lp_queue_ref *lp_topology_queue_by_id(const struct lp_topology *topology,
 LP_MUST_CHECK bool lp_topology_route(struct lp_topology *topology, struct lp_exchange *exchange,
                                      const struct lp_route_input *input);
 
+/* Take a queue out of topology->route; true: it was there. */
+bool lp_topology_route_strike(struct lp_topology *topology, const struct lp_queue_ref *queue);
+/* A route to nowhere. */
+void lp_topology_route_none(struct lp_topology *topology);
+
 /* Walks everything; asserts that the indexes agree. */
 void lp_topology_check(const struct lp_topology *topology);

@@ -30,6 +30,8 @@ LP_STATIC_ASSERT(LP_COUNT_OF(protocols) <= LP_PROTOCOLS_MAX, "every protocol has
 #define CONTROL_BUDGET 512u
 #define TIMER_BUDGET   256u
 #define PASSES_MAX     4u
+/* Messages that die, and messages of the broker's own, that one pass may send on. */
+#define OWN_BUDGET 64u
 /* Who waits for room is not told when a ring drains: look again this soon. */
 #define RETRY_NS 1000000u
 /* Of the memory above the watermark: what deliveries leave to everything else. */
@@ -88,6 +90,8 @@ shard_lists_init(struct lp_broker *broker)
     lp_list_init(&broker->queues_dirty);
     lp_list_init(&broker->queues_unused);
     lp_list_init(&broker->subscriptions_gone);
+    lp_dying_init(&broker->dying);
+    lp_own_init(&broker->own);
     for (uint32_t i = 0; i < LP_SHARDS_MAX; i++) {
         lp_list_init(&broker->release[i].entries);
     }
@@ -185,6 +189,8 @@ lp_shard_init_boot(const struct lp_shard_config *config, const struct lp_shard_e
         if (!protocols[i]->boot(&shard->broker, &shard->broker.protocol_state[i])) {
             return LP_ERR_NO_MEMORY;
         }
+        LP_ASSERT(protocols[i]->id < LP_PROTOCOLS_MAX);
+        shard->broker.protocols[protocols[i]->id] = protocols[i];
     }
     shard->listeners_owed = true;
     *ret_shard = shard;
@@ -306,7 +312,13 @@ turn_mesh(struct lp_broker *broker)
     for (uint32_t pass = 0; pass < PASSES_MAX; pass++) {
         (void)lp_mesh_publish(&broker->mesh, broker->mesh.self);
         const uint32_t own = turn_inbox(broker, broker->mesh.self);
-        const uint32_t dispatched = lp_queue_dispatch(broker);
+        uint32_t dispatched = lp_queue_dispatch(broker);
+        if (!lp_list_empty(&broker->dying.entries)) {
+            dispatched += lp_dead_letter_step(broker, OWN_BUDGET);
+        }
+        if (broker->own.count > 0) {
+            dispatched += lp_own_step(broker, OWN_BUDGET);
+        }
         lp_queue_flush(broker);
         lp_session_flush(broker);
         count += own + dispatched;
@@ -396,6 +408,7 @@ turn_next(const struct lp_shard *shard)
         !lp_list_empty(&broker->sessions_waiting) || !lp_list_empty(&broker->sessions_settling) ||
         !lp_list_empty(&broker->consumers_news) || !lp_list_empty(&broker->subscriptions_gone) ||
         !lp_list_empty(&broker->queues_unused) || !lp_list_empty(&broker->queues_dirty) ||
+        !lp_list_empty(&broker->dying.entries) || broker->own.count > 0 ||
         !lp_list_empty(&broker->connections_resume) ||
         !lp_list_empty(&broker->connections_paused) || broker->link.unsent > 0 ||
         shard_control_owes(shard) || lp_queue_credits_withheld(broker);

@@ -54,6 +54,9 @@ struct lp_control_region {
     X(messages_acknowledged)  \
     X(messages_requeued)      \
     X(messages_dropped)       \
+    X(messages_dead_lettered) \
+    X(messages_dead_cycled)   \
+    X(messages_own_lost)      \
     X(messages_expired)       \
     X(messages_overflowed)    \
     X(messages_rejected)      \

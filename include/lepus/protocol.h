@@ -15,11 +15,12 @@
  */
 #pragma once
 
-#include <lepus/base.h>
+#include <lepus/bytes.h>
 #include <lepus/fault.h>
 
 struct lp_broker;
 struct lp_connection;
+struct lp_message;
 
 /* What an operator can set that protocols need; the broker keeps it. */
 struct lp_protocol_limits {
@@ -38,6 +39,7 @@ struct lp_protocol_row {
 
 struct lp_protocol {
     const char *name;          /* "amqp091" */
+    uint8_t id;                /* enum lp_protocol_id (broker/message.h), in its messages */
     uint32_t connection_bytes; /* private state of a connection, zeroed */
     /* Once per shard at boot: make pools; `*ret_state` is found again with
      * lp_broker_protocol_state(). */
@@ -65,9 +67,30 @@ struct lp_protocol {
     /* Write the fields of LP_CONTROL_HELLO_CONNECTION after the connection's id; false: not logged
      * in yet, leave it out. */
     bool (*hello)(const struct lp_connection *connection, void *writer /* struct lp_writer * */);
+    /* The headers that exchanges match, a field table without its length; or empty. */
+    struct lp_bytes (*headers)(const struct lp_message *message);
+    /*
+     * `message` died, and is published again: write the properties that it has
+     * from then on.  `deaths` are all of its deaths (broker/deaths.h), this one
+     * the first.  There is room for its properties and
+     * lp_protocol_dead_bytes_max(deaths.size) more.
+     */
+    void (*dead)(const struct lp_message *message, struct lp_bytes deaths,
+                 struct lp_writer *writer);
     /* Everything given back?  (shard at rest) */
     bool (*at_rest)(const void *state);
 };
+
+/*
+ * How much longer properties become by telling of deaths: a record's 32 bytes
+ * become 148 at most, a key grows by one byte, and the first and the last
+ * death are told again, by three names each.
+ */
+static inline uint64_t
+lp_protocol_dead_bytes_max(uint64_t deaths_bytes)
+{
+    return 5 * deaths_bytes + 2048;
+}
 
 /* Offer what input() left, again next turn, though nothing new arrived; nothing left, nothing
  * happens. */

@@ -7,7 +7,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 import suite
-from semantics import connection, messages, properties, topology
+from semantics import connection, deadletter, messages, properties, topology
 
 if __name__ == "__main__":
-    sys.exit(suite.main([connection, topology, messages, properties]))
+    sys.exit(suite.main([connection, topology, messages, properties, deadletter]))

@@ -5,6 +5,7 @@
 #include "dataplane/protocol/amqp091/amqp091.h"
 
 #include "dataplane/link/link.h"
+#include "dataplane/protocol/amqp091/properties.h"
 
 #define NS_PER_MS             1000000u
 #define PROTOCOL_HEADER_BYTES 8u
@@ -297,6 +298,7 @@ protocol_at_rest(const void *state)
 
 const struct lp_protocol lp_protocol_amqp091 = {
     .name = "amqp091",
+    .id = LP_PROTOCOL_AMQP091,
     .connection_bytes = sizeof(struct amqp091_connection),
     .boot = protocol_boot,
     .open = protocol_open,
@@ -307,5 +309,7 @@ const struct lp_protocol lp_protocol_amqp091 = {
     .gone = protocol_gone,
     .row = protocol_row,
     .hello = protocol_hello,
+    .headers = amqp091_properties_headers,
+    .dead = amqp091_properties_dead,
     .at_rest = protocol_at_rest,
 };

@@ -7,8 +7,6 @@
  */
 #include "dataplane/protocol/amqp091/amqp091.h"
 
-/* What must be left of the shard's memory after a delivery was copied out. */
-#define MEMORY_RESERVE_BYTES (256u * 1024u)
 /* deliver and get-ok: header, tags and names of 255 bytes each at most, and what surrounds them. */
 #define METHOD_BYTES_MAX   832u
 #define HEADER_FRAME_BYTES 20u /* a header frame's bytes without the properties */
@@ -212,7 +210,7 @@ session_can_deliver(void *owner, const struct lp_message *message)
     const uint64_t left = lp_memory_limit_bytes(memory) - lp_memory_used_bytes(memory);
     return amqp091_channel_runs(channel) && !connection->dead &&
            !lp_connection_output_full(connection->base) &&
-           left >= MEMORY_RESERVE_BYTES + 2 * message->body_bytes;
+           left >= LP_DELIVERY_RESERVE_BYTES + 2 * message->body_bytes;
 }
 
 static void

@@ -12,6 +12,8 @@
 
 #include <lepus/bytes.h>
 
+struct lp_message;
+
 /* Bits of the property flags, first to last as they are on the wire. */
 enum amqp091_property {
     AMQP091_CONTENT_TYPE = 1u << 15,
@@ -44,3 +46,9 @@ struct amqp091_properties {
 
 /* False: not a well-formed list. */
 bool amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_properties);
+
+/* ---- deaths.c: of messages that are here, so of well-formed properties (protocol.h) ---- */
+
+struct lp_bytes amqp091_properties_headers(const struct lp_message *message);
+void amqp091_properties_dead(const struct lp_message *message, struct lp_bytes deaths,
+                             struct lp_writer *writer);

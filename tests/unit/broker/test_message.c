@@ -318,6 +318,105 @@ above_the_watermark_no_message_is_made_but_one_may_be_finished(void **unused)
     bench_close(&bench);
 }
 
+static void
+the_brokers_own_message_is_made_above_the_watermark(void **unused)
+{
+    (void)unused;
+    struct bench bench;
+    bench_open(&bench);
+    lp_handle handle;
+    const struct lp_message_parts parts = {
+        .exchange = lp_bytes_of_text("an exchange"),
+        .key = lp_bytes_of_text("a.key"),
+        .properties = lp_bytes_of(content, 20),
+        .body_bytes = BODY_MAX,
+        .flags = LP_MESSAGE_OWN,
+        .priority = 7,
+    };
+    void *chain = hog(bench.arena.memory, ARENA_BYTES / 4);
+    assert_true(lp_memory_pressed(bench.arena.memory));
+    struct lp_message *message = lp_message_make(&bench.messages, &parts, &handle);
+    assert_non_null(message);
+    append(&bench, message, 0, BODY_MAX / 2);
+    append(&bench, message, BODY_MAX / 2, BODY_MAX);
+    compare(message, 20, BODY_MAX, 5000);
+    lp_message_free(&bench.messages, handle);
+    message = lp_message_make(&bench.messages, &parts, &handle);
+    assert_non_null(message);
+    append(&bench, message, 0, 100);
+    lp_message_free(&bench.messages, handle); /* given up half-way */
+    hog_free(bench.arena.memory, chain);
+    bench_close(&bench);
+}
+
+static void
+annotations_are_found_by_their_tag(void **unused)
+{
+    (void)unused;
+    struct bench bench;
+    uint8_t room[64];
+    struct lp_writer notes = lp_writer_of(room, sizeof(room));
+    bench_open(&bench);
+    lp_writer_u8(&notes, LP_ANNOTATION_DEATHS);
+    lp_writer_long_le(&notes, lp_bytes_of_text("deaths"));
+    lp_writer_u8(&notes, LP_ANNOTATION_HIDDEN);
+    lp_writer_long_le(&notes, lp_bytes_of_text("hidden"));
+    const struct lp_message_parts parts = {
+        .properties = lp_bytes_of(content, 20),
+        .annotations = lp_writer_bytes(&notes),
+    };
+    lp_handle handle;
+    const struct lp_message *message = lp_message_make(&bench.messages, &parts, &handle);
+    assert_non_null(message);
+    assert_true(
+        lp_bytes_equal_text(lp_message_annotation(message, LP_ANNOTATION_DEATHS), "deaths"));
+    assert_true(
+        lp_bytes_equal_text(lp_message_annotation(message, LP_ANNOTATION_HIDDEN), "hidden"));
+    assert_int_equal(lp_message_annotation(message, LP_ANNOTATION_KEYS).size, 0);
+    lp_message_free(&bench.messages, handle);
+    message = make(&bench, 20, 0, &handle);
+    assert_int_equal(lp_message_annotation(message, LP_ANNOTATION_DEATHS).size, 0);
+    lp_message_free(&bench.messages, handle);
+    bench_close(&bench);
+}
+
+static void
+a_body_that_moves_is_the_same_behind_other_names(void **unused)
+{
+    (void)unused;
+    static const uint32_t bodies[] = {1, 100, 32700, 32736, 32768, BODY_MAX};
+    static const uint32_t properties[] = {2, 20, 40000};
+    struct bench bench;
+    bench_open(&bench);
+    for (uint32_t i = 0; i < LP_COUNT_OF(bodies) * LP_COUNT_OF(properties); i++) {
+        const uint32_t body = bodies[i % LP_COUNT_OF(bodies)];
+        lp_handle handle;
+        lp_handle old_handle;
+        struct lp_message *old =
+            make(&bench, properties[i / LP_COUNT_OF(bodies)], body, &old_handle);
+        assert_non_null(old);
+        append(&bench, old, 0, body);
+        old->loans = 1;
+        const struct lp_message_parts parts = {
+            .exchange = lp_bytes_of_text("an exchange"),
+            .key = lp_bytes_of_text("a.key"),
+            .properties = lp_bytes_of(content, 333),
+            .body_bytes = body,
+            .flags = LP_MESSAGE_OWN,
+            .priority = 7,
+            .body_moves = true,
+        };
+        struct lp_message *message = lp_message_make(&bench.messages, &parts, &handle);
+        assert_non_null(message);
+        lp_message_move_body(message, old);
+        lp_message_unlend(&bench.messages, old_handle, 1);
+        compare(message, 333, body, 5000);
+        message->loans = 1;
+        lp_message_unlend(&bench.messages, handle, 1);
+    }
+    bench_close(&bench);
+}
+
 int
 main(void)
 {
@@ -330,6 +429,9 @@ main(void)
         cmocka_unit_test(a_loan_cannot_come_back_twice),
         cmocka_unit_test(an_append_without_memory_appends_nothing),
         cmocka_unit_test(above_the_watermark_no_message_is_made_but_one_may_be_finished),
+        cmocka_unit_test(the_brokers_own_message_is_made_above_the_watermark),
+        cmocka_unit_test(annotations_are_found_by_their_tag),
+        cmocka_unit_test(a_body_that_moves_is_the_same_behind_other_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

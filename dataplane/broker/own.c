@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/broker/own.h"
+
+#include "dataplane/broker/broker.h"
+#include "dataplane/broker/dead_letter.h"
+#include "dataplane/broker/message.h"
+
+/* Names, properties and small blocks that a message takes beside its body. */
+#define OWN_EXTRA_BYTES (64u * 1024u)
+
+/* Publishers leave LP_MESH_CREDITS_KEPT alone, and may have used up all others: half of those are
+ * for the broker's own. */
+#define OWN_CREDITS_KEPT (LP_MESH_CREDITS_KEPT / 2u)
+
+void
+lp_own_init(struct lp_own *own)
+{
+    lp_outgoing_init(&own->outgoing, OWN_CREDITS_KEPT);
+}
+
+bool
+lp_own_memory(const struct lp_broker *broker, uint64_t body_bytes)
+{
+    const uint64_t left =
+        lp_memory_limit_bytes(broker->memory) - lp_memory_used_bytes(broker->memory);
+    /* Itself, and then its delivery, which is copied out. */
+    return left >= LP_DELIVERY_RESERVE_BYTES + OWN_EXTRA_BYTES + 3 * body_bytes;
+}
+
+void
+lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message)
+{
+    struct lp_own *own = &broker->own;
+    LP_ASSERT(own->count < LP_OWN_MAX);
+    const uint32_t last = (own->first + own->count) % LP_OWN_MAX;
+    own->waiting[last].message = message;
+    own->waiting[last].vhost_id = vhost_id;
+    own->count++;
+}
+
+/* Where the message goes now.  False: memory was short. */
+static bool
+own_route(struct lp_broker *broker, uint32_t vhost_id, const struct lp_message *message)
+{
+    struct lp_exchange *exchange =
+        lp_topology_exchange(&broker->topology, vhost_id, lp_message_exchange(message));
+    if (!exchange) {
+        lp_topology_route_none(&broker->topology);
+        return true;
+    }
+    const struct lp_route_input input = {
+        .key = lp_message_key(message),
+        .headers = lp_broker_protocol(broker, message->protocol)->headers(message),
+    };
+    return lp_topology_route(&broker->topology, exchange, &input);
+}
+
+/* The first message goes on its way.  False: it waits. */
+static bool
+own_send(struct lp_broker *broker)
+{
+    struct lp_own *own = &broker->own;
+    struct lp_outgoing *outgoing = &own->outgoing;
+    if (outgoing->targets) {
+        return lp_outgoing_resume(broker, outgoing);
+    }
+    const lp_handle handle = own->waiting[own->first].message;
+    const struct lp_message *message = lp_pool_get(&broker->messages, handle);
+    LP_ASSERT(message && message->loans == 0);
+    if (!own_route(broker, own->waiting[own->first].vhost_id, message)) {
+        return false;
+    }
+    lp_dead_letter_cycles(broker, own->waiting[own->first].vhost_id, message);
+    if (broker->topology.route_count == 0) {
+        broker->stats->messages_own_lost++;
+        lp_message_free(&broker->messages, handle);
+        return true;
+    }
+    outgoing->message = handle;
+    if (!lp_outgoing_aim(broker, outgoing)) {
+        outgoing->message = LP_HANDLE_NONE;
+        return false;
+    }
+    return lp_outgoing_start(broker, outgoing);
+}
+
+uint32_t
+lp_own_step(struct lp_broker *broker, uint32_t budget)
+{
+    struct lp_own *own = &broker->own;
+    uint32_t sent = 0;
+    while (own->count > 0 && sent < budget && own_send(broker)) {
+        own->first = (own->first + 1) % LP_OWN_MAX;
+        own->count--;
+        sent++;
+    }
+    return sent;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * own.h - messages that the broker publishes itself, without a publisher:
+ * dead letters, the firehose's copies, messages whose delay is over.
+ *
+ * A queue of messages of this shard, first come first served.  Each is routed
+ * when its turn comes, by the topology of that moment, and then goes the way
+ * of any other; nobody is told what became of it.  While a peer has no credits
+ * the first one waits, and the others behind it.
+ *
+ *   Memory    the messages; the queue itself is part of the broker
+ *   Runs on   owner core
+ *   Limits    LP_OWN_MAX messages: who makes them asks lp_own_room() first,
+ *             and keeps what it makes them from when there is none
+ *   Overload  made above the watermark, too, since what they are made from
+ *             goes, and up to what deliveries need; their credits are never
+ *             withheld, or a shard that is short of memory could wait for
+ *             itself (README.md)
+ */
+#pragma once
+
+#include <lepus/base.h>
+
+#include "dataplane/broker/outgoing.h"
+
+struct lp_broker;
+
+#define LP_OWN_MAX 1024u
+
+struct lp_own {
+    uint32_t first;
+    uint32_t count;
+    struct lp_outgoing outgoing; /* of the first, once it is on its way */
+    struct {
+        lp_handle message;
+        uint32_t vhost_id;
+    } waiting[LP_OWN_MAX];
+};
+
+void lp_own_init(struct lp_own *own);
+
+/* Is there room for one more? */
+static inline bool
+lp_own_room(const struct lp_own *own)
+{
+    return own->count < LP_OWN_MAX;
+}
+
+/* May a message with such a body be made now, so that deliveries still have what they need? */
+bool lp_own_memory(const struct lp_broker *broker, uint64_t body_bytes);
+
+/* The message, whole and with LP_MESSAGE_OWN, is the broker's from here on.  There must be room. */
+void lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message);
+
+/* Send what can be sent, at most `budget` messages; gives how many. */
+uint32_t lp_own_step(struct lp_broker *broker, uint32_t budget);
