@@ -102,6 +102,7 @@ struct lp_subscription {
     bool asked; /* WANT is under way */
     bool getter;
     bool cancelled;
+    bool takes; /* messages are for it, as far as its limits go */
 };
 
 /* Bytes of the largest queue of any type: what a slot of lp_broker.queues holds. */

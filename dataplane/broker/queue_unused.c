@@ -101,8 +101,8 @@ lp_queue_unused_retry(struct lp_broker *broker)
 void
 lp_queue_synced(struct lp_queue *queue)
 {
-    const bool unused = (queue->ref->flags & LP_OBJECT_AUTO_DELETE) && queue->had_consumer &&
-                        queue->consumers == 0;
+    const bool unused =
+        (queue->ref->flags & LP_OBJECT_AUTO_DELETE) && queue->had_consumer && queue->consumers == 0;
     if (!queue->deleting) {
         return;
     }

@@ -35,6 +35,7 @@ engine_consume(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
         reply.a = subscription ? 0 : LP_FAULT_RESOURCE_ERROR;
     }
     if (subscription) {
+        subscription->takes = true;
         subscription->prefetch = (uint32_t)record->w[1];
         subscription->priority = (int32_t)(uint32_t)record->w[3];
         subscription->no_ack = (record->flags & LP_MESH_NO_ACK) != 0;
@@ -57,6 +58,7 @@ engine_consumer_stop(struct lp_engine *engine, struct lp_subscription *subscript
         return false;
     }
     subscription->cancelled = true;
+    subscription->takes = false;
     engine->grants -= subscription->grants;
     subscription->grants = 0;
     if (subscription->exclusive) {

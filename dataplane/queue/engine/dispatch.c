@@ -103,7 +103,6 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
     while (engine_goes_on(engine, &budget)) {
         struct lp_subscription *subscription =
             LP_LIST_ITEM(engine->round.next, struct lp_subscription, in_ready);
-        lp_list_remove(&subscription->in_ready);
         const bool has_room =
             lp_mesh_news_room(&queue->broker->mesh, subscription->client_shard) > 0;
         const bool takes = has_room && engine_may_take(engine, subscription);
@@ -115,9 +114,7 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
             passed++;
             room = room && has_room;
         }
-        if (engine_can_take(subscription)) {
-            engine_enter_round(engine, subscription);
-        }
+        engine_turn_over(engine, subscription);
         if (passed > queue->consumers) {
             return room; /* no room on the mesh: next turn.  Waiting for grants: they make it dirty.
                           */

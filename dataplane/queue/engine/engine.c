@@ -34,11 +34,12 @@ void
 lp_engine_handle(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record *record)
 {
     struct lp_engine *engine = engine_of(queue);
-    struct lp_subscription *subscription = lp_pool_get(&queue->broker->subscriptions, record->w[0]);
-    switch (record->op) {
-    case LP_MESH_ENQUEUE:
+    if (record->op == LP_MESH_ENQUEUE) {
         engine_enqueue(engine, from, record);
         return;
+    }
+    struct lp_subscription *subscription = lp_pool_get(&queue->broker->subscriptions, record->w[0]);
+    switch (record->op) {
     case LP_MESH_CONSUME:
         engine_consume(engine, from, record);
         return;
@@ -111,6 +112,8 @@ lp_engine_check(const struct lp_queue *queue)
         LP_ASSERT(subscription->queue == queue);
         LP_ASSERT(subscription->outstanding <= LP_DELIVERY_WINDOW);
         LP_ASSERT(subscription->grants == 0 || subscription->limited);
+        LP_ASSERT(!subscription->takes || (!subscription->cancelled && !subscription->getter));
+        LP_ASSERT(!lp_list_linked(&subscription->in_ready) || engine_can_take(subscription));
         unacked += subscription->unacked_count;
         grants += subscription->grants;
         consumers += !subscription->getter && !subscription->cancelled;

@@ -135,9 +135,18 @@ void engine_drop_ready(struct lp_engine *engine);
 /* ---- round.c ---- */
 
 /* Do its prefetch and the delivery window let it take one more? */
-bool engine_can_take(const struct lp_subscription *subscription);
-/* Put it in the round: behind those of its priority, before lower ones (C121). */
-void engine_enter_round(struct lp_engine *engine, struct lp_subscription *subscription);
+static inline bool
+engine_can_take(const struct lp_subscription *subscription)
+{
+    return subscription->takes &&
+           (subscription->prefetch == 0 || subscription->no_ack ||
+            subscription->unacked_count < subscription->prefetch) &&
+           subscription->outstanding < LP_DELIVERY_WINDOW &&
+           !(subscription->asked && subscription->grants == 0);
+}
+
+/* It had its turn: it is behind those of its priority, or out when it cannot take more. */
+void engine_turn_over(struct lp_engine *engine, struct lp_subscription *subscription);
 /* Its limits changed: join or leave the round. */
 void engine_update(struct lp_engine *engine, struct lp_subscription *subscription);
 /* Has it taken this entry, and not settled it? */

@@ -14,16 +14,22 @@
  * that channels share, lets it. */
 #define AT_ONCE_NS 2000000u
 
-/* NULL: there is no memory, and it was answered. */
-static struct lp_entry *
+/* There is no memory for an entry: not taken. */
+LP_COLD static void
+enqueue_fail(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
+{
+    engine->base.broker->stats->messages_dropped++;
+    lp_queue_refuse(engine->base.broker, from, record, LP_MESH_NACK);
+}
+
+/* NULL: it was answered. */
+static inline struct lp_entry *
 enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record,
             uint64_t expires_ns)
 {
-    struct lp_broker *broker = engine->base.broker;
     struct lp_entry *entry = lp_queue_entry_alloc(&engine->base, from, record);
     if (!entry) {
-        broker->stats->messages_dropped++;
-        lp_queue_refuse(broker, from, record, LP_MESH_NACK);
+        enqueue_fail(engine, from, record);
         return NULL;
     }
     entry->position = engine->next_position++;
@@ -82,7 +88,8 @@ enqueue_reject(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
     }
 }
 
-static void
+/* Apart, so that it costs the others nothing. */
+LP_COLD static void
 enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
 {
     const uint64_t ttl_ms = enqueue_ttl_ms(engine, record);

@@ -5,18 +5,8 @@
  */
 #include "dataplane/queue/engine/engine.h"
 
-bool
-engine_can_take(const struct lp_subscription *subscription)
-{
-    return !subscription->cancelled && !subscription->getter &&
-           (subscription->prefetch == 0 || subscription->no_ack ||
-            subscription->unacked_count < subscription->prefetch) &&
-           subscription->outstanding < LP_DELIVERY_WINDOW &&
-           !(subscription->asked && subscription->grants == 0);
-}
-
 /* Put it in the round: behind those of its priority, before lower ones (C121). */
-void
+static void
 engine_enter_round(struct lp_engine *engine, struct lp_subscription *subscription)
 {
     struct lp_list *at = engine->round.prev;
@@ -27,7 +17,19 @@ engine_enter_round(struct lp_engine *engine, struct lp_subscription *subscriptio
     lp_list_insert_before(at->next, &subscription->in_ready);
 }
 
-/* Its limits changed: join or leave the round. */
+void
+engine_turn_over(struct lp_engine *engine, struct lp_subscription *subscription)
+{
+    const bool can = engine_can_take(subscription);
+    if (can && engine->round.next == engine->round.prev) {
+        return; /* there is nobody else */
+    }
+    lp_list_remove(&subscription->in_ready);
+    if (can) {
+        engine_enter_round(engine, subscription);
+    }
+}
+
 void
 engine_update(struct lp_engine *engine, struct lp_subscription *subscription)
 {
