@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "tests/sim/actor.h"
-#include "tests/sim/actor_say.h"
+#include "tests/sim/say.h"
 
 #define BODY_BYTES_MAX (40u * 1024u)
 #define WINDOW_MAX     200u

@@ -74,6 +74,7 @@ sim_client_fini(struct sim_client *client)
     buffer_free(&client->in);
     for (size_t i = 0; i < LP_COUNT_OF(client->channel); i++) {
         buffer_free(&client->channel[i].head);
+        buffer_free(&client->channel[i].header);
         buffer_free(&client->channel[i].body);
     }
 }
@@ -91,6 +92,7 @@ sim_client_connect(struct sim_client *client, struct lp_sim_net *net, uint32_t s
     client->close_code = 0;
     client->closed_in_order = false;
     client->stalled = false;
+    client->blocked = false;
     buffer_add(&client->out, "AMQP\0\0\x09\x01", 8);
 }
 
@@ -150,24 +152,57 @@ sim_method_send(struct sim_client *client, uint16_t channel, const struct lp_wri
     frame_send(client, FRAME_METHOD, channel, lp_writer_bytes(writer));
 }
 
-void
-sim_publish(struct sim_client *client, uint16_t channel, const char *exchange, const char *key,
-            bool mandatory, struct lp_bytes body)
+/* Flags and values of properties, in the order of the specification. */
+static void
+properties_write(struct lp_writer *writer, const struct sim_properties *properties)
 {
-    uint8_t scratch[600];
+    uint16_t flags = 0x1000; /* delivery-mode */
+    flags |= properties->has_headers ? 0x2000 : 0;
+    flags |= properties->has_priority ? 0x0800 : 0;
+    flags |= properties->correlation_id.size > 0 ? 0x0400 : 0;
+    flags |= properties->has_reply_to ? 0x0200 : 0;
+    flags |= properties->has_expiration ? 0x0100 : 0;
+    flags |= properties->message_id.size > 0 ? 0x0080 : 0;
+    lp_writer_u16be(writer, flags);
+    if (properties->has_headers) {
+        lp_writer_long_be(writer, properties->headers);
+    }
+    lp_writer_u8(writer, 2);
+    if (properties->has_priority) {
+        lp_writer_u8(writer, properties->priority);
+    }
+    if (properties->correlation_id.size > 0) {
+        lp_writer_short(writer, properties->correlation_id);
+    }
+    if (properties->has_reply_to) {
+        lp_writer_short(writer, properties->reply_to);
+    }
+    if (properties->has_expiration) {
+        lp_writer_short(writer, properties->expiration);
+    }
+    if (properties->message_id.size > 0) {
+        lp_writer_short(writer, properties->message_id);
+    }
+}
+
+void
+sim_publish_message(struct sim_client *client, uint16_t channel, const struct sim_message *message)
+{
+    uint8_t scratch[2048];
     struct lp_writer writer = sim_method_begin(scratch, sizeof(scratch), SIM_METHOD(60, 40));
     lp_writer_u16be(&writer, 0);
-    lp_writer_short(&writer, lp_bytes_of_text(exchange));
-    lp_writer_short(&writer, lp_bytes_of_text(key));
-    lp_writer_u8(&writer, mandatory ? 1 : 0);
+    lp_writer_short(&writer, lp_bytes_of_text(message->exchange));
+    lp_writer_short(&writer, lp_bytes_of_text(message->key));
+    lp_writer_u8(&writer, message->mandatory ? 1 : 0);
     sim_method_send(client, channel, &writer);
 
+    const struct lp_bytes body = message->body;
     writer = lp_writer_of(scratch, sizeof(scratch));
     lp_writer_u16be(&writer, 60);
     lp_writer_u16be(&writer, 0);
     lp_writer_u64be(&writer, body.size);
-    lp_writer_u16be(&writer, 0x1000); /* delivery-mode */
-    lp_writer_u8(&writer, 2);
+    properties_write(&writer, &message->properties);
+    LP_ASSERT(!writer.failed);
     frame_send(client, FRAME_HEADER, channel, lp_writer_bytes(&writer));
 
     const uint32_t piece_max = client->frame_max - 8;
@@ -175,6 +210,15 @@ sim_publish(struct sim_client *client, uint16_t channel, const char *exchange, c
         const uint32_t piece = LP_MIN(piece_max, body.size - at);
         frame_send(client, FRAME_BODY, channel, lp_bytes_of(body.data + at, piece));
     }
+}
+
+void
+sim_publish(struct sim_client *client, uint16_t channel, const char *exchange, const char *key,
+            bool mandatory, struct lp_bytes body)
+{
+    const struct sim_message message = {
+        .exchange = exchange, .key = key, .mandatory = mandatory, .body = body};
+    sim_publish_message(client, channel, &message);
 }
 
 void
@@ -201,14 +245,45 @@ sim_client_backlog(const struct sim_client *client)
 
 /* ---- the handshake ---- */
 
+/* Table of client properties: nothing, or capabilities. */
+static void
+client_properties(const struct sim_client *client, struct lp_writer *writer)
+{
+    static const char *const names[] = {"consumer_cancel_notify", "connection.blocked",
+                                        "publisher_confirms", "basic.nack"};
+    uint8_t scratch[256];
+    struct lp_writer table = lp_writer_of(scratch, sizeof(scratch));
+    for (size_t i = 0; i < LP_COUNT_OF(names); i++) {
+        lp_writer_short(&table, lp_bytes_of_text(names[i]));
+        lp_writer_u8(&table, 't');
+        lp_writer_u8(&table, 1);
+    }
+    if (!client->capable) {
+        lp_writer_u32be(writer, 0);
+        return;
+    }
+    const struct lp_bytes inside = lp_writer_bytes(&table);
+    const char *name = "capabilities";
+    lp_writer_u32be(writer, (uint32_t)strlen(name) + 1 + 1 + 4 + inside.size);
+    lp_writer_short(writer, lp_bytes_of_text(name));
+    lp_writer_u8(writer, 'F');
+    lp_writer_long_be(writer, inside);
+}
+
 static void
 say_start_ok(struct sim_client *client)
 {
-    uint8_t scratch[128];
+    uint8_t scratch[512];
     struct lp_writer writer = sim_method_begin(scratch, sizeof(scratch), SIM_METHOD(10, 11));
-    lp_writer_u32be(&writer, 0); /* client properties */
+    client_properties(client, &writer);
     lp_writer_short(&writer, lp_bytes_of_text("PLAIN"));
-    lp_writer_long_be(&writer, lp_bytes_of("\0guest\0guest", 12));
+    const char *user = client->login ? client->login : "guest";
+    const uint32_t length = (uint32_t)strlen(user);
+    lp_writer_u32be(&writer, 2 * length + 2);
+    for (int i = 0; i < 2; i++) {
+        lp_writer_u8(&writer, 0);
+        lp_writer_copy(&writer, user, length);
+    }
     lp_writer_short(&writer, lp_bytes_of_text("en_US"));
     sim_method_send(client, 0, &writer);
 }
@@ -226,7 +301,7 @@ say_tune_ok_and_open(struct sim_client *client, struct lp_reader *args)
     lp_writer_u16be(&writer, 0); /* heartbeats off */
     sim_method_send(client, 0, &writer);
     writer = sim_method_begin(scratch, sizeof(scratch), SIM_METHOD(10, 40));
-    lp_writer_short(&writer, lp_bytes_of_text("/"));
+    lp_writer_short(&writer, lp_bytes_of_text(client->vhost ? client->vhost : "/"));
     lp_writer_short(&writer, lp_bytes_of_text(""));
     lp_writer_u8(&writer, 0);
     sim_method_send(client, 0, &writer);
@@ -266,6 +341,12 @@ connection_method(struct sim_client *client, uint32_t id, struct lp_reader *args
         client->closed_in_order = true;
         client_dead(client);
         return;
+    case SIM_METHOD(10, 60):
+    case SIM_METHOD(10, 61):
+        LP_ASSERT(client->capable);
+        client->blocked = id == SIM_METHOD(10, 60);
+        client->blocks += client->blocked;
+        return;
     default:
         LP_ASSERT(!"a connection method that nobody asked for");
     }
@@ -286,14 +367,19 @@ content_begin(struct sim_client *client, uint16_t channel, uint32_t id, struct l
         content->tag = lp_reader_short(&reader);
         content->delivery_tag = lp_reader_u64be(&reader);
         content->redelivered = lp_reader_u8(&reader) & 1;
+        content->exchange = lp_reader_short(&reader);
+        content->key = lp_reader_short(&reader);
     } else if (id == SIM_METHOD(60, 71)) {
         content->delivery_tag = lp_reader_u64be(&reader);
         content->redelivered = lp_reader_u8(&reader) & 1;
-        (void)lp_reader_short(&reader);
-        (void)lp_reader_short(&reader);
+        content->exchange = lp_reader_short(&reader);
+        content->key = lp_reader_short(&reader);
         content->left = lp_reader_u32be(&reader);
     } else {
         content->code = lp_reader_u16be(&reader);
+        (void)lp_reader_short(&reader);
+        content->exchange = lp_reader_short(&reader);
+        content->key = lp_reader_short(&reader);
     }
     LP_ASSERT(!reader.failed);
     LP_ASSERT(!client->channel[channel].expecting);
@@ -335,6 +421,54 @@ frame_method(struct sim_client *client, uint16_t channel, struct lp_bytes payloa
 }
 
 static void
+properties_read(struct lp_reader *reader, struct sim_properties *properties)
+{
+    const uint16_t flags = lp_reader_u16be(reader);
+    *properties = (struct sim_properties){.has_headers = flags & 0x2000,
+                                          .has_priority = flags & 0x0800,
+                                          .has_reply_to = flags & 0x0200,
+                                          .has_expiration = flags & 0x0100};
+    LP_ASSERT((flags & 0xc07f) == 0); /* nobody here publishes with the others */
+    if (properties->has_headers) {
+        properties->headers = lp_reader_long_be(reader);
+    }
+    if (flags & 0x1000) {
+        (void)lp_reader_u8(reader); /* delivery mode */
+    }
+    if (properties->has_priority) {
+        properties->priority = lp_reader_u8(reader);
+    }
+    if (flags & 0x0400) {
+        properties->correlation_id = lp_reader_short(reader);
+    }
+    if (properties->has_reply_to) {
+        properties->reply_to = lp_reader_short(reader);
+    }
+    if (properties->has_expiration) {
+        properties->expiration = lp_reader_short(reader);
+    }
+    if (flags & 0x0080) {
+        properties->message_id = lp_reader_short(reader);
+    }
+    LP_ASSERT(!reader->failed && lp_reader_left(reader) == 0);
+}
+
+static void
+content_header(struct sim_client *client, uint16_t channel, struct lp_bytes payload)
+{
+    struct sim_buffer *header = &client->channel[channel].header;
+    LP_ASSERT(!client->channel[channel].header_seen);
+    header->used = 0;
+    buffer_add(header, payload.data, payload.size);
+    struct lp_reader reader = lp_reader_of(header->data, header->used);
+    LP_ASSERT(lp_reader_u16be(&reader) == 60);
+    (void)lp_reader_u16be(&reader);
+    client->channel[channel].body_size = lp_reader_u64be(&reader);
+    properties_read(&reader, &client->channel[channel].content.properties);
+    client->channel[channel].header_seen = true;
+}
+
+static void
 frame_handle(struct sim_client *client, uint8_t type, uint16_t channel, struct lp_bytes payload)
 {
     LP_ASSERT(channel <= SIM_CHANNELS_MAX);
@@ -347,12 +481,7 @@ frame_handle(struct sim_client *client, uint8_t type, uint16_t channel, struct l
     }
     LP_ASSERT(client->channel[channel].expecting);
     if (type == FRAME_HEADER) {
-        struct lp_reader reader = lp_reader_of_bytes(payload);
-        LP_ASSERT(lp_reader_u16be(&reader) == 60);
-        (void)lp_reader_u16be(&reader);
-        client->channel[channel].body_size = lp_reader_u64be(&reader);
-        LP_ASSERT(!client->channel[channel].header_seen);
-        client->channel[channel].header_seen = true;
+        content_header(client, channel, payload);
     } else {
         LP_ASSERT(type == FRAME_BODY);
         LP_ASSERT(client->channel[channel].header_seen);

@@ -23,6 +23,20 @@ enum sim_client_state {
 
 struct sim_client;
 
+/* The properties that scenarios look at; what is absent is empty, or false in has_*. */
+struct sim_properties {
+    struct lp_bytes headers; /* table without its length */
+    struct lp_bytes correlation_id;
+    struct lp_bytes reply_to;
+    struct lp_bytes expiration;
+    struct lp_bytes message_id;
+    bool has_headers;
+    bool has_priority;
+    bool has_reply_to;
+    bool has_expiration;
+    uint8_t priority;
+};
+
 struct sim_content {
     uint16_t method; /* deliver 60, get-ok 71, return 50 */
     uint64_t delivery_tag;
@@ -30,7 +44,10 @@ struct sim_content {
     uint32_t left; /* get-ok: messages left */
     struct lp_bytes body;
     struct lp_bytes tag; /* deliver: consumer tag */
-    uint16_t code;       /* return: reply code */
+    struct lp_bytes exchange;
+    struct lp_bytes key;
+    struct sim_properties properties;
+    uint16_t code; /* return: reply code */
 };
 
 struct sim_client_ops {
@@ -60,6 +77,9 @@ struct sim_client {
     enum sim_client_state state;
     uint32_t frame_max;
     uint32_t shard;
+    bool capable;         /* it announces capabilities: cancels and blocks are told */
+    const char *login;    /* NULL: guest; its password is its name */
+    const char *vhost;    /* NULL: "/" */
     bool closed_in_order; /* we closed, and close-ok came */
     uint16_t close_code;
     char close_text[256];
@@ -67,13 +87,16 @@ struct sim_client {
     struct sim_buffer in;
     struct {
         struct sim_content content;
-        struct sim_buffer head; /* the method's bytes, that content.tag points into */
+        struct sim_buffer head;   /* the method's bytes, that content.tag and names point into */
+        struct sim_buffer header; /* the properties' bytes */
         struct sim_buffer body;
         uint64_t body_size;
         bool header_seen;
         bool expecting;
     } channel[SIM_CHANNELS_MAX + 1];
-    bool stalled; /* the workload does not want to read now (slow reader) */
+    bool stalled;    /* the workload does not want to read now (slow reader) */
+    bool blocked;    /* connection.blocked came, and not unblocked since */
+    uint32_t blocks; /* how often it came */
 };
 
 void sim_client_init(struct sim_client *client, const struct sim_client_ops *ops, void *user);
@@ -93,6 +116,16 @@ void sim_method_send(struct sim_client *client, uint16_t channel, const struct l
 /* basic.publish with a body, split at frame_max. */
 void sim_publish(struct sim_client *client, uint16_t channel, const char *exchange, const char *key,
                  bool mandatory, struct lp_bytes body);
+/* The same with properties; delivery mode 2. */
+struct sim_message {
+    const char *exchange;
+    const char *key;
+    bool mandatory;
+    struct sim_properties properties;
+    struct lp_bytes body;
+};
+void sim_publish_message(struct sim_client *client, uint16_t channel,
+                         const struct sim_message *message);
 
 /* Bytes not yet taken by the stream. */
 size_t sim_client_backlog(const struct sim_client *client);

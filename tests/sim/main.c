@@ -13,14 +13,24 @@
 
 static uint64_t current_seed;
 static const char *program;
+static const struct scenario *only; /* NULL: the seed chooses */
+static uint32_t refused_count;
+
+/* The command that does it again. */
+static void
+say_replay(void)
+{
+    (void)fprintf(stderr, "replay: %s --seed %" PRIu64 "%s%s\n", program, current_seed,
+                  only ? " --scenario " : "", only ? only->name : "");
+}
 
 /* A broken invariant: say which, and how to see it again. */
 void
 lp_panic(const char *expr, const char *file, int line)
 {
     (void)fflush(stdout);
-    (void)fprintf(stderr, "%s:%d: %s does not hold\nreplay: %s --seed %" PRIu64 "\n", file, line,
-                  expr, program, current_seed);
+    (void)fprintf(stderr, "%s:%d: %s does not hold\n", file, line, expr);
+    say_replay();
     abort();
 }
 
@@ -29,6 +39,7 @@ help(void)
 {
     (void)printf(
         "usage: sim [--seed N] [--from N] [--count N] [--fresh N] [--once]\n"
+        "           [--scenario NAME] [--list]\n"
         "\n"
         "Runs simulated brokers from seeds: nodes of several shards and a control process, in one\n"
         "thread and virtual time, with publishers, consumers, accidents and checkers. Each seed\n"
@@ -39,6 +50,8 @@ help(void)
         "  --count N   how many (default 20)\n"
         "  --fresh N   N more seeds from the clock; they are printed\n"
         "  --once      do not run each twice\n"
+        "  --scenario  play this on every node; otherwise the seed chooses\n"
+        "  --list      names of the scenarios\n"
         "\n"
         "example: sim --from 100 --count 50\n");
     return 0;
@@ -50,23 +63,28 @@ run(uint64_t seed, bool twice)
     struct world_result first;
     struct world_result second;
     current_seed = seed;
-    world_run(seed, &first);
-    (void)printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " ms; published %" PRIu64
+    world_run(seed, only, &first);
+    if (first.refused[0] != '\0') {
+        refused_count++;
+        (void)printf("seed %" PRIu64 ": %s: not run: %s\n", seed, first.scenarios, first.refused);
+        return true;
+    }
+    (void)printf("seed %" PRIu64 ": %s: %" PRIu64 " steps, %" PRIu64 " ms; published %" PRIu64
                  ", confirmed %" PRIu64 ", delivered %" PRIu64 " (%" PRIu64
                  " again); %u connections, %u resets, %u control deaths; trace %016" PRIx64 "\n",
-                 seed, first.steps, first.virtual_ms, first.published, first.confirmed,
-                 first.delivered, first.redelivered, first.connects, first.resets,
+                 seed, first.scenarios, first.steps, first.virtual_ms, first.published,
+                 first.confirmed, first.delivered, first.redelivered, first.connects, first.resets,
                  first.control_kills, first.digest);
     (void)fflush(stdout);
     if (!twice) {
         return true;
     }
-    world_run(seed, &second);
+    world_run(seed, only, &second);
     if (memcmp(&first, &second, sizeof(first)) != 0) {
         (void)fprintf(stderr,
-                      "seed %" PRIu64 " left another trace the second time: %016" PRIx64
-                      "\nreplay: %s --seed %" PRIu64 "\n",
-                      seed, second.digest, program, seed);
+                      "seed %" PRIu64 " left another trace the second time: %016" PRIx64 "\n", seed,
+                      second.digest);
+        say_replay();
         return false;
     }
     return true;
@@ -85,6 +103,26 @@ number(const char *text)
     return value;
 }
 
+static int
+list(void)
+{
+    for (uint32_t i = 0; scenario_at(i); i++) {
+        (void)printf("%s\n", scenario_at(i)->name);
+    }
+    return 0;
+}
+
+static const struct scenario *
+scenario_named(const char *name)
+{
+    const struct scenario *scenario = scenario_find(name);
+    if (!scenario) {
+        (void)fprintf(stderr, "sim: no scenario '%s'; try sim --list\n", name);
+        exit(64);
+    }
+    return scenario;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -99,6 +137,10 @@ main(int argc, char **argv)
             return help();
         } else if (strcmp(argv[i], "--once") == 0) {
             twice = false;
+        } else if (strcmp(argv[i], "--list") == 0) {
+            return list();
+        } else if (strcmp(argv[i], "--scenario") == 0 && more) {
+            only = scenario_named(argv[++i]);
         } else if (strcmp(argv[i], "--seed") == 0 && more) {
             from = number(argv[++i]);
             count = 1;
@@ -120,6 +162,9 @@ main(int argc, char **argv)
     uint64_t seed = (uint64_t)time(NULL) * 1000;
     for (uint64_t i = 0; i < fresh; i++) {
         good = run(seed + i, twice) && good;
+    }
+    if (refused_count > 0) {
+        (void)printf("%u seeds were not run: the broker refused what they need\n", refused_count);
     }
     return good ? 0 : 1;
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/admin/admin.h"
+
 /* A seed that is not done by then hangs: a liveness failure. */
 #define VIRTUAL_NS_MAX (3600ull * 1000000000ull)
 #define STEPS_MAX      60000000ull
@@ -95,7 +97,7 @@ shard_start(struct world_node *node, uint32_t index, uint64_t memory_bytes)
 }
 
 static void
-node_make(struct world *world, uint32_t index)
+node_make(struct world *world, uint32_t index, const struct scenario *scenario)
 {
     struct world_node *node = &world->node[index];
     node->world = world;
@@ -121,13 +123,21 @@ node_make(struct world *world, uint32_t index)
         shard_start(node, i, memory_bytes);
     }
     control_start(node);
-    workload_init(&node->load, node->net, node->shard_count, lp_sim_random_next(&world->random));
+    struct scene *scene = &node->scene;
+    lp_sim_random_seed(&scene->random, lp_sim_random_next(&world->random));
+    scene->net = node->net;
+    scene->node = node;
+    scene->shard_count = node->shard_count;
+    scene->now_ns = world->clock.now_ns;
+    scene->wall_offset_ns = world->clock.wall_offset_ns;
+    node->scenario = scenario;
+    node->play = scenario->open(scene, scenario->flavour);
 }
 
 static void
 node_free(struct world_node *node)
 {
-    workload_fini(&node->load);
+    node->scenario->close(node->play);
     lp_control_close(&node->control);
     lp_store_memory_close(&node->store);
     lp_sim_net_destroy(node->net);
@@ -151,7 +161,7 @@ step_control(struct world_node *node)
         control_start(node);
         return true;
     }
-    if (!node->load.calm && node->load.set_up && lp_sim_random_below(&world->random, 3000) == 0) {
+    if (!node->scene.calm && node->scene.set_up && lp_sim_random_below(&world->random, 3000) == 0) {
         lp_control_close(
             &node->control); /* what a kill between two steps leaves: region and store */
         node->control_back_ns =
@@ -188,7 +198,53 @@ step_node(struct world_node *node)
     if (pick == 4) {
         return step_control(node);
     }
-    return workload_step(&node->load, world->clock.now_ns);
+    node->scene.now_ns = world->clock.now_ns;
+    return node->scene.refused[0] == '\0' && node->scenario->step(node->play);
+}
+
+/* ---- the administrator ---- */
+
+struct admin_call {
+    scene_admin_fn *done;
+    void *context;
+};
+
+static void
+admin_answered(void *context, json_t *answer)
+{
+    struct admin_call *call = context;
+    const bool ok = json_is_true(json_object_get(answer, "ok"));
+    const char *error = json_string_value(json_object_get(answer, "error"));
+    call->done(call->context, ok, error ? error : "");
+    json_decref(answer);
+    free(call);
+}
+
+bool
+scene_admin(struct scene *scene, const char *request, scene_admin_fn *done, void *context)
+{
+    if (!scene->node->control) {
+        return false;
+    }
+    struct admin_call *call = malloc(sizeof(*call));
+    json_t *json = json_loads(request, 0, NULL);
+    LP_ASSERT(call && json);
+    *call = (struct admin_call){done, context};
+    lp_admin_request(scene->node->control, json, admin_answered, call);
+    json_decref(json);
+    return true;
+}
+
+bool
+scene_control_runs(const struct scene *scene)
+{
+    return scene->node->control != NULL;
+}
+
+uint32_t
+scene_control_deaths(const struct scene *scene)
+{
+    return scene->node->control_kills;
 }
 
 /* Nobody has anything to do now: go to where somebody has. */
@@ -233,14 +289,18 @@ static bool
 node_done(struct world_node *node)
 {
     const uint64_t now_ns = node->world->clock.now_ns;
+    if (node->scene.refused[0] != '\0') {
+        return true;
+    }
     if (!node->draining) {
-        if (workload_done(&node->load) || (node->load.set_up && now_ns > WORK_NS_MAX)) {
+        if (node->scene.set_up && (node->scenario->done(node->play) || now_ns > WORK_NS_MAX)) {
             node->draining = true;
-            workload_drain(&node->load);
+            node->scene.calm = true;
+            node->scenario->drain(node->play);
         }
         return false;
     }
-    return workload_drained(&node->load);
+    return node->scenario->drained(node->play);
 }
 
 static bool
@@ -281,26 +341,32 @@ node_at_rest(struct world_node *node)
 static void
 node_finish(struct world_node *node, struct world_result *result)
 {
+    const struct scene *scene = &node->scene;
+    const size_t at = strlen(result->scenarios);
+    (void)snprintf(result->scenarios + at, sizeof(result->scenarios) - at, "%s%s",
+                   at > 0 ? "+" : "", node->scenario->name);
+    if (scene->refused[0] != '\0') {
+        memcpy(result->refused, scene->refused, sizeof(result->refused));
+        return;
+    }
     node_at_rest(node);
     for (uint32_t i = 0; i < node->shard_count; i++) {
         lp_shard_check(node->shard[i]);
     }
-    ledger_close(&node->load.ledger);
-    result->digest = result->digest * 31 + node->load.ledger.digest;
+    node->scenario->finish(node->play);
+    result->digest = result->digest * 31 + scene->digest;
     result->digest = result->digest * 31 + lp_sim_net_digest(node->net);
-    for (uint32_t i = 0; i < node->load.ledger.count; i++) {
-        result->published += node->load.ledger.publisher[i].count;
-    }
-    result->confirmed += node->load.ledger.confirmed;
-    result->delivered += node->load.ledger.delivered;
-    result->redelivered += node->load.ledger.redelivered;
-    result->connects += (uint32_t)node->load.connects;
-    result->resets += (uint32_t)node->load.resets;
+    result->published += scene->published;
+    result->confirmed += scene->confirmed;
+    result->delivered += scene->delivered;
+    result->redelivered += scene->redelivered;
+    result->connects += (uint32_t)scene->connects;
+    result->resets += (uint32_t)scene->resets;
     result->control_kills += node->control_kills;
 }
 
 void
-world_run(uint64_t seed, struct world_result *ret_result)
+world_run(uint64_t seed, const struct scenario *scenario, struct world_result *ret_result)
 {
     struct world *world = calloc(1, sizeof(*world));
     LP_ASSERT(world);
@@ -310,7 +376,7 @@ world_run(uint64_t seed, struct world_result *ret_result)
     lp_sim_clock_init(&world->clock, 1000000000, 1700000000000000000u);
     world->node_count = (uint32_t)lp_sim_random_between(&world->random, 1, WORLD_NODES_MAX);
     for (uint32_t n = 0; n < world->node_count; n++) {
-        node_make(world, n);
+        node_make(world, n, scenario ? scenario : scenario_of(seed, n));
     }
     while (!world_done(world)) {
         const uint32_t n = (uint32_t)lp_sim_random_below(&world->random, world->node_count);

@@ -9,7 +9,7 @@
 #include "dataplane/shard/shard.h"
 #include "drivers/sim/net.h"
 #include "drivers/sim/sim.h"
-#include "tests/sim/workload.h"
+#include "tests/sim/scenario.h"
 
 #define WORLD_NODES_MAX  2u
 #define WORLD_SHARDS_MAX 4u
@@ -30,7 +30,9 @@ struct world_node {
     uint32_t generation;
     uint64_t control_back_ns; /* dead: when it comes back */
     struct lp_sim_random entropy;
-    struct workload load;
+    struct scene scene;
+    const struct scenario *scenario;
+    void *play; /* the scenario's own */
     uint32_t control_kills;
     bool draining;
 };
@@ -51,7 +53,12 @@ struct world_result {
     uint64_t virtual_ms;
     uint64_t published, confirmed, delivered, redelivered;
     uint32_t connects, resets, control_kills;
+    char scenarios[64]; /* what was played, node by node */
+    char refused[256];  /* the broker does not do this yet: the seed does not count */
 };
 
-/* Run one seed to its end; any broken invariant ends the process (lp_panic). */
-void world_run(uint64_t seed, struct world_result *ret_result);
+/*
+ * Run one seed to its end; any broken invariant ends the process (lp_panic).
+ * `scenario`: on every node; NULL: the seed chooses.
+ */
+void world_run(uint64_t seed, const struct scenario *scenario, struct world_result *ret_result);

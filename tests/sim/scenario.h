@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * scenario.h - the contract of a scenario: clients, what they do on one node,
+ * and what must be true of it.
+ *
+ * One file (or a few) and one line in scenario.c's table make a scenario.
+ * The seed chooses; a scenario draws from its scene's generator only.
+ */
+#pragma once
+
+#include "tests/sim/scene.h"
+
+struct scenario {
+    const char *name;
+    uint32_t weight;  /* how often, against the others' */
+    uint32_t flavour; /* the file's own: which of its variants this is */
+    void *(*open)(struct scene *scene, uint32_t flavour);
+    /* One of its clients acts; true when anything happened. */
+    bool (*step)(void *self);
+    /* Have all clients done what they wanted? */
+    bool (*done)(const void *self);
+    /* scene->calm is set: finish, empty everything, delete everything. */
+    void (*drain)(void *self);
+    bool (*drained)(const void *self);
+    /* The node is at rest: what can be said only now. */
+    void (*finish)(void *self);
+    void (*close)(void *self);
+};
+
+/* The scenario of a seed's node; or the one that is called so, or NULL. */
+const struct scenario *scenario_of(uint64_t seed, uint32_t node);
+const struct scenario *scenario_find(const char *name);
+/* The n-th, or NULL. */
+const struct scenario *scenario_at(uint32_t index);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * scenario_list.h - every scenario there is.
+ */
+#pragma once
+
+#include "tests/sim/scenario.h"
+
+extern const struct scenario scenario_plain;
+/* graph.c */
+extern const struct scenario scenario_bare, scenario_letters, scenario_ttl, scenario_limits,
+    scenario_priorities, scenario_sole, scenario_quorum, scenario_tx, scenario_copies,
+    scenario_policies, scenario_graph;
