@@ -192,9 +192,6 @@ consumer_content(struct pilot *pilot, const struct sim_content *content)
     const uint32_t queue = got ? consumer->get_queue : graph_queue_of(content->tag);
     LP_ASSERT(content->method != 50 && queue < graph->book.queues);
     LP_ASSERT(got || (consumer->queues >> queue & 1)); /* C114: nothing after cancel-ok */
-    if (got && consumer->getter[queue] == 0) {
-        consumer->getter[queue] = book_subscribe(&graph->book, queue, 0, true);
-    }
     const uint32_t subscription = got ? consumer->getter[queue] : consumer->subscription[queue];
     struct graph_delivery one = {.tag = content->delivery_tag};
     one.it = book_deliver(&graph->book, subscription, content, got ? consumer->get_ns : 0,
@@ -291,6 +288,9 @@ consumer_get(struct graph_consumer *consumer)
     if (consumer->graph->book.queue[queue].quorum && consumer->graph->book.queue[queue].sole) {
         return; /* C120: 405 */
     }
+    if (consumer->getter[queue] == 0) {
+        consumer->getter[queue] = book_subscribe(&consumer->graph->book, queue, 0, true);
+    }
     consumer->get_queue = queue;
     consumer->get_ns = consumer->graph->scene->now_ns;
     pilot_wait(&consumer->pilot);
@@ -328,6 +328,18 @@ consumer_recover(struct graph_consumer *consumer)
     say_recover(&consumer->pilot.client);
 }
 
+/* All its consumers end with what is said next. */
+static void
+consumer_unsubscribes(struct graph_consumer *consumer)
+{
+    struct book *book = &consumer->graph->book;
+    for (uint32_t i = 0; i < book->queues; i++) {
+        if (consumer->queues >> i & 1) {
+            book_unsubscribed(book, consumer->subscription[i]);
+        }
+    }
+}
+
 static void
 consumer_odd(struct graph_consumer *consumer)
 {
@@ -346,11 +358,7 @@ consumer_odd(struct graph_consumer *consumer)
     default:
         if (!consumer->no_ack) {
             pilot_wait(&consumer->pilot);
-            for (uint32_t i = 0; i < consumer->graph->book.queues; i++) {
-                if (consumer->queues >> i & 1) {
-                    book_unsubscribed(&consumer->graph->book, consumer->subscription[i]);
-                }
-            }
+            consumer_unsubscribes(consumer);
             say_channel_close(&consumer->pilot.client);
         }
         return;
@@ -369,25 +377,14 @@ transaction_end(struct graph_consumer *consumer)
     }
 }
 
-static void
-consumer_end(struct graph_consumer *consumer)
-{
-    struct book *book = &consumer->graph->book;
-    for (uint32_t i = 0; i < book->queues; i++) {
-        if (consumer->queues >> i & 1) {
-            book_unsubscribed(book, consumer->subscription[i]);
-        }
-    }
-    pilot_close(&consumer->pilot);
-}
-
 static bool
 consumer_work(struct pilot *pilot)
 {
     struct graph_consumer *consumer = consumer_of(pilot);
     struct scene *scene = consumer->graph->scene;
     if (scene->calm || consumer->todo == 0) {
-        consumer_end(consumer);
+        consumer_unsubscribes(consumer);
+        pilot_close(pilot);
         return true;
     }
     consumer->todo--;

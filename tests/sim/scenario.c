@@ -5,11 +5,24 @@
 
 #include "tests/sim/scenario_list.h"
 
+/* clang-format off */
 static const struct scenario *const scenarios[] = {
-    &scenario_plain,  &scenario_bare,       &scenario_letters,  &scenario_ttl,
-    &scenario_limits, &scenario_priorities, &scenario_sole,     &scenario_quorum,
-    &scenario_tx,     &scenario_copies,     &scenario_policies, &scenario_graph,
+    &scenario_plain,
+    &scenario_bare,
+    &scenario_expiry,
+    &scenario_lengths,
+    &scenario_letters,
+    &scenario_ttl,
+    &scenario_limits,
+    &scenario_priorities,
+    &scenario_sole,
+    &scenario_quorum,
+    &scenario_tx,
+    &scenario_copies,
+    &scenario_policies,
+    &scenario_graph,
 };
+/* clang-format on */
 
 /* Without a generator: a new scenario must not change what another one's seed does. */
 static uint64_t

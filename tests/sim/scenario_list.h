@@ -8,6 +8,6 @@
 
 extern const struct scenario scenario_plain;
 /* graph.c */
-extern const struct scenario scenario_bare, scenario_letters, scenario_ttl, scenario_limits,
-    scenario_priorities, scenario_sole, scenario_quorum, scenario_tx, scenario_copies,
-    scenario_policies, scenario_graph;
+extern const struct scenario scenario_bare, scenario_expiry, scenario_lengths, scenario_letters,
+    scenario_ttl, scenario_limits, scenario_priorities, scenario_sole, scenario_quorum, scenario_tx,
+    scenario_copies, scenario_policies, scenario_graph;
