@@ -113,6 +113,7 @@ consumer_forget(struct graph_consumer *consumer)
             book->queue[i].requeued = true; /* something may have been on its way here */
         }
     }
+    book->queue[consumer->get_queue].requeued = true; /* an answer may have been, too */
     consumer->queues = 0;
     consumer->consuming = UINT32_MAX;
     consumer->open.count = 0;

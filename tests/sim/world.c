@@ -27,14 +27,14 @@ ignore_wake_control(void *context)
 
 /* ---- making ---- */
 
+/* Zeroed; pages that nobody touches cost nothing. */
 static void *
-memory_get(size_t bytes)
+memory_get(struct world_node *node, size_t bytes)
 {
-    void *memory =
-        aligned_alloc(LP_SPAN_BYTES, (bytes + LP_SPAN_BYTES - 1) & ~(size_t)(LP_SPAN_BYTES - 1));
-    LP_ASSERT(memory);
-    memset(memory, 0, bytes);
-    return memory;
+    uint8_t *block = calloc(1, bytes + LP_SPAN_BYTES);
+    LP_ASSERT(block && node->blocks < LP_COUNT_OF(node->block));
+    node->block[node->blocks++] = block;
+    return block + (LP_SPAN_BYTES - (uintptr_t)block % LP_SPAN_BYTES);
 }
 
 static void
@@ -75,7 +75,7 @@ shard_start(struct world_node *node, uint32_t index, uint64_t memory_bytes)
         .connections_max = 256,
         .cluster_name = "sim",
     };
-    node->memory[index] = memory_get(memory_bytes);
+    node->memory[index] = memory_get(node, memory_bytes);
     const struct lp_shard_env env = {
         .memory = node->memory[index],
         .memory_bytes = memory_bytes,
@@ -103,9 +103,9 @@ node_make(struct world *world, uint32_t index, const struct scenario *scenario)
     node->world = world;
     node->index = index;
     node->shard_count = (uint32_t)lp_sim_random_between(&world->random, 1, WORLD_SHARDS_MAX);
-    node->region = memory_get(lp_control_region_bytes(node->shard_count));
+    node->region = memory_get(node, lp_control_region_bytes(node->shard_count));
     lp_control_region_init_boot(node->region, node->shard_count);
-    node->fabric_memory = memory_get(lp_fabric_bytes(node->shard_count));
+    node->fabric_memory = memory_get(node, lp_fabric_bytes(node->shard_count));
     node->fabric = lp_fabric_init_boot(node->fabric_memory, node->shard_count);
     lp_sim_random_fork(&world->random, &node->entropy);
     struct lp_sim_net_config net =
@@ -141,11 +141,9 @@ node_free(struct world_node *node)
     lp_control_close(&node->control);
     lp_store_memory_close(&node->store);
     lp_sim_net_destroy(node->net);
-    for (uint32_t i = 0; i < node->shard_count; i++) {
-        free(node->memory[i]);
+    for (uint32_t i = 0; i < node->blocks; i++) {
+        free(node->block[i]);
     }
-    free(node->fabric_memory);
-    free(node->region);
 }
 
 /* ---- stepping ---- */

@@ -18,6 +18,8 @@ struct world_node {
     struct world *world;
     uint32_t index;
     uint32_t shard_count;
+    void *block[WORLD_SHARDS_MAX + 2]; /* what everything below lies in */
+    uint32_t blocks;
     void *region;
     void *fabric_memory;
     struct lp_fabric *fabric;
