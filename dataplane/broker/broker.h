@@ -74,6 +74,7 @@ struct lp_broker {
     struct lp_list connections_resume;
     struct lp_list connections_paused;
     uint64_t next_connection;
+    uint64_t transaction_bytes; /* of messages that wait for a commit */
 
     /* H's side */
     struct lp_pool messages;

@@ -82,7 +82,7 @@ session_finish(struct lp_session *session)
 static void
 session_close_step(struct lp_session *session)
 {
-    if (!session_settles_send(session)) {
+    if (!session_settles_send(session) || !session_tx_close(session)) {
         session_wait(session);
         return;
     }

@@ -110,9 +110,26 @@ struct lp_session_ops {
     void (*counts)(void *owner, uint16_t code, uint64_t ready, uint64_t consumers);
     /* Publishes up to `number` (multiple) or `number` alone are confirmed, or refused (nack). */
     void (*confirm)(void *owner, uint64_t number, bool multiple, bool nack);
+    /* tx_commit answered: everything was taken, or (partial) a queue refused something. */
+    void (*committed)(void *owner, bool partial);
+    /* A mandatory publish of the commit that is under way went nowhere: before committed(), and
+     * only after can_deliver() said yes. */
+    void (*returned)(void *owner, const struct lp_message *message);
     /* close is complete: everything is requeued and detached; the session is freed when this
      * returns. */
     void (*closed)(void *owner);
+};
+
+/* What waits for a commit.  Fields are session_tx.c's; protocols read counts. */
+struct lp_tx {
+    struct lp_list publishes; /* struct lp_tx_publish */
+    uint32_t publish_count;
+    uint32_t settle_count; /* deliveries with a mark */
+    uint32_t ack_count;    /* those that were acknowledged, of the settled ones */
+    uint64_t settle_first; /* no marked one has a lower number */
+    uint64_t settle_whole; /* every open one below has a mark */
+    bool answers_due;      /* a commit waits for queues alone */
+    bool refused;          /* one of them did not take what it got */
 };
 
 /* Fields are the broker's; protocols read `unacked` and `confirms` counters only. */
@@ -140,6 +157,7 @@ struct lp_session {
     uint64_t
         settle_upto; /* what "all" meant when settling all found no room; 0: nothing under way */
     struct lp_outgoing outgoing; /* the publish that found no room */
+    struct lp_tx *tx;            /* NULL: not transactional */
     /* Settlements of one subscription and outcome that share a record. */
     struct lp_settle_batch {
         lp_handle subscription;
@@ -234,6 +252,32 @@ enum lp_result lp_session_purge(struct lp_session *session, struct lp_queue_ref 
  */
 enum lp_result lp_session_settle(struct lp_session *session, uint64_t number, bool multiple,
                                  enum lp_settle outcome);
+
+/* ---- transactions: publish and settle wait for a commit ---- */
+
+/* Transactional from here on; false: no memory now, WAIT. */
+LP_MUST_CHECK bool lp_session_tx_select(struct lp_session *session);
+/*
+ * What transactions of this shard hold back may be half of what publishers
+ * may fill: so memory above the watermark is never theirs alone, and a commit
+ * that waits for memory does not wait for itself.
+ */
+uint64_t lp_session_tx_bytes_max(const struct lp_session *session);
+/* May this message wait with the others? */
+bool lp_session_tx_fits(const struct lp_session *session, lp_handle message);
+/* Routed now, sent with the commit.  DONE: the message is the session's; WAIT: it is not. */
+enum lp_result lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish,
+                                     bool mandatory);
+/* As lp_session_settle(), but never WAIT. */
+enum lp_result lp_session_tx_settle(struct lp_session *session, uint64_t number, bool multiple,
+                                    enum lp_settle outcome);
+/* Requeue now what has not been settled in the transaction.  DONE or WAIT. */
+enum lp_result lp_session_tx_recover(struct lp_session *session);
+/* WAIT: repeat; LATER: ops->committed comes, perhaps before this returns.  Nothing else may be
+ * asked of the session in between. */
+enum lp_result lp_session_tx_commit(struct lp_session *session);
+/* Publishes are dropped, settled deliveries are open again.  DONE or WAIT. */
+enum lp_result lp_session_tx_rollback(struct lp_session *session);
 
 /* Prefetch shared by all consumers started from now on (basic.qos global=true); 0: none. */
 void lp_session_prefetch_shared(struct lp_session *session, uint32_t limit);

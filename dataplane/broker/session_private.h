@@ -19,6 +19,15 @@ void session_confirm_answer(struct lp_session *session, uint64_t number, bool na
 /* Send the open settle record; false: no room. */
 bool session_settles_send(struct lp_session *session);
 
+/* Settle one open delivery; false: no room. */
+bool session_settle_one(struct lp_session *session, uint64_t number, const struct lp_unacked *slot,
+                        enum lp_settle outcome);
+
+/* All queues have answered a publish of a transaction's commit. */
+void session_tx_answered(struct lp_session *session, bool refused);
+/* Drop what waits for a commit; false: there is more than one step does. */
+bool session_tx_close(struct lp_session *session);
+
 struct lp_consumer *session_consumer_alloc(struct lp_session *session,
                                            const struct lp_queue_ref *queue);
 void session_consumer_free(struct lp_consumer *consumer);

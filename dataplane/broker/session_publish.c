@@ -104,6 +104,11 @@ confirm_tell(struct lp_session *session)
         return;
     }
     const bool multiple = session->confirm_ready - session->confirm_told > 1;
+    if (session->tx) {
+        session->confirm_told = session->confirm_ready;
+        session_tx_answered(session, false);
+        return;
+    }
     session->broker->stats->messages_confirmed += session->confirm_ready - session->confirm_told;
     session->confirm_told = session->confirm_ready;
     session->ops->confirm(session->owner, session->confirm_ready, multiple, false);
@@ -133,6 +138,10 @@ session_confirm_answer(struct lp_session *session, uint64_t number, bool nack)
         if (!lp_list_linked(&session->in_confirms)) {
             lp_list_push_back(&session->broker->sessions_confirming, &session->in_confirms);
         }
+        return;
+    }
+    if (session->tx) {
+        session_tx_answered(session, refused);
         return;
     }
     if (prefix) {

@@ -51,10 +51,9 @@ settle_add(struct lp_session *session, const struct lp_consumer *consumer, lp_ha
     return true;
 }
 
-/* One open delivery; false: no room. */
-static bool
-settle_one(struct lp_session *session, uint64_t number, const struct lp_unacked *slot,
-           enum lp_settle outcome)
+bool
+session_settle_one(struct lp_session *session, uint64_t number, const struct lp_unacked *slot,
+                   enum lp_settle outcome)
 {
     struct lp_consumer *consumer = lp_pool_get(&session->broker->consumers, slot->consumer);
     if (consumer && !consumer->gone && !settle_add(session, consumer, slot->entry, outcome)) {
@@ -88,7 +87,7 @@ lp_session_settle(struct lp_session *session, uint64_t number, bool multiple,
         if (!slot) {
             return LP_UNKNOWN;
         }
-        if (!settle_one(session, number, slot, outcome)) {
+        if (!session_settle_one(session, number, slot, outcome)) {
             session_wait(session);
             return LP_WAIT;
         }
@@ -104,7 +103,7 @@ lp_session_settle(struct lp_session *session, uint64_t number, bool multiple,
     uint64_t at = 0;
     const struct lp_unacked *slot;
     while ((slot = lp_window_next_open(&session->unacked, at, &at)) != NULL && at <= upto) {
-        if (!settle_one(session, at, slot, outcome)) {
+        if (!session_settle_one(session, at, slot, outcome)) {
             session_wait(session);
             return LP_WAIT; /* what is delivered before the repetition is not meant */
         }

@@ -131,6 +131,7 @@ enum amqp091_content_flag {
     AMQP091_CONTENT_OTHER_USER = 16,
     AMQP091_CONTENT_MANDATORY = 32,
     AMQP091_CONTENT_IMMEDIATE = 64,
+    AMQP091_CONTENT_TRANSACTION = 128, /* it waits for a commit */
 };
 
 struct amqp091_parked; /* channel_park.c's own */
@@ -154,6 +155,7 @@ struct amqp091_channel {
     bool publishing;   /* the parked operation is the publish of `message` */
     bool message_lent; /* the session holds `message` until its publish is done */
     uint8_t content_flags;
+    uint8_t content_always; /* flags of every content of this channel */
     uint8_t last_queue_bytes;
     uint32_t permitted_epoch;
     uint32_t queue_id;   /* of a declare on its way */
@@ -321,7 +323,16 @@ amqp091_method_fn amqp091_basic_publish, amqp091_basic_consume, amqp091_basic_ca
     amqp091_basic_reject, amqp091_basic_recover, amqp091_basic_recover_async,
     amqp091_confirm_select, amqp091_exchange_declare, amqp091_exchange_delete,
     amqp091_exchange_bind, amqp091_queue_declare, amqp091_queue_delete, amqp091_queue_purge,
-    amqp091_queue_bind;
+    amqp091_queue_bind, amqp091_tx_select, amqp091_tx_commit, amqp091_tx_rollback;
+
+/* ---- tx.c ---- */
+
+void amqp091_committed(struct amqp091_channel *channel, bool partial);
+/* A frame of a waiting channel: true when it is a method in the middle of a commit, and the
+ * connection closes for it (C111). */
+bool amqp091_tx_disturbed(struct amqp091_channel *channel, const struct amqp091_frame *frame);
+/* Is there too much already that waits for commits? */
+bool amqp091_tx_too_large(const struct amqp091_channel *channel, struct lp_fault *ret_fault);
 
 /* ---- publish.c ---- */
 

@@ -308,7 +308,8 @@ amqp091_channel_dispatch(struct amqp091_connection *connection, const struct amq
         return unopened_take(connection, frame);
     }
     if (channel->waiting != AMQP091_WAIT_NONE || channel->parked_head) {
-        return amqp091_channel_park_frame(channel, frame);
+        return amqp091_tx_disturbed(channel, frame) ? AMQP091_NEXT
+                                                    : amqp091_channel_park_frame(channel, frame);
     }
     return amqp091_channel_take(channel, frame);
 }

@@ -311,6 +311,21 @@ session_confirm(void *owner, uint64_t number, bool multiple, bool nack)
 }
 
 static void
+session_committed(void *owner, bool partial)
+{
+    struct amqp091_channel *channel = callback_enter(owner);
+    struct amqp091_shard *shard = channel->connection->shard;
+    amqp091_committed(channel, partial);
+    callback_leave(shard);
+}
+
+static void
+session_returned(void *owner, const struct lp_message *message)
+{
+    amqp091_return_send(owner, message);
+}
+
+static void
 session_closed(void *owner)
 {
     struct amqp091_channel *channel = callback_enter(owner);
@@ -329,5 +344,7 @@ const struct lp_session_ops amqp091_session_ops = {
     .got = session_got,
     .counts = session_counts,
     .confirm = session_confirm,
+    .committed = session_committed,
+    .returned = session_returned,
     .closed = session_closed,
 };

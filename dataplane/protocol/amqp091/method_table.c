@@ -37,13 +37,6 @@ access_request(struct amqp091_channel *channel, const struct amqp091_method *met
     return AMQP091_NEXT;
 }
 
-static enum amqp091_flow
-tx_any(struct amqp091_channel *channel, const struct amqp091_method *method)
-{
-    return amqp091_channel_fault_text(channel, LP_FAULT_NOT_IMPLEMENTED,
-                                      "tx is not implemented yet", method->id);
-}
-
 static amqp091_method_fn *
 function_of(uint32_t method_id)
 {
@@ -93,9 +86,11 @@ function_of(uint32_t method_id)
     case AMQP091_ACCESS_REQUEST:
         return access_request;
     case AMQP091_TX_SELECT:
+        return amqp091_tx_select;
     case AMQP091_TX_COMMIT:
+        return amqp091_tx_commit;
     case AMQP091_TX_ROLLBACK:
-        return tx_any;
+        return amqp091_tx_rollback;
     default:
         return NULL;
     }
@@ -117,6 +112,9 @@ amqp091_method_may_park(uint32_t method_id)
     case AMQP091_QUEUE_PURGE:
     case AMQP091_QUEUE_BIND:
     case AMQP091_QUEUE_UNBIND:
+    case AMQP091_TX_SELECT:
+    case AMQP091_TX_COMMIT:
+    case AMQP091_TX_ROLLBACK:
         return true;
     default:
         return false;

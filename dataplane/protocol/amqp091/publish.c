@@ -23,7 +23,8 @@ amqp091_basic_publish(struct amqp091_channel *channel, const struct amqp091_meth
     LP_ASSERT(!writer.failed);
     channel->exchange_bytes = (uint8_t)exchange.size;
     channel->key_bytes = (uint8_t)key.size;
-    channel->content_flags = (uint8_t)(((method->bits & 1u) != 0 ? AMQP091_CONTENT_MANDATORY : 0) |
+    channel->content_flags = (uint8_t)(channel->content_always |
+                                       ((method->bits & 1u) != 0 ? AMQP091_CONTENT_MANDATORY : 0) |
                                        ((method->bits & 2u) != 0 ? AMQP091_CONTENT_IMMEDIATE : 0));
     channel->content = AMQP091_CONTENT_HEADER;
     channel->connection->base->publisher = true;
@@ -271,6 +272,25 @@ content_refused(struct amqp091_channel *channel)
                               "direct reply-to is not implemented yet");
 }
 
+/* It waits for its commit. */
+static enum amqp091_flow
+publish_later(struct amqp091_channel *channel, struct lp_publish *publish)
+{
+    const bool mandatory = (channel->content_flags & AMQP091_CONTENT_MANDATORY) != 0;
+    struct lp_fault fault;
+    if (amqp091_tx_too_large(channel, &fault)) {
+        return publish_fault(channel, &fault);
+    }
+    if (lp_session_tx_publish(channel->session, publish, mandatory) == LP_WAIT) {
+        channel->waiting = AMQP091_WAIT_ROOM;
+        return AMQP091_PARK;
+    }
+    channel->connection->shard->broker->stats->messages_published++;
+    channel->message = NULL;
+    channel->message_handle = LP_HANDLE_NONE;
+    return AMQP091_NEXT;
+}
+
 static enum amqp091_flow
 publish_result(struct amqp091_channel *channel, struct lp_publish *publish, enum lp_result result)
 {
@@ -301,6 +321,7 @@ amqp091_publish_run(struct amqp091_channel *channel)
     struct lp_broker *broker = connection->shard->broker;
     const uint32_t refused = AMQP091_CONTENT_BAD_EXPIRATION | AMQP091_CONTENT_COPIES |
                              AMQP091_CONTENT_OTHER_USER | AMQP091_CONTENT_DIRECT_REPLY;
+    const uint32_t later = AMQP091_CONTENT_TRANSACTION;
     struct lp_fault fault;
 
     if ((channel->content_flags & AMQP091_CONTENT_IMMEDIATE) != 0) {
@@ -336,8 +357,9 @@ amqp091_publish_run(struct amqp091_channel *channel)
         amqp091_text_add_resource(&fault, "exchange", name, amqp091_vhost_name(connection));
         return publish_fault(channel, &fault);
     }
-    if ((channel->content_flags & refused) != 0) {
-        return content_refused(channel);
+    if ((channel->content_flags & (refused | later)) != 0) {
+        return (channel->content_flags & refused) != 0 ? content_refused(channel)
+                                                       : publish_later(channel, &publish);
     }
     broker->stats->messages_published++;
     return publish_result(channel, &publish, lp_session_publish(channel->session, &publish));

@@ -9,8 +9,10 @@ static enum amqp091_flow
 settle(struct amqp091_channel *channel, const struct amqp091_method *method, bool multiple,
        enum lp_settle outcome)
 {
+    struct lp_session *session = channel->session;
     const uint64_t number = method->number[0];
-    switch (lp_session_settle(channel->session, number, multiple, outcome)) {
+    switch (session->tx ? lp_session_tx_settle(session, number, multiple, outcome)
+                        : lp_session_settle(session, number, multiple, outcome)) {
     case LP_DONE:
         return AMQP091_NEXT;
     case LP_WAIT:
@@ -58,7 +60,15 @@ amqp091_basic_recover_async(struct amqp091_channel *channel, const struct amqp09
         return amqp091_channel_fault_text(channel, LP_FAULT_NOT_IMPLEMENTED, "requeue=false",
                                           method->id);
     }
-    return settle(channel, method, true, LP_SETTLE_REQUEUE); /* number 0: all of them */
+    if (!channel->session->tx) {
+        return settle(channel, method, true, LP_SETTLE_REQUEUE); /* number 0: all of them */
+    }
+    /* What waits for its commit is settled in a way, and not meant. */
+    if (lp_session_tx_recover(channel->session) == LP_WAIT) {
+        channel->waiting = AMQP091_WAIT_ROOM;
+        return AMQP091_PARK;
+    }
+    return AMQP091_NEXT;
 }
 
 enum amqp091_flow
@@ -94,6 +104,10 @@ amqp091_basic_qos(struct amqp091_channel *channel, const struct amqp091_method *
 enum amqp091_flow
 amqp091_confirm_select(struct amqp091_channel *channel, const struct amqp091_method *method)
 {
+    if (channel->session->tx) {
+        return amqp091_channel_fault_text(channel, LP_FAULT_PRECONDITION_FAILED,
+                                          "cannot switch from tx to confirm mode", method->id);
+    }
     if (!channel->confirming) { /* a second one does not count from 1 again (C113) */
         lp_session_confirm_select(channel->session);
         channel->confirming = true;

@@ -28,6 +28,7 @@ struct rig_client {
     uint32_t delivered;
     uint32_t rooms, consumed, cancelled, gone, got, got_empty, counts, closed;
     uint32_t confirmed, nacked;
+    uint32_t committed, partial, returned;
     uint16_t code; /* of the last answer that has one */
     uint64_t ready, consumers;
     struct rig_delivery got_last;
@@ -128,6 +129,21 @@ client_confirm(void *owner, uint64_t number, bool multiple, bool nack)
 }
 
 static inline void
+client_committed(void *owner, bool partial)
+{
+    struct rig_client *client = owner;
+    client->committed++;
+    client->partial += partial;
+}
+
+static inline void
+client_returned(void *owner, const struct lp_message *message)
+{
+    (void)message;
+    ((struct rig_client *)owner)->returned++;
+}
+
+static inline void
 client_closed(void *owner)
 {
     struct rig_client *client = owner;
@@ -145,6 +161,8 @@ static const struct lp_session_ops client_ops = {
     .got = client_got,
     .counts = client_counts,
     .confirm = client_confirm,
+    .committed = client_committed,
+    .returned = client_returned,
     .closed = client_closed,
 };
 
