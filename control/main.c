@@ -328,6 +328,7 @@ settings_make(struct program *program, struct lp_control_settings *settings)
         .cluster_name = program->cluster_name,
         .data_folder = program->data,
         .config_file = program->config_path ? program->config_path : "",
+        .rules = lp_catalog_rules_default,
         .process_id = (uint32_t)getpid(),
     };
     program->log_level = log_level_of(config);

@@ -4,8 +4,8 @@
 
 #include "control/admin/admin_internal.h"
 #include "control/auth/auth.h"
-#include "control/auth/password.h"
 #include "control/auth/permission.h"
+#include "control/topology/administer.h"
 
 /* ---- users ---- */
 
@@ -21,37 +21,27 @@ user_of(struct admin_task *task)
     return user;
 }
 
-/* An empty password stands for none: no password will match. */
-static struct lp_bytes
-hash_of(struct admin_task *task, const char *password, uint8_t room[LP_PASSWORD_HASH_BYTES])
+/* Why the catalog did not take a change. */
+static void
+refused(struct admin_task *task, const struct lp_refusal *refusal)
 {
-    if (password[0] == '\0') {
-        return lp_bytes_of(NULL, 0);
-    }
-    lp_password_hash(&task->control->catalog->entropy, lp_bytes_of_text(password), room);
-    return lp_bytes_of(room, LP_PASSWORD_HASH_BYTES);
+    admin_fail(task,
+               refusal->err == LP_ERR_EXISTS      ? ADMIN_EXIT_SOFTWARE
+               : refusal->err == LP_ERR_NOT_FOUND ? ADMIN_EXIT_NO_USER
+                                                  : ADMIN_EXIT_DATA,
+               "%s", refusal->text);
 }
 
 void
 admin_add_user(struct admin_task *task)
 {
-    uint8_t room[LP_PASSWORD_HASH_BYTES];
-    const struct lp_bytes name = admin_arg_bytes(task, 0);
-    if (name.size == 0) {
-        admin_fail(task, ADMIN_EXIT_DATA, "user cannot be empty");
-        return;
+    struct lp_refusal refusal;
+    if (lp_catalog_user_add(task->control->catalog, admin_arg_bytes(task, 0),
+                            admin_arg_bytes(task, 1), &refusal)) {
+        admin_done_when_applied(task);
+    } else {
+        refused(task, &refusal);
     }
-    if (name.size > UINT8_MAX) {
-        admin_fail(task, ADMIN_EXIT_DATA, "user name is longer than 255 bytes");
-        return;
-    }
-    if (lp_catalog_user(task->control->catalog, name)) {
-        admin_fail(task, ADMIN_EXIT_SOFTWARE, "User \"%s\" already exists", admin_arg(task, 0));
-        return;
-    }
-    lp_catalog_user_put(task->control->catalog, name, hash_of(task, admin_arg(task, 1), room),
-                        lp_bytes_of(NULL, 0));
-    admin_done_when_applied(task);
 }
 
 void
@@ -70,12 +60,12 @@ admin_delete_user(struct admin_task *task)
 void
 admin_change_password(struct admin_task *task)
 {
-    uint8_t room[LP_PASSWORD_HASH_BYTES];
-    const struct lp_catalog_user *user = user_of(task);
-    if (user) {
-        lp_catalog_user_put(task->control->catalog, user->name,
-                            hash_of(task, admin_arg(task, 1), room), user->tags);
+    struct lp_refusal refusal;
+    if (lp_catalog_user_password_set(task->control->catalog, admin_arg_bytes(task, 0),
+                                     admin_arg_bytes(task, 1), &refusal)) {
         admin_done_when_applied(task);
+    } else {
+        refused(task, &refusal);
     }
 }
 
@@ -94,8 +84,9 @@ admin_set_user_tags(struct admin_task *task)
         }
         lp_bytebuf_append(&tags, tag.data, tag.size);
     }
-    lp_catalog_user_put(task->control->catalog, user->name, user->hash,
-                        lp_bytes_of(tags.data, (uint32_t)tags.size));
+    struct lp_catalog_user like = *user;
+    like.tags = lp_bytes_of(tags.data, (uint32_t)tags.size);
+    lp_catalog_user_put(task->control->catalog, &like);
     lp_bytebuf_fini(&tags);
     admin_done_when_applied(task);
 }

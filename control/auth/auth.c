@@ -90,6 +90,37 @@ lp_auth_check(const struct lp_catalog *catalog, const struct lp_catalog_actor *a
                         text.text, (int)actor->user.size, (const char *)actor->user.data);
 }
 
+bool
+lp_auth_check_topic(const struct lp_catalog *catalog, const struct lp_catalog_actor *actor,
+                    const struct lp_auth_topic_question *question, struct lp_fault *ret_fault)
+{
+    enum lp_auth_verdict verdict = LP_AUTH_UNKNOWN;
+    for (size_t i = 0; i < LP_COUNT_OF(backends) && verdict == LP_AUTH_UNKNOWN; i++) {
+        verdict = backends[i]->topic(catalog, actor->user, actor->vhost, question);
+    }
+    if (verdict == LP_AUTH_ALLOWED) {
+        return true;
+    }
+    const struct lp_resource_text text =
+        lp_resource_text(LP_RESOURCE_EXCHANGE, question->exchange, actor->vhost);
+    return lp_fault_set(ret_fault, LP_FAULT_ACCESS_REFUSED,
+                        "%s access to topic '%.*s' in %s refused for user '%.*s'",
+                        right_name(question->right), (int)question->key.size,
+                        (const char *)question->key.data, text.text, (int)actor->user.size,
+                        (const char *)actor->user.data);
+}
+
+uint8_t
+lp_auth_rights(const struct lp_catalog *catalog, struct lp_bytes user,
+               const struct lp_catalog_vhost *vhost)
+{
+    uint8_t rights = 0;
+    for (size_t i = 0; i < LP_COUNT_OF(backends); i++) {
+        rights |= backends[i]->rights(catalog, user, vhost);
+    }
+    return rights;
+}
+
 uint8_t
 lp_auth_unrestricted(const struct lp_catalog *catalog, struct lp_bytes user,
                      const struct lp_catalog_vhost *vhost)

@@ -25,6 +25,12 @@ struct lp_auth_question {
     struct lp_bytes name;
 };
 
+/* About a routing key at a topic exchange: to write when publishing, to read when binding. */
+struct lp_auth_topic_question {
+    uint8_t right; /* LP_PERMISSION_WRITE or LP_PERMISSION_READ */
+    struct lp_bytes exchange, key;
+};
+
 struct lp_auth_backend {
     const char *name;
     enum lp_auth_verdict (*login)(const struct lp_catalog *catalog, struct lp_bytes user,
@@ -35,6 +41,12 @@ struct lp_auth_backend {
     enum lp_auth_verdict (*resource)(const struct lp_catalog *catalog, struct lp_bytes user,
                                      const struct lp_catalog_vhost *vhost,
                                      const struct lp_auth_question *question);
+    enum lp_auth_verdict (*topic)(const struct lp_catalog *catalog, struct lp_bytes user,
+                                  const struct lp_catalog_vhost *vhost,
+                                  const struct lp_auth_topic_question *question);
+    /* What its user may do beyond patterns (enum lp_rights bits). */
+    uint8_t (*rights)(const struct lp_catalog *catalog, struct lp_bytes user,
+                      const struct lp_catalog_vhost *vhost);
     /* Rights that admit every name in the vhost (enum lp_permission bits). */
     uint8_t (*unrestricted)(const struct lp_catalog *catalog, struct lp_bytes user,
                             const struct lp_catalog_vhost *vhost);
@@ -63,5 +75,12 @@ LP_MUST_CHECK bool lp_auth_check(const struct lp_catalog *catalog,
                                  const struct lp_catalog_actor *actor,
                                  const struct lp_auth_question *question,
                                  struct lp_fault *ret_fault);
+/* C85. */
+LP_MUST_CHECK bool lp_auth_check_topic(const struct lp_catalog *catalog,
+                                       const struct lp_catalog_actor *actor,
+                                       const struct lp_auth_topic_question *question,
+                                       struct lp_fault *ret_fault);
+uint8_t lp_auth_rights(const struct lp_catalog *catalog, struct lp_bytes user,
+                       const struct lp_catalog_vhost *vhost);
 uint8_t lp_auth_unrestricted(const struct lp_catalog *catalog, struct lp_bytes user,
                              const struct lp_catalog_vhost *vhost);

@@ -11,7 +11,9 @@ internal_login(const struct lp_catalog *catalog, struct lp_bytes user, struct lp
     if (!found) {
         return LP_AUTH_UNKNOWN;
     }
-    return lp_password_matches(found->hash, password) ? LP_AUTH_ALLOWED : LP_AUTH_REFUSED;
+    return lp_password_matches((enum lp_password_algorithm)found->algorithm, found->hash, password)
+               ? LP_AUTH_ALLOWED
+               : LP_AUTH_REFUSED;
 }
 
 static enum lp_auth_verdict
@@ -39,6 +41,48 @@ internal_resource(const struct lp_catalog *catalog, struct lp_bytes user,
                : LP_AUTH_REFUSED;
 }
 
+/* Nothing said about an exchange means that everything is allowed there. */
+static enum lp_auth_verdict
+internal_topic(const struct lp_catalog *catalog, struct lp_bytes user,
+               const struct lp_catalog_vhost *vhost, const struct lp_auth_topic_question *question)
+{
+    const struct lp_catalog_user *found = lp_catalog_user(catalog, user);
+    if (!found) {
+        return LP_AUTH_UNKNOWN;
+    }
+    struct lp_catalog_topic_permission *permission =
+        lp_catalog_topic_permission(found, vhost->id, question->exchange);
+    return !permission ||
+                   lp_topic_permission_admits(vhost, permission, question->right, question->key)
+               ? LP_AUTH_ALLOWED
+               : LP_AUTH_REFUSED;
+}
+
+static uint8_t
+internal_rights(const struct lp_catalog *catalog, struct lp_bytes user,
+                const struct lp_catalog_vhost *vhost)
+{
+    const struct lp_catalog_user *found = lp_catalog_user(catalog, user);
+    uint8_t rights = 0;
+    if (!found) {
+        return 0;
+    }
+    if (lp_catalog_user_has_tag(found, "impersonator")) {
+        rights |= LP_RIGHTS_IMPERSONATOR;
+    }
+    if (found->has_channels_max && found->channels_max >= 0) {
+        rights |= LP_RIGHTS_CHANNELS_LIMITED;
+    }
+    LP_CHAIN_EACH(link, &found->topic_permissions)
+    {
+        if (LP_CONTAINER_OF(link, struct lp_catalog_topic_permission, in_user)->vhost_id ==
+            vhost->id) {
+            rights |= LP_RIGHTS_TOPICS;
+        }
+    }
+    return rights;
+}
+
 static uint8_t
 internal_unrestricted(const struct lp_catalog *catalog, struct lp_bytes user,
                       const struct lp_catalog_vhost *vhost)
@@ -54,5 +98,7 @@ const struct lp_auth_backend lp_auth_internal = {
     .login = internal_login,
     .vhost = internal_vhost,
     .resource = internal_resource,
+    .topic = internal_topic,
+    .rights = internal_rights,
     .unrestricted = internal_unrestricted,
 };

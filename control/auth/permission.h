@@ -3,8 +3,8 @@
  * permission.h - permission patterns: PCRE, unanchored; the empty pattern
  * admits the empty name only (C83).
  *
- *   Memory    compiled patterns live in struct lp_catalog_permission
- *   Runs on   control
+ *   Memory    compiled patterns live in struct lp_catalog_permission and
+ * lp_catalog_topic_permission Runs on   control
  */
 #pragma once
 
@@ -18,3 +18,12 @@ bool lp_permission_admits(struct lp_catalog_permission *permission, uint8_t righ
 /* The rights whose pattern admits every name. */
 uint8_t lp_permission_unrestricted(const struct lp_catalog_permission *permission);
 void lp_permission_code_drop(struct lp_catalog_permission *permission);
+
+/* ---- rights on routing keys ---- */
+
+/* {username} and {vhost} stand for the names, as they are (C85); `right` is LP_PERMISSION_WRITE or
+ * LP_PERMISSION_READ. */
+bool lp_topic_permission_admits(const struct lp_catalog_vhost *vhost,
+                                struct lp_catalog_topic_permission *permission, uint8_t right,
+                                struct lp_bytes routing_key);
+void lp_topic_permission_code_drop(struct lp_catalog_topic_permission *permission);

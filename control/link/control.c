@@ -24,6 +24,7 @@ lp_control_settings_default(struct lp_control_settings *settings)
         .cluster_name = "lepus",
         .data_folder = "",
         .config_file = "",
+        .rules = lp_catalog_rules_default,
     };
 }
 
@@ -93,15 +94,21 @@ catalog_seed(struct lp_control *control)
     const struct lp_control_settings *settings = &control->options.settings;
     struct lp_catalog *catalog = control->catalog;
     const struct lp_bytes name = lp_bytes_of_text(settings->default_user);
+    const enum lp_password_algorithm algorithm =
+        (enum lp_password_algorithm)catalog->rules.password_algorithm;
     struct lp_bytes pattern[LP_CATALOG_RIGHTS];
-    uint8_t hash[LP_PASSWORD_HASH_BYTES];
+    struct lp_password_hash hash;
     for (size_t i = 0; i < LP_CATALOG_RIGHTS; i++) {
         pattern[i] = lp_bytes_of_text(settings->default_permissions[i]);
     }
     (void)lp_catalog_vhost_add(catalog, lp_bytes_of_text(settings->default_vhost)); /* none yet */
-    lp_password_hash(&catalog->entropy, lp_bytes_of_text(settings->default_password), hash);
-    lp_catalog_user_put(catalog, name, lp_bytes_of(hash, sizeof(hash)),
-                        lp_bytes_of_text(settings->default_tags));
+    lp_password_hash(&catalog->entropy, algorithm, lp_bytes_of_text(settings->default_password),
+                     &hash);
+    const struct lp_catalog_user user = {.name = name,
+                                         .hash = lp_bytes_of(hash.data, hash.bytes),
+                                         .algorithm = (uint8_t)algorithm,
+                                         .tags = lp_bytes_of_text(settings->default_tags)};
+    lp_catalog_user_put(catalog, &user);
     lp_catalog_permission_put(catalog, lp_catalog_user(catalog, name),
                               lp_catalog_vhost(catalog, lp_bytes_of_text(settings->default_vhost)),
                               pattern);
@@ -112,6 +119,9 @@ catalog_load(struct lp_control *control)
 {
     enum lp_err err = lp_catalog_open(&control->options.store, &control->options.entropy,
                                       control->shard_count, &control->catalog);
+    if (!err) {
+        control->catalog->rules = control->options.settings.rules;
+    }
     if (err || control->catalog->seeded) {
         return err;
     }

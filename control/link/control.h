@@ -23,7 +23,7 @@
 #include <lepus/entropy.h>
 #include <lepus/err.h>
 
-#include "control/topology/store.h"
+#include "control/topology/catalog.h"
 
 struct lp_control;
 
@@ -39,6 +39,7 @@ struct lp_control_settings {
     const char *cluster_name;
     const char *data_folder;
     const char *config_file; /* "" when there is none */
+    struct lp_catalog_rules rules;
     uint32_t process_id;
 };
 

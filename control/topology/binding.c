@@ -119,6 +119,13 @@ ends_find(struct lp_catalog *catalog, const struct lp_catalog_actor *actor,
         return false;
     }
     ends->source = lp_catalog_exchange(catalog, actor->vhost, ends->source_name);
+    if (ends->source && ends->source->kind == LP_EXCHANGE_TOPIC &&
+        !lp_auth_check_topic(
+            catalog, actor,
+            &(struct lp_auth_topic_question){LP_PERMISSION_READ, ends->source_name, request->key},
+            ret_fault)) {
+        return false; /* C85 */
+    }
     if (request->destination_resource == LP_RESOURCE_QUEUE) {
         ends->to_queue = lp_catalog_queue(catalog, actor->vhost, ends->destination_name);
     } else {

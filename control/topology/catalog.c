@@ -6,7 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "control/topology/catalog_internal.h"
+#include "control/topology/policy.h"
+
+const struct lp_catalog_rules lp_catalog_rules_default = {
+    .default_queue_kind = LP_QUEUE_CLASSIC,
+    .password_algorithm = LP_PASSWORD_SHA256,
+    .consumer_timeout_ms = 1800000,
+    .vhosts_max = UINT64_MAX,
+    .queues_max = UINT64_MAX,
+    .exchanges_max = UINT64_MAX,
+};
 
 static enum lp_err
 catalog_load(struct lp_catalog *catalog, const struct lp_store *store)
@@ -20,6 +29,7 @@ catalog_load(struct lp_catalog *catalog, const struct lp_store *store)
         }
         if (event.kind == LP_STORE_REVISION) {
             catalog->revision = event.revision;
+            policies_assign_all(catalog);
             return LP_OK;
         }
         catalog->seeded = true;
@@ -37,6 +47,7 @@ lp_catalog_open(const struct lp_store *store, const struct lp_entropy *entropy,
     LP_ASSERT(shard_count > 0 && shard_count <= UINT16_MAX);
     struct lp_catalog *catalog = lp_heap_alloc(sizeof(*catalog));
     catalog->entropy = *entropy;
+    catalog->rules = lp_catalog_rules_default;
     catalog->shard_count = shard_count;
     catalog->scratch = lp_heap_alloc(LP_CATALOG_SCRATCH_BYTES);
     catalog->next_id = 1;
@@ -45,7 +56,7 @@ lp_catalog_open(const struct lp_store *store, const struct lp_entropy *entropy,
     entropy->fill(entropy->self, &catalog->key, sizeof(catalog->key));
     lp_chain_init(&catalog->vhosts);
     lp_chain_init(&catalog->users);
-    lp_chain_init(&catalog->settings);
+    lp_chain_init(&catalog->parameters);
     lp_chain_init(&catalog->leaving);
     const enum lp_err err = catalog_load(catalog, store);
     if (err) {
@@ -101,11 +112,16 @@ lp_catalog_close(struct lp_catalog **catalog)
         {
             catalog_permission_remove(LP_CONTAINER_OF(p, struct lp_catalog_permission, in_user));
         }
+        LP_CHAIN_EACH(t, &user->topic_permissions)
+        {
+            catalog_topic_permission_remove(
+                LP_CONTAINER_OF(t, struct lp_catalog_topic_permission, in_user));
+        }
         catalog_user_remove(self, user);
     }
-    LP_CHAIN_EACH(s, &self->settings)
+    LP_CHAIN_EACH(s, &self->parameters)
     {
-        catalog_setting_remove(LP_CONTAINER_OF(s, struct lp_catalog_setting, in_catalog));
+        catalog_parameter_remove(LP_CONTAINER_OF(s, struct lp_catalog_parameter, in_catalog));
     }
     struct lp_map *const maps[] = {
         &self->vhosts_by_id,      &self->vhosts_by_name,    &self->exchanges_by_id,
@@ -163,18 +179,40 @@ vhost_rights_drop(struct lp_catalog *catalog, uint32_t vhost_id)
 {
     LP_CHAIN_EACH(u, &catalog->users)
     {
-        struct lp_catalog_permission *permission =
-            lp_catalog_permission(LP_CONTAINER_OF(u, struct lp_catalog_user, in_catalog), vhost_id);
+        struct lp_catalog_user *user = LP_CONTAINER_OF(u, struct lp_catalog_user, in_catalog);
+        struct lp_catalog_permission *permission = lp_catalog_permission(user, vhost_id);
         if (permission) {
             catalog_permission_drop(catalog, permission);
         }
+        LP_CHAIN_EACH(t, &user->topic_permissions)
+        {
+            struct lp_catalog_topic_permission *topic =
+                LP_CONTAINER_OF(t, struct lp_catalog_topic_permission, in_user);
+            if (topic->vhost_id == vhost_id) {
+                catalog_topic_permission_drop(catalog, topic);
+            }
+        }
     }
-    LP_CHAIN_EACH(s, &catalog->settings)
+}
+
+/* Nobody has them any more. */
+static void
+vhost_settings_drop(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost)
+{
+    LP_CHAIN_EACH(p, &vhost->policies)
     {
-        struct lp_catalog_setting *setting =
-            LP_CONTAINER_OF(s, struct lp_catalog_setting, in_catalog);
-        if (setting->vhost_id == vhost_id) {
-            catalog_setting_drop(catalog, setting);
+        catalog_policy_drop(catalog, LP_CONTAINER_OF(p, struct lp_catalog_policy, in_vhost));
+    }
+    LP_CHAIN_EACH(o, &vhost->operator_policies)
+    {
+        catalog_policy_drop(catalog, LP_CONTAINER_OF(o, struct lp_catalog_policy, in_vhost));
+    }
+    LP_CHAIN_EACH(s, &catalog->parameters)
+    {
+        struct lp_catalog_parameter *parameter =
+            LP_CONTAINER_OF(s, struct lp_catalog_parameter, in_catalog);
+        if (parameter->vhost_id == vhost->id) {
+            catalog_parameter_drop(catalog, parameter);
         }
     }
 }
@@ -210,6 +248,7 @@ lp_catalog_vhost_delete(struct lp_catalog *catalog, struct lp_bytes name)
     {
         catalog_exchange_drop(catalog, LP_CONTAINER_OF(x, struct lp_catalog_exchange, in_vhost));
     }
+    vhost_settings_drop(catalog, vhost);
     catalog_vhost_drop(catalog, vhost);
     return LP_OK;
 }
@@ -217,19 +256,23 @@ lp_catalog_vhost_delete(struct lp_catalog *catalog, struct lp_bytes name)
 /* ---- users and permissions ---- */
 
 void
-lp_catalog_user_put(struct lp_catalog *catalog, struct lp_bytes name, struct lp_bytes hash,
-                    struct lp_bytes tags)
+lp_catalog_user_put(struct lp_catalog *catalog, const struct lp_catalog_user *like)
 {
-    LP_ASSERT(name.size > 0 && name.size <= UINT8_MAX);
-    struct lp_catalog_user *old = lp_catalog_user(catalog, name);
-    struct lp_catalog_user *user = catalog_user_insert(catalog, name, hash, tags);
+    LP_ASSERT(like->name.size > 0 && like->name.size <= UINT8_MAX);
+    struct lp_catalog_user *old = lp_catalog_user(catalog, like->name);
+    struct lp_catalog_user *user = catalog_user_insert(catalog, like);
     if (old) {
         LP_CHAIN_EACH(p, &old->permissions)
         {
             LP_CONTAINER_OF(p, struct lp_catalog_permission, in_user)->user = user;
         }
+        LP_CHAIN_EACH(t, &old->topic_permissions)
+        {
+            LP_CONTAINER_OF(t, struct lp_catalog_topic_permission, in_user)->user = user;
+        }
         lp_chain_splice(&user->permissions, &old->permissions);
-        catalog_user_remove(catalog, old); /* `name` and the rest may have pointed into it */
+        lp_chain_splice(&user->topic_permissions, &old->topic_permissions);
+        catalog_user_remove(catalog, old); /* `like` may have pointed into it */
     }
     catalog_user_put(catalog, user);
 }
@@ -244,6 +287,11 @@ lp_catalog_user_delete(struct lp_catalog *catalog, struct lp_bytes name)
     LP_CHAIN_EACH(p, &user->permissions)
     {
         catalog_permission_drop(catalog, LP_CONTAINER_OF(p, struct lp_catalog_permission, in_user));
+    }
+    LP_CHAIN_EACH(t, &user->topic_permissions)
+    {
+        catalog_topic_permission_drop(
+            catalog, LP_CONTAINER_OF(t, struct lp_catalog_topic_permission, in_user));
     }
     catalog_user_drop(catalog, user);
     return LP_OK;
@@ -269,20 +317,6 @@ lp_catalog_permission_delete(struct lp_catalog *catalog, struct lp_catalog_user 
     struct lp_catalog_permission *permission = lp_catalog_permission(user, vhost->id);
     if (permission) {
         catalog_permission_drop(catalog, permission);
-    }
-}
-
-void
-lp_catalog_setting_put(struct lp_catalog *catalog, const struct lp_catalog_setting *setting)
-{
-    struct lp_catalog_setting *old = catalog_setting_find(catalog, setting);
-    if (setting->value.size > 0) {
-        catalog_setting_put(catalog, catalog_setting_insert(catalog, setting));
-        if (old) {
-            catalog_setting_remove(old);
-        }
-    } else if (old) {
-        catalog_setting_drop(catalog, old);
     }
 }
 
@@ -345,6 +379,7 @@ lp_catalog_check(const struct lp_catalog *catalog)
 {
     size_t exchanges = 0;
     size_t queues = 0;
+    size_t before = 0;
     LP_CHAIN_EACH(v, &catalog->vhosts)
     {
         const struct lp_catalog_vhost *vhost =
@@ -366,6 +401,9 @@ lp_catalog_check(const struct lp_catalog *catalog)
             LP_ASSERT((queue->owner != 0) == ((queue->flags & LP_OBJECT_EXCLUSIVE) != 0));
             queues++;
         }
+        LP_ASSERT(queues - before == vhost->queue_count);
+        before = queues;
+        policies_check(vhost);
     }
     LP_ASSERT(exchanges == catalog->exchanges_by_id.count);
     LP_ASSERT(queues == catalog->queues_by_id.count);

@@ -28,12 +28,39 @@
 #include "control/base/chain.h"
 #include "control/base/heap.h"
 #include "control/base/map.h"
+#include "control/base/pattern.h"
 #include "control/topology/store.h"
 
-/* pcre2.h needs a code width before it is included; auth/ alone does that. */
-struct pcre2_real_code_8;
+#define LP_CATALOG_RIGHTS       3 /* configure, write, read: bit n of enum lp_permission is pattern n */
+#define LP_CATALOG_TOPIC_RIGHTS 2 /* write, read */
 
-#define LP_CATALOG_RIGHTS 3 /* configure, write, read: bit n of enum lp_permission is pattern n */
+/* A limit that is not there. */
+#define LP_CATALOG_NO_LIMIT INT64_MAX
+
+/* Types of queues; x-queue-type names them. */
+enum lp_queue_kind {
+    LP_QUEUE_CLASSIC = 0,
+    LP_QUEUE_QUORUM = 1,
+    LP_QUEUE_STREAM = 2,
+};
+
+/* How a password became its hash. */
+enum lp_password_algorithm {
+    LP_PASSWORD_SHA256 = 0,
+    LP_PASSWORD_SHA512 = 1,
+    LP_PASSWORD_MD5 = 2,
+};
+
+/* What the configuration says; the same for the catalog's life. */
+struct lp_catalog_rules {
+    uint8_t default_queue_kind;   /* enum lp_queue_kind: of queues that name no type */
+    uint8_t password_algorithm;   /* enum lp_password_algorithm: of new passwords */
+    uint64_t consumer_timeout_ms; /* LP_SETTING_UNSET: none */
+    uint64_t vhosts_max, queues_max, exchanges_max; /* of the node; UINT64_MAX: no limit */
+    uint32_t password_bytes_min;                    /* 0: any */
+    const char *password_pattern;                   /* NULL: any */
+};
+extern const struct lp_catalog_rules lp_catalog_rules_default;
 
 struct lp_catalog_vhost {
     struct lp_map_node by_id;
@@ -41,8 +68,20 @@ struct lp_catalog_vhost {
     struct lp_chain in_catalog;
     struct lp_chain exchanges; /* lp_catalog_exchange.in_vhost */
     struct lp_chain queues;    /* lp_catalog_queue.in_vhost */
+    struct lp_chain policies;  /* lp_catalog_policy.in_vhost, the first that matches applies */
+    struct lp_chain operator_policies;
     uint32_t id;
+    uint32_t queue_count;
     struct lp_bytes name;
+    /* Metadata. */
+    bool tracing;
+    bool has_default_kind; /* else the configuration's */
+    uint8_t default_kind;  /* enum lp_queue_kind */
+    struct lp_bytes description;
+    struct lp_bytes tags; /* separated by commas */
+    uint8_t *texts;       /* of the two */
+    /* Of the parameter vhost-limits; LP_CATALOG_NO_LIMIT. */
+    int64_t connections_max, queues_max;
 };
 
 struct lp_catalog_exchange {
@@ -57,14 +96,7 @@ struct lp_catalog_exchange {
     uint8_t flags; /* enum lp_object_flag */
     struct lp_bytes name;
     struct lp_bytes arguments;
-    struct lp_bytes alternate; /* within arguments */
-};
-
-/* Types of queues; x-queue-type names them. */
-enum lp_queue_kind {
-    LP_QUEUE_CLASSIC = 0,
-    LP_QUEUE_QUORUM = 1,
-    LP_QUEUE_STREAM = 2,
+    struct lp_catalog_policy *policy, *operator_policy; /* those that apply, or NULL */
 };
 
 struct lp_catalog_queue {
@@ -81,6 +113,7 @@ struct lp_catalog_queue {
     uint64_t owner; /* connection, or 0 */
     struct lp_bytes name;
     struct lp_bytes arguments;
+    struct lp_catalog_policy *policy, *operator_policy; /* those that apply, or NULL */
 };
 
 struct lp_catalog_binding {
@@ -99,10 +132,15 @@ struct lp_catalog_binding {
 struct lp_catalog_user {
     struct lp_map_node by_name;
     struct lp_chain in_catalog;
-    struct lp_chain permissions; /* lp_catalog_permission.in_user */
+    struct lp_chain permissions;       /* lp_catalog_permission.in_user */
+    struct lp_chain topic_permissions; /* lp_catalog_topic_permission.in_user */
     struct lp_bytes name;
     struct lp_bytes hash; /* salt and digest, as auth/password.h makes it; empty: no password */
     struct lp_bytes tags; /* separated by commas */
+    uint8_t algorithm;    /* enum lp_password_algorithm, of `hash` */
+    /* As they were set: a negative one is shown and limits nothing. */
+    bool has_connections_max, has_channels_max;
+    int64_t connections_max, channels_max;
 };
 
 struct lp_catalog_permission {
@@ -110,20 +148,49 @@ struct lp_catalog_permission {
     struct lp_catalog_user *user;
     uint32_t vhost_id;
     struct lp_bytes pattern[LP_CATALOG_RIGHTS];
-    struct pcre2_real_code_8 *code[LP_CATALOG_RIGHTS]; /* compiled when first asked */
+    struct lp_pattern *code[LP_CATALOG_RIGHTS]; /* compiled when first asked */
 };
 
-enum lp_catalog_setting_kind {
-    LP_SETTING_PARAMETER = 0,
-    LP_SETTING_POLICY = 1,
-};
-
-/* A parameter or a policy: stored and listed, with a JSON text as its value. */
-struct lp_catalog_setting {
-    struct lp_chain in_catalog;
-    uint8_t kind;
+/* Patterns of routing keys at one topic exchange (C85). */
+struct lp_catalog_topic_permission {
+    struct lp_chain in_user;
+    struct lp_catalog_user *user;
     uint32_t vhost_id;
-    struct lp_bytes component; /* of parameters */
+    struct lp_bytes exchange;
+    struct lp_bytes pattern[LP_CATALOG_TOPIC_RIGHTS];
+    struct lp_pattern *code[LP_CATALOG_TOPIC_RIGHTS]; /* expanded; compiled when first asked */
+};
+
+/* To what a policy applies. */
+enum lp_policy_target {
+    LP_POLICY_ALL = 0,
+    LP_POLICY_QUEUES = 1,
+    LP_POLICY_EXCHANGES = 2,
+    LP_POLICY_CLASSIC_QUEUES = 3,
+    LP_POLICY_QUORUM_QUEUES = 4,
+    LP_POLICY_STREAMS = 5,
+};
+
+struct catalog_policy_values;
+
+struct lp_catalog_policy {
+    struct lp_chain in_vhost;
+    struct lp_catalog_vhost *vhost;
+    bool operator_policy;
+    uint8_t target;      /* enum lp_policy_target */
+    uint8_t queue_kinds; /* bit n: queues of enum lp_queue_kind n know every key of it */
+    int64_t priority;
+    struct lp_bytes name, pattern;
+    struct lp_bytes definition; /* a JSON object, compact, sorted by key */
+    struct lp_pattern *code;
+    struct catalog_policy_values *values; /* policy.c */
+};
+
+/* A parameter, of a vhost or global (vhost_id 0, no component), with a JSON text as its value. */
+struct lp_catalog_parameter {
+    struct lp_chain in_catalog;
+    uint32_t vhost_id;
+    struct lp_bytes component;
     struct lp_bytes name;
     struct lp_bytes value;
 };
@@ -131,12 +198,13 @@ struct lp_catalog_setting {
 struct lp_catalog {
     struct lp_map_key key;
     struct lp_entropy entropy;
+    struct lp_catalog_rules rules; /* the default ones, until the opener sets others */
     uint32_t shard_count;
     struct lp_map vhosts_by_id, vhosts_by_name;
     struct lp_map exchanges_by_id, exchanges_by_name;
     struct lp_map queues_by_id, queues_by_name, queues_by_owner;
     struct lp_map bindings_by_parts, users_by_name;
-    struct lp_chain vhosts, users, settings;
+    struct lp_chain vhosts, users, parameters;
     struct lp_chain leaving; /* exchanges on their way out, within one change only */
     uint32_t exchange_count, queue_count, binding_count;
     uint64_t revision; /* the store's, as of the last commit or load */
@@ -203,6 +271,15 @@ struct lp_catalog_queue *lp_catalog_queue_by_id(const struct lp_catalog *catalog
 struct lp_catalog_user *lp_catalog_user(const struct lp_catalog *catalog, struct lp_bytes name);
 struct lp_catalog_permission *lp_catalog_permission(const struct lp_catalog_user *user,
                                                     uint32_t vhost_id);
+bool lp_catalog_user_has_tag(const struct lp_catalog_user *user, const char *tag);
+struct lp_catalog_topic_permission *lp_catalog_topic_permission(const struct lp_catalog_user *user,
+                                                                uint32_t vhost_id,
+                                                                struct lp_bytes exchange);
+struct lp_catalog_policy *lp_catalog_policy(const struct lp_catalog_vhost *vhost,
+                                            bool operator_policy, struct lp_bytes name);
+struct lp_catalog_parameter *lp_catalog_parameter(const struct lp_catalog *catalog,
+                                                  uint32_t vhost_id, struct lp_bytes component,
+                                                  struct lp_bytes name);
 
 /* ---- requests of clients; false: refused, and `ret_fault` says why ---- */
 
@@ -274,9 +351,8 @@ uint32_t lp_catalog_connection_gone(struct lp_catalog *catalog, uint64_t connect
 enum lp_err lp_catalog_vhost_add(struct lp_catalog *catalog, struct lp_bytes name);
 /* With everything in it.  LP_ERR_NOT_FOUND */
 enum lp_err lp_catalog_vhost_delete(struct lp_catalog *catalog, struct lp_bytes name);
-/* Make or replace; `hash` as auth/password.h makes it. */
-void lp_catalog_user_put(struct lp_catalog *catalog, struct lp_bytes name, struct lp_bytes hash,
-                         struct lp_bytes tags);
+/* Make or replace: everything but the name may differ; rights are kept. */
+void lp_catalog_user_put(struct lp_catalog *catalog, const struct lp_catalog_user *like);
 /* With its permissions.  LP_ERR_NOT_FOUND */
 enum lp_err lp_catalog_user_delete(struct lp_catalog *catalog, struct lp_bytes name);
 /* Patterns must compile (auth/permission.h). */
@@ -285,16 +361,26 @@ void lp_catalog_permission_put(struct lp_catalog *catalog, struct lp_catalog_use
                                const struct lp_bytes pattern[LP_CATALOG_RIGHTS]);
 void lp_catalog_permission_delete(struct lp_catalog *catalog, struct lp_catalog_user *user,
                                   const struct lp_catalog_vhost *vhost);
-/* Make or replace a parameter or policy; an empty value deletes it. */
-void lp_catalog_setting_put(struct lp_catalog *catalog, const struct lp_catalog_setting *setting);
+
+/* ---- words ---- */
 
 /* "direct" for LP_EXCHANGE_DIRECT. */
 const char *lp_exchange_kind_name(uint8_t kind);
 /* "classic" for LP_QUEUE_CLASSIC. */
 const char *lp_queue_kind_name(uint8_t kind);
 LP_MUST_CHECK bool lp_queue_kind_find(struct lp_bytes name, enum lp_queue_kind *ret_kind);
-/* What its home shard obeys; names in it are borrowed from the queue. */
-struct lp_queue_settings lp_catalog_queue_settings(const struct lp_catalog_queue *queue);
+/* "all" for LP_POLICY_ALL. */
+const char *lp_policy_target_name(uint8_t target);
+/* What its home shard obeys; names in it are borrowed from the queue and its policies. */
+struct lp_queue_settings lp_catalog_queue_settings(const struct lp_catalog *catalog,
+                                                   const struct lp_catalog_queue *queue);
+/* Its alternate, of its arguments or its policy; "" when there is none. */
+struct lp_bytes lp_catalog_exchange_alternate(const struct lp_catalog_exchange *exchange);
+/* What a policy and an operator policy (either may be NULL) come to, as a JSON object appended to
+ * `json`. */
+void lp_catalog_policies_merge(const struct lp_catalog_policy *policy,
+                               const struct lp_catalog_policy *operator_policy,
+                               struct lp_bytebuf *json);
 /* "exchange 'x' in vhost '/'", as RabbitMQ names things in texts. */
 #define LP_RESOURCE_TEXT_BYTES 640
 struct lp_resource_text {

@@ -18,7 +18,15 @@ enum catalog_table {
     CATALOG_EXCHANGE = '4',
     CATALOG_QUEUE = '5',
     CATALOG_BINDING = '6',
-    CATALOG_SETTING = '7',
+    CATALOG_SETTING = '7', /* then enum catalog_setting_kind */
+    CATALOG_TOPIC_PERMISSION = '8',
+    CATALOG_TRACING = '9', /* transient */
+};
+
+enum catalog_setting_kind {
+    CATALOG_PARAMETER = 0,
+    CATALOG_POLICY = 1,
+    CATALOG_OPERATOR_POLICY = 2,
 };
 
 /* ---- index.c: objects in memory ---- */
@@ -32,25 +40,29 @@ struct lp_catalog_queue *catalog_queue_insert(struct lp_catalog *catalog,
                                               const struct lp_catalog_queue *like);
 struct lp_catalog_binding *catalog_binding_insert(struct lp_catalog *catalog,
                                                   const struct lp_catalog_binding *like);
-struct lp_catalog_user *catalog_user_insert(struct lp_catalog *catalog, struct lp_bytes name,
-                                            struct lp_bytes hash, struct lp_bytes tags);
+struct lp_catalog_user *catalog_user_insert(struct lp_catalog *catalog,
+                                            const struct lp_catalog_user *like);
 struct lp_catalog_permission *
 catalog_permission_insert(struct lp_catalog_user *user, uint32_t vhost_id,
                           const struct lp_bytes pattern[LP_CATALOG_RIGHTS]);
-struct lp_catalog_setting *catalog_setting_insert(struct lp_catalog *catalog,
-                                                  const struct lp_catalog_setting *like);
+struct lp_catalog_topic_permission *
+catalog_topic_permission_insert(const struct lp_catalog_topic_permission *like);
+struct lp_catalog_parameter *catalog_parameter_insert(struct lp_catalog *catalog,
+                                                      const struct lp_catalog_parameter *like);
+/* Copies of the two texts replace those that it has. */
+void catalog_vhost_texts_set(struct lp_catalog_vhost *vhost, struct lp_bytes description,
+                             struct lp_bytes tags);
 struct lp_catalog_exchange *catalog_exchange_by_id(const struct lp_catalog *catalog, uint32_t id);
 struct lp_catalog_binding *catalog_binding_find(const struct lp_catalog *catalog,
                                                 const struct lp_catalog_binding *like);
-struct lp_catalog_setting *catalog_setting_find(const struct lp_catalog *catalog,
-                                                const struct lp_catalog_setting *like);
 void catalog_vhost_remove(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost);
 void catalog_exchange_remove(struct lp_catalog *catalog, struct lp_catalog_exchange *exchange);
 void catalog_queue_remove(struct lp_catalog *catalog, struct lp_catalog_queue *queue);
 void catalog_binding_remove(struct lp_catalog *catalog, struct lp_catalog_binding *binding);
 void catalog_user_remove(struct lp_catalog *catalog, struct lp_catalog_user *user);
 void catalog_permission_remove(struct lp_catalog_permission *permission);
-void catalog_setting_remove(struct lp_catalog_setting *setting);
+void catalog_topic_permission_remove(struct lp_catalog_topic_permission *permission);
+void catalog_parameter_remove(struct lp_catalog_parameter *parameter);
 
 /* ---- change.c: what a turn collects ---- */
 
@@ -63,7 +75,16 @@ void catalog_binding_put(struct lp_catalog *catalog, const struct lp_catalog_bin
 void catalog_user_put(struct lp_catalog *catalog, const struct lp_catalog_user *user);
 void catalog_permission_put(struct lp_catalog *catalog,
                             const struct lp_catalog_permission *permission);
-void catalog_setting_put(struct lp_catalog *catalog, const struct lp_catalog_setting *setting);
+void catalog_topic_permission_put(struct lp_catalog *catalog,
+                                  const struct lp_catalog_topic_permission *permission);
+void catalog_parameter_put(struct lp_catalog *catalog,
+                           const struct lp_catalog_parameter *parameter);
+void catalog_policy_put(struct lp_catalog *catalog, const struct lp_catalog_policy *policy);
+void catalog_tracing_put(struct lp_catalog *catalog, const struct lp_catalog_vhost *vhost);
+/* Name it to shards again, with what is new about it; nothing is stored. */
+void catalog_queue_announce(struct lp_catalog *catalog, const struct lp_catalog_queue *queue);
+void catalog_exchange_announce(struct lp_catalog *catalog,
+                               const struct lp_catalog_exchange *exchange);
 /* Store operation and delta of something that goes; then remove it from memory. */
 void catalog_vhost_drop(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost);
 void catalog_exchange_drop(struct lp_catalog *catalog, struct lp_catalog_exchange *exchange);
@@ -71,7 +92,11 @@ void catalog_queue_drop(struct lp_catalog *catalog, struct lp_catalog_queue *que
 void catalog_binding_drop(struct lp_catalog *catalog, struct lp_catalog_binding *binding);
 void catalog_user_drop(struct lp_catalog *catalog, struct lp_catalog_user *user);
 void catalog_permission_drop(struct lp_catalog *catalog, struct lp_catalog_permission *permission);
-void catalog_setting_drop(struct lp_catalog *catalog, struct lp_catalog_setting *setting);
+void catalog_topic_permission_drop(struct lp_catalog *catalog,
+                                   struct lp_catalog_topic_permission *permission);
+void catalog_parameter_drop(struct lp_catalog *catalog, struct lp_catalog_parameter *parameter);
+/* Objects that have it must be given another before. */
+void catalog_policy_drop(struct lp_catalog *catalog, struct lp_catalog_policy *policy);
 
 /* ---- record.c: store keys and values ---- */
 
@@ -80,15 +105,28 @@ struct lp_bytes catalog_key_name(struct lp_writer *w, enum catalog_table table,
                                  struct lp_bytes name);
 struct lp_bytes catalog_key_permission(struct lp_writer *w,
                                        const struct lp_catalog_permission *permission);
-struct lp_bytes catalog_key_setting(struct lp_writer *w, const struct lp_catalog_setting *setting);
+struct lp_bytes catalog_key_topic_permission(struct lp_writer *w,
+                                             const struct lp_catalog_topic_permission *permission);
+struct lp_bytes catalog_key_parameter(struct lp_writer *w,
+                                      const struct lp_catalog_parameter *parameter);
+struct lp_bytes catalog_key_policy(struct lp_writer *w, const struct lp_catalog_policy *policy);
+void catalog_vhost_write(struct lp_writer *w, const struct lp_catalog_vhost *vhost);
 void catalog_exchange_write(struct lp_writer *w, const struct lp_catalog_exchange *exchange);
 void catalog_queue_write(struct lp_writer *w, const struct lp_catalog_queue *queue,
                          uint32_t shard_count);
 void catalog_binding_write(struct lp_writer *w, const struct lp_catalog_binding *binding);
 void catalog_user_write(struct lp_writer *w, const struct lp_catalog_user *user);
 void catalog_permission_write(struct lp_writer *w, const struct lp_catalog_permission *permission);
+void catalog_topic_permission_write(struct lp_writer *w,
+                                    const struct lp_catalog_topic_permission *permission);
+void catalog_policy_write(struct lp_writer *w, const struct lp_catalog_policy *policy);
 /* Apply one key and value of a snapshot.  False: not readable. */
 bool catalog_record_load(struct lp_catalog *catalog, struct lp_bytes key, struct lp_bytes value);
+
+/* ---- administer.c ---- */
+
+/* What the parameter vhost-limits says, where it is at hand. */
+void catalog_vhost_limits_read(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost);
 
 /* ---- queue_arguments.c: arguments of queues; false with the fault set ---- */
 
@@ -102,6 +140,8 @@ bool catalog_queue_arguments_equivalent(const struct lp_catalog_queue *queue,
                                         struct lp_fault *ret_fault);
 /* "7D": how long a stream keeps what it holds. */
 bool catalog_max_age_is_good(struct lp_bytes text);
+/* Has the data plane this type?  Else it is refused. */
+bool catalog_queue_kind_is_there(enum lp_queue_kind kind);
 /* The type that a valid table names. */
 enum lp_queue_kind catalog_queue_kind_of(struct lp_bytes arguments);
 

@@ -7,7 +7,7 @@
  */
 #include <stdlib.h>
 
-#include "control/topology/catalog_internal.h"
+#include "control/topology/policy.h"
 
 #define KEY_BYTES 1024
 
@@ -98,7 +98,7 @@ vhost_up(struct lp_catalog *catalog, struct lp_bytebuf *deltas,
     struct lp_writer w = scratch(catalog);
     lp_writer_u32le(&w, vhost->id);
     lp_writer_short(&w, vhost->name);
-    lp_writer_u8(&w, false); /* tracing */
+    lp_writer_u8(&w, vhost->tracing);
     delta(deltas, LP_CONTROL_VHOST_UP, &w);
 }
 
@@ -112,7 +112,7 @@ exchange_up(struct lp_catalog *catalog, struct lp_bytebuf *deltas,
     lp_writer_short(&w, exchange->name);
     lp_writer_u8(&w, exchange->kind);
     lp_writer_u8(&w, exchange->flags);
-    lp_writer_short(&w, exchange->alternate);
+    lp_writer_short(&w, lp_catalog_exchange_alternate(exchange));
     lp_writer_long_le(&w, exchange->arguments);
     delta(deltas, LP_CONTROL_EXCHANGE_UP, &w);
 }
@@ -131,7 +131,7 @@ queue_up(struct lp_catalog *catalog, struct lp_bytebuf *deltas,
     lp_writer_long_le(&w, queue->arguments);
     uint8_t room[LP_QUEUE_SETTINGS_BYTES_MAX];
     struct lp_writer settings = lp_writer_of(room, sizeof(room));
-    const struct lp_queue_settings merged = lp_catalog_queue_settings(queue);
+    const struct lp_queue_settings merged = lp_catalog_queue_settings(catalog, queue);
     lp_queue_settings_write(&settings, &merged);
     lp_writer_long_le(&w, lp_writer_bytes(&settings));
     delta(deltas, LP_CONTROL_QUEUE_UP, &w);
@@ -177,8 +177,7 @@ catalog_vhost_put(struct lp_catalog *catalog, const struct lp_catalog_vhost *vho
     uint8_t room[KEY_BYTES];
     struct lp_writer k = lp_writer_of(room, sizeof(room));
     struct lp_writer w = scratch(catalog);
-    lp_writer_u8(&w, 1);
-    lp_writer_short(&w, vhost->name);
+    catalog_vhost_write(&w, vhost);
     op_put(catalog, catalog_key_number(&k, CATALOG_VHOST, vhost->id), &w, true);
     vhost_up(catalog, &catalog->deltas, vhost);
 }
@@ -241,14 +240,65 @@ catalog_permission_put(struct lp_catalog *catalog, const struct lp_catalog_permi
 }
 
 void
-catalog_setting_put(struct lp_catalog *catalog, const struct lp_catalog_setting *setting)
+catalog_topic_permission_put(struct lp_catalog *catalog,
+                             const struct lp_catalog_topic_permission *permission)
+{
+    uint8_t room[KEY_BYTES];
+    struct lp_writer k = lp_writer_of(room, sizeof(room));
+    struct lp_writer w = scratch(catalog);
+    catalog_topic_permission_write(&w, permission);
+    op_put(catalog, catalog_key_topic_permission(&k, permission), &w, true);
+    catalog->permissions_changed = true;
+}
+
+void
+catalog_parameter_put(struct lp_catalog *catalog, const struct lp_catalog_parameter *parameter)
 {
     uint8_t room[KEY_BYTES];
     struct lp_writer k = lp_writer_of(room, sizeof(room));
     struct lp_writer w = scratch(catalog);
     lp_writer_u8(&w, 1);
-    lp_writer_long_le(&w, setting->value);
-    op_put(catalog, catalog_key_setting(&k, setting), &w, true);
+    lp_writer_long_le(&w, parameter->value);
+    op_put(catalog, catalog_key_parameter(&k, parameter), &w, true);
+}
+
+void
+catalog_policy_put(struct lp_catalog *catalog, const struct lp_catalog_policy *policy)
+{
+    uint8_t room[KEY_BYTES];
+    struct lp_writer k = lp_writer_of(room, sizeof(room));
+    struct lp_writer w = scratch(catalog);
+    catalog_policy_write(&w, policy);
+    op_put(catalog, catalog_key_policy(&k, policy), &w, true);
+}
+
+/* Ends with the broker, as RabbitMQ's does. */
+void
+catalog_tracing_put(struct lp_catalog *catalog, const struct lp_catalog_vhost *vhost)
+{
+    uint8_t room[KEY_BYTES];
+    struct lp_writer k = lp_writer_of(room, sizeof(room));
+    const struct lp_bytes key = catalog_key_number(&k, CATALOG_TRACING, vhost->id);
+    if (vhost->tracing) {
+        struct lp_writer w = scratch(catalog);
+        lp_writer_u8(&w, 1);
+        op_put(catalog, key, &w, false);
+    } else {
+        op_remove(catalog, key, false);
+    }
+    vhost_up(catalog, &catalog->deltas, vhost);
+}
+
+void
+catalog_queue_announce(struct lp_catalog *catalog, const struct lp_catalog_queue *queue)
+{
+    queue_up(catalog, &catalog->deltas, queue);
+}
+
+void
+catalog_exchange_announce(struct lp_catalog *catalog, const struct lp_catalog_exchange *exchange)
+{
+    exchange_up(catalog, &catalog->deltas, exchange);
 }
 
 /* ---- what goes ---- */
@@ -259,6 +309,10 @@ catalog_vhost_drop(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost)
     uint8_t room[KEY_BYTES];
     struct lp_writer k = lp_writer_of(room, sizeof(room));
     op_remove(catalog, catalog_key_number(&k, CATALOG_VHOST, vhost->id), true);
+    if (vhost->tracing) {
+        struct lp_writer t = lp_writer_of(room, sizeof(room));
+        op_remove(catalog, catalog_key_number(&t, CATALOG_TRACING, vhost->id), false);
+    }
     delta_number(catalog, LP_CONTROL_VHOST_DOWN, vhost->id);
     catalog_vhost_remove(catalog, vhost);
 }
@@ -316,12 +370,32 @@ catalog_permission_drop(struct lp_catalog *catalog, struct lp_catalog_permission
 }
 
 void
-catalog_setting_drop(struct lp_catalog *catalog, struct lp_catalog_setting *setting)
+catalog_topic_permission_drop(struct lp_catalog *catalog,
+                              struct lp_catalog_topic_permission *permission)
 {
     uint8_t room[KEY_BYTES];
     struct lp_writer k = lp_writer_of(room, sizeof(room));
-    op_remove(catalog, catalog_key_setting(&k, setting), true);
-    catalog_setting_remove(setting);
+    op_remove(catalog, catalog_key_topic_permission(&k, permission), true);
+    catalog->permissions_changed = true;
+    catalog_topic_permission_remove(permission);
+}
+
+void
+catalog_parameter_drop(struct lp_catalog *catalog, struct lp_catalog_parameter *parameter)
+{
+    uint8_t room[KEY_BYTES];
+    struct lp_writer k = lp_writer_of(room, sizeof(room));
+    op_remove(catalog, catalog_key_parameter(&k, parameter), true);
+    catalog_parameter_remove(parameter);
+}
+
+void
+catalog_policy_drop(struct lp_catalog *catalog, struct lp_catalog_policy *policy)
+{
+    uint8_t room[KEY_BYTES];
+    struct lp_writer k = lp_writer_of(room, sizeof(room));
+    op_remove(catalog, catalog_key_policy(&k, policy), true);
+    policy_remove(policy);
 }
 
 /* ---- commit ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exchange.c - declare and delete exchanges, in RabbitMQ's order of checks. */
 #include "control/auth/auth.h"
-#include "control/topology/catalog_internal.h"
+#include "control/topology/policy.h"
 
 static bool
 not_default(struct lp_bytes name, struct lp_fault *ret_fault)
@@ -53,6 +53,20 @@ equivalent(const struct lp_catalog_exchange *exchange, uint8_t kind,
            flag_equivalent(exchange, request->flags, LP_OBJECT_INTERNAL, "internal", ret_fault) &&
            catalog_argument_equivalent(exchange->arguments, request->arguments,
                                        "alternate-exchange", text.text, ret_fault);
+}
+
+/* C82 */
+static bool
+limit_allows(const struct lp_catalog *catalog, const struct lp_catalog_vhost *vhost,
+             struct lp_bytes name, struct lp_fault *ret_fault)
+{
+    return catalog->exchange_count < catalog->rules.exchanges_max ||
+           lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
+                        "cannot declare exchange '%.*s' in vhost '%.*s': exchange limit of %llu is "
+                        "reached",
+                        (int)name.size, (const char *)name.data, (int)vhost->name.size,
+                        (const char *)vhost->name.data,
+                        (unsigned long long)catalog->rules.exchanges_max);
 }
 
 /* C61, C87: what holds for new exchanges only. */
@@ -131,7 +145,8 @@ lp_catalog_exchange_declare(struct lp_catalog *catalog, const struct lp_catalog_
         *ret_exchange = exchange;
         return equivalent(exchange, kind, request, ret_fault);
     }
-    if (!may_create(catalog, actor, name, request->arguments, ret_fault)) {
+    if (!may_create(catalog, actor, name, request->arguments, ret_fault) ||
+        !limit_allows(catalog, actor->vhost, name, ret_fault)) {
         return false;
     }
     const uint8_t flags =
@@ -144,6 +159,7 @@ lp_catalog_exchange_declare(struct lp_catalog *catalog, const struct lp_catalog_
         .name = name,
         .arguments = request->arguments};
     exchange = catalog_exchange_insert(catalog, &like);
+    policies_assign_exchange(exchange);
     catalog_exchange_put(catalog, exchange);
     *ret_exchange = exchange;
     return true;

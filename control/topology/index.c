@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "control/auth/permission.h"
-#include "control/topology/catalog_internal.h"
+#include "control/topology/policy.h"
 
 enum {
     SALT_VHOST = 1,
@@ -42,6 +42,10 @@ catalog_vhost_insert(struct lp_catalog *catalog, uint32_t id, struct lp_bytes na
     vhost->name = place(&at, name);
     lp_chain_init(&vhost->exchanges);
     lp_chain_init(&vhost->queues);
+    lp_chain_init(&vhost->policies);
+    lp_chain_init(&vhost->operator_policies);
+    vhost->connections_max = LP_CATALOG_NO_LIMIT;
+    vhost->queues_max = LP_CATALOG_NO_LIMIT;
     lp_chain_append(&catalog->vhosts, &vhost->in_catalog);
     lp_map_insert(&catalog->vhosts_by_id, &vhost->by_id, lp_map_hash_number(id));
     lp_map_insert(&catalog->vhosts_by_name, &vhost->by_name,
@@ -54,10 +58,31 @@ catalog_vhost_remove(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost)
 {
     LP_ASSERT(lp_chain_is_empty(&vhost->exchanges));
     LP_ASSERT(lp_chain_is_empty(&vhost->queues));
+    LP_CHAIN_EACH(p, &vhost->policies)
+    {
+        policy_remove(LP_CONTAINER_OF(p, struct lp_catalog_policy, in_vhost));
+    }
+    LP_CHAIN_EACH(o, &vhost->operator_policies)
+    {
+        policy_remove(LP_CONTAINER_OF(o, struct lp_catalog_policy, in_vhost));
+    }
     lp_map_remove(&catalog->vhosts_by_id, &vhost->by_id);
     lp_map_remove(&catalog->vhosts_by_name, &vhost->by_name);
     lp_chain_remove(&vhost->in_catalog);
+    free(vhost->texts);
     free(vhost);
+}
+
+void
+catalog_vhost_texts_set(struct lp_catalog_vhost *vhost, struct lp_bytes description,
+                        struct lp_bytes tags)
+{
+    uint8_t *texts = lp_heap_alloc((size_t)description.size + tags.size + 1);
+    uint8_t *at = texts;
+    vhost->description = place(&at, description);
+    vhost->tags = place(&at, tags);
+    free(vhost->texts);
+    vhost->texts = texts;
 }
 
 struct lp_catalog_vhost *
@@ -95,17 +120,12 @@ catalog_exchange_insert(struct lp_catalog *catalog, const struct lp_catalog_exch
     struct lp_catalog_exchange *exchange =
         lp_heap_alloc(sizeof(*exchange) + like->name.size + like->arguments.size);
     uint8_t *at = (uint8_t *)(exchange + 1);
-    struct lp_field alternate;
     exchange->id = like->id;
     exchange->vhost = like->vhost;
     exchange->kind = like->kind;
     exchange->flags = like->flags;
     exchange->name = place(&at, like->name);
     exchange->arguments = place(&at, like->arguments);
-    if (lp_field_find(exchange->arguments, "alternate-exchange", &alternate) &&
-        alternate.type == 'S' && alternate.raw.size <= UINT8_MAX) {
-        exchange->alternate = alternate.raw;
-    }
     lp_chain_init(&exchange->sources);
     lp_chain_init(&exchange->destinations);
     lp_chain_append(&like->vhost->exchanges, &exchange->in_vhost);
@@ -184,6 +204,7 @@ catalog_queue_insert(struct lp_catalog *catalog, const struct lp_catalog_queue *
                       lp_map_hash_number(queue->owner));
     }
     catalog->queue_count++;
+    queue->vhost->queue_count++;
     return queue;
 }
 
@@ -198,6 +219,7 @@ catalog_queue_remove(struct lp_catalog *catalog, struct lp_catalog_queue *queue)
     }
     lp_chain_remove(&queue->in_vhost);
     catalog->queue_count--;
+    queue->vhost->queue_count--;
     free(queue);
 }
 
@@ -292,18 +314,20 @@ catalog_binding_remove(struct lp_catalog *catalog, struct lp_catalog_binding *bi
 /* ---- users and permissions ---- */
 
 struct lp_catalog_user *
-catalog_user_insert(struct lp_catalog *catalog, struct lp_bytes name, struct lp_bytes hash,
-                    struct lp_bytes tags)
+catalog_user_insert(struct lp_catalog *catalog, const struct lp_catalog_user *like)
 {
-    struct lp_catalog_user *user = lp_heap_alloc(sizeof(*user) + name.size + hash.size + tags.size);
+    struct lp_catalog_user *user =
+        lp_heap_alloc(sizeof(*user) + like->name.size + like->hash.size + like->tags.size);
     uint8_t *at = (uint8_t *)(user + 1);
-    user->name = place(&at, name);
-    user->hash = place(&at, hash);
-    user->tags = place(&at, tags);
+    *user = *like;
+    user->name = place(&at, like->name);
+    user->hash = place(&at, like->hash);
+    user->tags = place(&at, like->tags);
     lp_chain_init(&user->permissions);
+    lp_chain_init(&user->topic_permissions);
     lp_chain_append(&catalog->users, &user->in_catalog);
     lp_map_insert(&catalog->users_by_name, &user->by_name,
-                  lp_map_hash(&catalog->key, SALT_USER, name));
+                  lp_map_hash(&catalog->key, SALT_USER, user->name));
     return user;
 }
 
@@ -311,6 +335,7 @@ void
 catalog_user_remove(struct lp_catalog *catalog, struct lp_catalog_user *user)
 {
     LP_ASSERT(lp_chain_is_empty(&user->permissions));
+    LP_ASSERT(lp_chain_is_empty(&user->topic_permissions));
     lp_map_remove(&catalog->users_by_name, &user->by_name);
     lp_chain_remove(&user->in_catalog);
     free(user);
@@ -371,41 +396,79 @@ lp_catalog_permission(const struct lp_catalog_user *user, uint32_t vhost_id)
     return NULL;
 }
 
-/* ---- parameters and policies ---- */
-
-struct lp_catalog_setting *
-catalog_setting_insert(struct lp_catalog *catalog, const struct lp_catalog_setting *like)
+struct lp_catalog_topic_permission *
+catalog_topic_permission_insert(const struct lp_catalog_topic_permission *like)
 {
-    struct lp_catalog_setting *setting =
-        lp_heap_alloc(sizeof(*setting) + like->component.size + like->name.size + like->value.size);
-    uint8_t *at = (uint8_t *)(setting + 1);
-    setting->kind = like->kind;
-    setting->vhost_id = like->vhost_id;
-    setting->component = place(&at, like->component);
-    setting->name = place(&at, like->name);
-    setting->value = place(&at, like->value);
-    lp_chain_append(&catalog->settings, &setting->in_catalog);
-    return setting;
+    struct lp_catalog_topic_permission *permission = lp_heap_alloc(
+        sizeof(*permission) + like->exchange.size + like->pattern[0].size + like->pattern[1].size);
+    uint8_t *at = (uint8_t *)(permission + 1);
+    permission->user = like->user;
+    permission->vhost_id = like->vhost_id;
+    permission->exchange = place(&at, like->exchange);
+    for (size_t i = 0; i < LP_CATALOG_TOPIC_RIGHTS; i++) {
+        permission->pattern[i] = place(&at, like->pattern[i]);
+    }
+    lp_chain_append(&permission->user->topic_permissions, &permission->in_user);
+    return permission;
 }
 
 void
-catalog_setting_remove(struct lp_catalog_setting *setting)
+catalog_topic_permission_remove(struct lp_catalog_topic_permission *permission)
 {
-    lp_chain_remove(&setting->in_catalog);
-    free(setting);
+    lp_topic_permission_code_drop(permission);
+    lp_chain_remove(&permission->in_user);
+    free(permission);
 }
 
-struct lp_catalog_setting *
-catalog_setting_find(const struct lp_catalog *catalog, const struct lp_catalog_setting *like)
+struct lp_catalog_topic_permission *
+lp_catalog_topic_permission(const struct lp_catalog_user *user, uint32_t vhost_id,
+                            struct lp_bytes exchange)
 {
-    LP_CHAIN_EACH(link, &catalog->settings)
+    LP_CHAIN_EACH(link, &user->topic_permissions)
     {
-        struct lp_catalog_setting *setting =
-            LP_CONTAINER_OF(link, struct lp_catalog_setting, in_catalog);
-        if (setting->kind == like->kind && setting->vhost_id == like->vhost_id &&
-            lp_bytes_equal(setting->component, like->component) &&
-            lp_bytes_equal(setting->name, like->name)) {
-            return setting;
+        struct lp_catalog_topic_permission *permission =
+            LP_CONTAINER_OF(link, struct lp_catalog_topic_permission, in_user);
+        if (permission->vhost_id == vhost_id && lp_bytes_equal(permission->exchange, exchange)) {
+            return permission;
+        }
+    }
+    return NULL;
+}
+
+/* ---- parameters ---- */
+
+struct lp_catalog_parameter *
+catalog_parameter_insert(struct lp_catalog *catalog, const struct lp_catalog_parameter *like)
+{
+    struct lp_catalog_parameter *parameter = lp_heap_alloc(
+        sizeof(*parameter) + like->component.size + like->name.size + like->value.size);
+    uint8_t *at = (uint8_t *)(parameter + 1);
+    parameter->vhost_id = like->vhost_id;
+    parameter->component = place(&at, like->component);
+    parameter->name = place(&at, like->name);
+    parameter->value = place(&at, like->value);
+    lp_chain_append(&catalog->parameters, &parameter->in_catalog);
+    return parameter;
+}
+
+void
+catalog_parameter_remove(struct lp_catalog_parameter *parameter)
+{
+    lp_chain_remove(&parameter->in_catalog);
+    free(parameter);
+}
+
+struct lp_catalog_parameter *
+lp_catalog_parameter(const struct lp_catalog *catalog, uint32_t vhost_id, struct lp_bytes component,
+                     struct lp_bytes name)
+{
+    LP_CHAIN_EACH(link, &catalog->parameters)
+    {
+        struct lp_catalog_parameter *parameter =
+            LP_CONTAINER_OF(link, struct lp_catalog_parameter, in_catalog);
+        if (parameter->vhost_id == vhost_id && lp_bytes_equal(parameter->component, component) &&
+            lp_bytes_equal(parameter->name, name)) {
+            return parameter;
         }
     }
     return NULL;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "control/auth/auth.h"
-#include "control/topology/catalog_internal.h"
+#include "control/topology/policy.h"
 
 bool
 catalog_locked_fault(const struct lp_catalog_queue *queue, struct lp_fault *ret_fault)
@@ -74,14 +74,34 @@ dead_letters_permitted(struct lp_catalog *catalog, const struct lp_catalog_actor
                ret_fault);
 }
 
+/* C82 */
+static bool
+limits_allow(const struct lp_catalog *catalog, const struct lp_catalog_vhost *vhost,
+             struct lp_bytes name, struct lp_fault *ret_fault)
+{
+    if (vhost->queue_count >= vhost->queues_max) {
+        return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
+                            "cannot declare queue '%.*s': queue limit in vhost '%.*s' (%lld) is "
+                            "reached",
+                            (int)name.size, (const char *)name.data, (int)vhost->name.size,
+                            (const char *)vhost->name.data, (long long)vhost->queues_max);
+    }
+    return catalog->queue_count < catalog->rules.queues_max ||
+           lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
+                        "cannot declare queue '%.*s': queue limit in cluster (%llu) is reached",
+                        (int)name.size, (const char *)name.data,
+                        (unsigned long long)catalog->rules.queues_max);
+}
+
 /* Types whose data plane is not there yet, and promises that nothing keeps. */
 static bool
 implemented(enum lp_queue_kind kind, struct lp_bytes arguments, struct lp_fault *ret_fault)
 {
     struct lp_field field;
-    if (kind != LP_QUEUE_CLASSIC) {
+    if (!catalog_queue_kind_is_there(kind)) {
         return lp_fault_set(ret_fault, LP_FAULT_NOT_IMPLEMENTED,
-                            "queue type %s is not implemented yet", lp_queue_kind_name(kind));
+                            "queue type %s is not implemented yet",
+                            lp_queue_kind_name((uint8_t)kind));
     }
     if (lp_field_find(arguments, "x-dead-letter-strategy", &field) &&
         lp_bytes_equal_text(field.raw, "at-least-once")) {
@@ -100,6 +120,7 @@ may_create(struct lp_catalog *catalog, const struct lp_catalog_actor *actor, str
     enum lp_queue_kind kind;
     return dead_letters_permitted(catalog, actor, name, request->arguments, ret_fault) &&
            catalog_queue_arguments_valid(request->arguments, text.text, &kind, ret_fault) &&
+           limits_allow(catalog, actor->vhost, name, ret_fault) &&
            catalog_queue_properties_valid(kind, text.text, request->flags, request->arguments,
                                           ret_fault) &&
            implemented(kind, request->arguments, ret_fault);
@@ -124,12 +145,23 @@ declare_passive(struct lp_catalog *catalog, const struct lp_catalog_actor *actor
     return true;
 }
 
+/* What a queue is whose client names no type: the vhost's or the node's default, where its
+ * properties allow that. */
+static enum lp_queue_kind
+default_kind(const struct lp_catalog *catalog, const struct lp_catalog_vhost *vhost, uint8_t flags)
+{
+    const uint8_t kind =
+        vhost->has_default_kind ? vhost->default_kind : catalog->rules.default_queue_kind;
+    const uint8_t properties = LP_OBJECT_DURABLE | LP_OBJECT_AUTO_DELETE | LP_OBJECT_EXCLUSIVE;
+    return (flags & properties) == LP_OBJECT_DURABLE ? (enum lp_queue_kind)kind : LP_QUEUE_CLASSIC;
+}
+
 /*
  * The default type is written down when the client named none (C53); RabbitMQ
  * sorts the table by name when it does.
  */
 static struct lp_bytes
-arguments_with_type(struct lp_catalog *catalog, struct lp_bytes arguments)
+arguments_with_type(struct lp_catalog *catalog, struct lp_bytes arguments, enum lp_queue_kind kind)
 {
     struct lp_field type;
     struct lp_bytebuf table = {0};
@@ -141,7 +173,7 @@ arguments_with_type(struct lp_catalog *catalog, struct lp_bytes arguments)
     }
     lp_writer_short(&w, lp_bytes_of_text("x-queue-type"));
     lp_writer_u8(&w, 'S');
-    lp_writer_long_be(&w, lp_bytes_of_text(lp_queue_kind_name(LP_QUEUE_CLASSIC)));
+    lp_writer_long_be(&w, lp_bytes_of_text(lp_queue_kind_name((uint8_t)kind)));
     lp_bytebuf_append(&table, arguments.data, arguments.size);
     lp_bytebuf_append(&table, room, lp_writer_size(&w));
     const bool good = catalog_table_sort(lp_bytes_of(table.data, (uint32_t)table.size), &sorted);
@@ -192,6 +224,7 @@ queue_make(struct lp_catalog *catalog, const struct lp_catalog_actor *actor, str
         .name = name,
         .arguments = request->arguments};
     struct lp_catalog_queue *queue = catalog_queue_insert(catalog, &like);
+    policies_assign_queue(queue);
     catalog_queue_put(catalog, queue);
     return queue;
 }
@@ -215,7 +248,8 @@ lp_catalog_queue_declare(struct lp_catalog *catalog, const struct lp_catalog_act
         return false;
     }
     struct lp_queue_declare full = *request;
-    full.arguments = arguments_with_type(catalog, request->arguments);
+    full.arguments = arguments_with_type(catalog, request->arguments,
+                                         default_kind(catalog, actor->vhost, request->flags));
     if (!name_valid(name, &full, ret_fault) ||
         !lp_auth_check(catalog, actor,
                        &(struct lp_auth_question){LP_PERMISSION_CONFIGURE, LP_RESOURCE_QUEUE, name},

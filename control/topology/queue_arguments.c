@@ -430,6 +430,13 @@ static const char *const kind_names[] = {
     [LP_QUEUE_STREAM] = "stream",
 };
 
+/* The data plane's types. */
+bool
+catalog_queue_kind_is_there(enum lp_queue_kind kind)
+{
+    return kind == LP_QUEUE_CLASSIC;
+}
+
 const char *
 lp_queue_kind_name(uint8_t kind)
 {

@@ -1,45 +1,108 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * queue_merge.c - what a queue's arguments come to: the settings that its home
- * shard obeys (queue_settings.h).
+ * queue_merge.c - what a queue's arguments, its policy and its operator policy
+ * come to: the settings that its home shard obeys (queue_settings.h).
+ *
+ * C149: of numbers the smallest counts; where words differ the argument wins,
+ * except for the overflow of quorum queues.
  */
-#include "control/topology/catalog_internal.h"
+#include "control/topology/policy.h"
 
-/* RabbitMQ's defaults. */
-#define DELIVERY_LIMIT      20u
-#define CONSUMER_TIMEOUT_MS UINT64_C(1800000)
+/* RabbitMQ's default. */
+#define DELIVERY_LIMIT INT64_C(20)
 
-/* An integer argument, or `otherwise` when there is none; a negative one is LP_SETTING_UNSET. */
-static uint64_t
-number(struct lp_bytes arguments, const char *name, uint64_t otherwise)
+/* One setting as its three sources have it. */
+struct source {
+    bool has_argument;
+    struct lp_field argument;
+    const json_t *policy; /* of both policies, or NULL */
+};
+
+static struct source
+source_of(const struct lp_catalog_queue *queue, const char *argument, enum policy_key key)
 {
-    struct lp_field field;
-    if (!lp_field_find(arguments, name, &field)) {
-        return otherwise;
-    }
-    if (!lp_field_is_integer(field.type) || lp_field_integer(&field) < 0) {
-        return LP_SETTING_UNSET;
-    }
-    return (uint64_t)lp_field_integer(&field);
+    struct source source = {.policy = policy_value(queue->policy, queue->operator_policy, key)};
+    source.has_argument = lp_field_find(queue->arguments, argument, &source.argument);
+    return source;
 }
 
+/* Both where they are numbers; what is none counts for nothing.  False: there is neither. */
 static bool
-word(struct lp_bytes arguments, const char *name, struct lp_bytes *ret_word)
+numbers_of(const struct source *source, int64_t *ret_argument, int64_t *ret_policy)
 {
-    struct lp_field field;
-    if (!lp_field_find(arguments, name, &field) || field.type != 'S') {
-        return false;
+    const bool argument = source->has_argument && lp_field_is_integer(source->argument.type);
+    const bool policy = source->policy != NULL;
+    if (argument || policy) {
+        const int64_t value = argument ? lp_field_integer(&source->argument) : 0;
+        const int64_t policy_number = policy ? json_integer_value(source->policy) : value;
+        *ret_argument = argument ? value : policy_number;
+        *ret_policy = policy_number;
+        return true;
     }
-    *ret_word = field.raw;
-    return true;
+    return false;
+}
+
+/* The smaller one; a negative one is LP_SETTING_UNSET, and so is none. */
+static uint64_t
+smallest(const struct lp_catalog_queue *queue, const char *argument, enum policy_key key)
+{
+    const struct source source = source_of(queue, argument, key);
+    int64_t value;
+    int64_t policy;
+    if (!numbers_of(&source, &value, &policy)) {
+        return LP_SETTING_UNSET;
+    }
+    value = LP_MIN(value, policy);
+    return value < 0 ? LP_SETTING_UNSET : (uint64_t)value;
+}
+
+static uint64_t
+consumer_timeout(const struct lp_catalog *catalog, const struct lp_catalog_queue *queue)
+{
+    const struct source source = source_of(queue, "x-consumer-timeout", POLICY_CONSUMER_TIMEOUT);
+    if (!source.has_argument && !source.policy) {
+        return catalog->rules.consumer_timeout_ms;
+    }
+    return smallest(queue, "x-consumer-timeout", POLICY_CONSUMER_TIMEOUT);
+}
+
+/* Of quorum queues; a negative limit is none, unless the other source has one. */
+static uint64_t
+delivery_limit(const struct lp_catalog_queue *queue)
+{
+    const struct source source = source_of(queue, "x-delivery-limit", POLICY_DELIVERY_LIMIT);
+    int64_t value = DELIVERY_LIMIT;
+    int64_t policy = DELIVERY_LIMIT;
+    if (!numbers_of(&source, &value, &policy) && source.has_argument) {
+        return LP_SETTING_UNSET; /* no number at all: nothing reaches it */
+    }
+    value = value < 0 || policy < 0 ? LP_MAX(value, policy) : LP_MIN(value, policy);
+    return value < 0 ? LP_SETTING_UNSET : (uint64_t)value;
+}
+
+/* The argument's word, or the policy's; false: neither. */
+static bool
+word_of(const struct source *source, bool policy_wins, struct lp_bytes *ret_word)
+{
+    if (source->has_argument && !(policy_wins && source->policy)) {
+        *ret_word = source->argument.raw;
+        return true;
+    }
+    if (source->policy) {
+        *ret_word = lp_bytes_of(json_string_value(source->policy),
+                                (uint32_t)json_string_length(source->policy));
+        return true;
+    }
+    return false;
 }
 
 /* Quorum queues know no reject-publish-dlx: RabbitMQ warns and drops from the head. */
 static uint8_t
 overflow_of(const struct lp_catalog_queue *queue)
 {
+    const struct source source = source_of(queue, "x-overflow", POLICY_OVERFLOW);
     struct lp_bytes mode;
-    if (!word(queue->arguments, "x-overflow", &mode)) {
+    if (!word_of(&source, queue->kind == LP_QUEUE_QUORUM, &mode)) {
         return LP_OVERFLOW_DROP_HEAD;
     }
     if (lp_bytes_equal_text(mode, "reject-publish")) {
@@ -66,33 +129,33 @@ priority_of(const struct lp_catalog_queue *queue)
 static void
 dead_letters_set(const struct lp_catalog_queue *queue, struct lp_queue_settings *settings)
 {
-    settings->dead_letters =
-        word(queue->arguments, "x-dead-letter-exchange", &settings->dead_letter_exchange);
+    const struct source exchange =
+        source_of(queue, "x-dead-letter-exchange", POLICY_DEAD_LETTER_EXCHANGE);
+    const struct source key = source_of(queue, "x-dead-letter-routing-key", POLICY_DEAD_LETTER_KEY);
+    settings->dead_letters = word_of(&exchange, false, &settings->dead_letter_exchange);
     /* A key without an exchange is for nothing. */
     settings->has_dead_letter_key =
-        settings->dead_letters &&
-        word(queue->arguments, "x-dead-letter-routing-key", &settings->dead_letter_key);
+        settings->dead_letters && word_of(&key, false, &settings->dead_letter_key);
 }
 
 struct lp_queue_settings
-lp_catalog_queue_settings(const struct lp_catalog_queue *queue)
+lp_catalog_queue_settings(const struct lp_catalog *catalog, const struct lp_catalog_queue *queue)
 {
-    const struct lp_bytes arguments = queue->arguments;
     struct lp_queue_settings settings = lp_queue_settings_none();
     struct lp_field single;
-    settings.message_ttl_ms = number(arguments, "x-message-ttl", LP_SETTING_UNSET);
-    settings.expires_ms = number(arguments, "x-expires", LP_SETTING_UNSET);
-    settings.max_length = number(arguments, "x-max-length", LP_SETTING_UNSET);
-    settings.max_length_bytes = number(arguments, "x-max-length-bytes", LP_SETTING_UNSET);
-    settings.consumer_timeout_ms = number(arguments, "x-consumer-timeout", CONSUMER_TIMEOUT_MS);
+    settings.message_ttl_ms = smallest(queue, "x-message-ttl", POLICY_MESSAGE_TTL);
+    settings.expires_ms = smallest(queue, "x-expires", POLICY_EXPIRES);
+    settings.max_length = smallest(queue, "x-max-length", POLICY_MAX_LENGTH);
+    settings.max_length_bytes = smallest(queue, "x-max-length-bytes", POLICY_MAX_LENGTH_BYTES);
+    settings.consumer_timeout_ms = consumer_timeout(catalog, queue);
     if (queue->kind == LP_QUEUE_QUORUM) {
-        settings.delivery_limit = number(arguments, "x-delivery-limit", DELIVERY_LIMIT);
+        settings.delivery_limit = delivery_limit(queue);
     }
     settings.overflow = overflow_of(queue);
     settings.max_priority = priority_of(queue);
     settings.single_active_consumer =
-        lp_field_find(arguments, "x-single-active-consumer", &single) && single.type == 't' &&
-        single.raw.data[0] != 0;
+        lp_field_find(queue->arguments, "x-single-active-consumer", &single) &&
+        single.type == 't' && single.raw.data[0] != 0;
     dead_letters_set(queue, &settings);
     return settings;
 }

@@ -55,13 +55,14 @@ static inline void
 user_add(struct fixture *f, const char *name, const char *const patterns[3])
 {
     struct lp_bytes pattern[3];
-    uint8_t hash[LP_PASSWORD_HASH_BYTES];
+    struct lp_password_hash hash;
     for (size_t i = 0; i < 3; i++) {
         pattern[i] = lp_bytes_of_text(patterns[i]);
     }
-    lp_password_hash(&entropy, lp_bytes_of_text("secret"), hash);
-    lp_catalog_user_put(f->catalog, lp_bytes_of_text(name), lp_bytes_of(hash, sizeof(hash)),
-                        lp_bytes_of_text(""));
+    lp_password_hash(&entropy, LP_PASSWORD_SHA256, lp_bytes_of_text("secret"), &hash);
+    const struct lp_catalog_user user = {.name = lp_bytes_of_text(name),
+                                         .hash = lp_bytes_of(hash.data, hash.bytes)};
+    lp_catalog_user_put(f->catalog, &user);
     lp_catalog_permission_put(f->catalog, lp_catalog_user(f->catalog, lp_bytes_of_text(name)),
                               lp_catalog_vhost(f->catalog, lp_bytes_of_text("/")), pattern);
 }

@@ -266,7 +266,7 @@ settings_of(struct fixture *f, const char *arguments)
     }
     assert_true(declare(f, arguments, &declared, &fault));
     commit(f);
-    return lp_catalog_queue_settings(declared.queue);
+    return lp_catalog_queue_settings(f->catalog, declared.queue);
 }
 
 static void
