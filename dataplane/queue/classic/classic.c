@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * classic.c - the classic queue: messages in the order of arrival; what comes
- * back goes to its old place (C130).
- *
- * Ready messages are of two kinds: fresh ones, in a list, and returned ones,
- * in a heap by position.  Every returned message is older than every fresh
- * one, so the next message is the heap's least, or else the list's first.
+ * classic.c - the classic queue: by priority, then in the order of arrival; what
+ * comes back goes to its old place (C130).
  */
-#include "dataplane/queue/classic/heap.h"
+#include "dataplane/queue/classic/level.h"
 #include "dataplane/queue/engine/engine.h"
 
 struct classic_queue {
     struct lp_engine engine;
-    struct lp_list fresh;      /* lp_entry.link */
-    struct lp_entry *returned; /* heap; NULL: empty */
+    struct classic_level level;    /* of messages without a priority */
+    struct classic_levels *levels; /* of the others; NULL: there was none yet */
 };
 
 static struct classic_queue *
@@ -29,59 +25,108 @@ classic_of_const(const struct lp_engine *engine)
                                                         offsetof(struct classic_queue, engine));
 }
 
+/* ---- order ---- */
+
+/* C158: above the most that the queue has is the most. */
+static bool
+classic_level_for(struct lp_engine *engine, uint64_t priority, uint8_t *ret_level)
+{
+    struct classic_queue *classic = classic_of(engine);
+    const uint8_t level = (uint8_t)LP_MIN(priority, engine->base.settings.max_priority);
+    if (level > 0 && !classic->levels) {
+        classic->levels =
+            classic_levels_make(engine->base.broker->memory, engine->base.settings.max_priority);
+        if (!classic->levels) {
+            return false;
+        }
+    }
+    *ret_level = level == 0 ? 0 : (uint8_t)LP_MIN((uint32_t)level, classic->levels->count);
+    return true;
+}
+
 static void
 classic_add(struct lp_engine *engine, struct lp_entry *entry)
 {
-    lp_list_push_back(&classic_of(engine)->fresh, &entry->link);
+    struct classic_queue *classic = classic_of(engine);
+    if (LP_UNLIKELY(entry->level > 0)) {
+        classic_level_add(classic_levels_use(classic->levels, entry->level), entry);
+    } else {
+        classic_level_add(&classic->level, entry);
+    }
 }
 
 static void
 classic_add_returned(struct lp_engine *engine, struct lp_entry *entry)
 {
-    classic_heap_push(&classic_of(engine)->returned, entry);
+    struct classic_queue *classic = classic_of(engine);
+    if (LP_UNLIKELY(entry->level > 0)) {
+        classic_level_add_returned(classic_levels_use(classic->levels, entry->level), entry);
+    } else {
+        classic_level_add_returned(&classic->level, entry);
+    }
 }
 
 static struct lp_entry *
 classic_peek(const struct lp_engine *engine)
 {
     const struct classic_queue *classic = classic_of_const(engine);
-    if (classic->returned) {
-        return classic->returned;
-    }
-    struct lp_list *first = classic->fresh.next;
-    return first == &classic->fresh ? NULL : LP_LIST_ITEM(first, struct lp_entry, link);
+    const uint32_t level = classic->levels ? classic_levels_highest(classic->levels) : 0;
+    return classic_level_peek(level > 0 ? classic_levels_at(classic->levels, level)
+                                        : &classic->level);
 }
 
 static struct lp_entry *
 classic_pop(struct lp_engine *engine)
 {
     struct classic_queue *classic = classic_of(engine);
-    struct lp_entry *entry = classic_heap_pop(&classic->returned);
-    if (!entry) {
-        struct lp_list *link = lp_list_pop_front(&classic->fresh);
-        if (!link) {
-            return NULL;
+    if (LP_UNLIKELY(classic->levels != NULL)) {
+        struct lp_entry *entry = classic_levels_pop(classic->levels);
+        if (entry) {
+            return entry;
         }
-        entry = LP_LIST_ITEM(link, struct lp_entry, link);
     }
-    entry->link = (struct lp_list){NULL, NULL};
-    return entry;
+    return classic_level_pop(&classic->level);
+}
+
+static void
+classic_order_check(const struct lp_engine *engine)
+{
+    const struct classic_queue *classic = classic_of_const(engine);
+    if (classic->levels) {
+        classic_levels_check(classic->levels);
+    }
 }
 
 static const struct lp_engine_order classic_order = {
+    .level_for = classic_level_for,
     .add = classic_add,
     .add_returned = classic_add_returned,
     .peek = classic_peek,
     .pop = classic_pop,
+    .check = classic_order_check,
 };
+
+/* ---- the type ---- */
 
 static bool
 classic_open(struct lp_queue *queue)
 {
-    struct lp_engine *engine = LP_CONTAINER_OF(queue, struct lp_engine, base);
+    struct lp_engine *engine = engine_of(queue);
     lp_engine_open(engine, &classic_order);
-    lp_list_init(&classic_of(engine)->fresh);
+    classic_level_init(&classic_of(engine)->level);
     return true;
+}
+
+static void
+classic_close(struct lp_queue *queue)
+{
+    struct classic_queue *classic = classic_of(engine_of(queue));
+    lp_engine_close(queue);
+    if (classic->levels) {
+        void *block = classic->levels;
+        lp_memory_release(queue->broker->memory, &block);
+        classic->levels = NULL;
+    }
 }
 
 const struct lp_queue_type lp_queue_type_classic = {
@@ -89,7 +134,7 @@ const struct lp_queue_type lp_queue_type_classic = {
     .queue_bytes = sizeof(struct classic_queue),
     .open = classic_open,
     .configure = lp_engine_configure,
-    .close = lp_engine_close,
+    .close = classic_close,
     .handle = lp_engine_handle,
     .dispatch = lp_engine_dispatch,
     .counts = lp_engine_counts,

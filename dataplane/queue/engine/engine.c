@@ -21,7 +21,8 @@ lp_engine_configure(struct lp_queue *queue)
     const struct lp_queue_settings *settings = &queue->settings;
     const bool limited =
         settings->max_length != LP_SETTING_UNSET || settings->max_length_bytes != LP_SETTING_UNSET;
-    engine->guarded = limited || settings->message_ttl_ms != LP_SETTING_UNSET;
+    engine->guarded =
+        limited || settings->message_ttl_ms != LP_SETTING_UNSET || settings->max_priority > 0;
     engine->trims = limited && settings->overflow == LP_OVERFLOW_DROP_HEAD;
     if (engine->ready_count > 0) {
         lp_queue_dirty(queue); /* there may be too much now */
@@ -124,6 +125,7 @@ lp_engine_check(const struct lp_queue *queue)
     LP_ASSERT(grants == engine->grants);
     LP_ASSERT(!engine->trims || !engine_over(engine) || queue->deleting ||
               lp_list_linked(&queue->in_dirty) || !lp_list_empty(&engine->round));
+    engine->order->check(engine);
     const struct lp_entry *head = engine->order->peek(engine);
     LP_ASSERT((head != NULL) == (engine->ready_count > 0));
     if (head && head->expires_ns != 0 && !queue->deleting) {

@@ -22,6 +22,9 @@ struct lp_engine;
 
 /* The order in which a type gives its messages. */
 struct lp_engine_order {
+    /* The level of a message of this priority (lp_entry.level); false: there is no memory for it.
+     * Asked only when the engine is guarded: else it is 0. */
+    bool (*level_for)(struct lp_engine *engine, uint64_t priority, uint8_t *ret_level);
     /* A message that was never here before. */
     void (*add)(struct lp_engine *engine, struct lp_entry *entry);
     /* One that was delivered and comes back. */
@@ -30,6 +33,8 @@ struct lp_engine_order {
     struct lp_entry *(*peek)(const struct lp_engine *engine);
     /* The same, taken off.  Its link is clear. */
     struct lp_entry *(*pop)(struct lp_engine *engine);
+    /* Asserts the order's invariants. */
+    void (*check)(const struct lp_engine *engine);
 };
 
 struct lp_engine {

@@ -22,25 +22,32 @@ enqueue_fail(struct lp_engine *engine, uint32_t from, const struct lp_mesh_recor
     lp_queue_refuse(engine->base.broker, from, record, LP_MESH_NACK);
 }
 
-/* NULL: it was answered. */
-static inline struct lp_entry *
+/* Where a message belongs that is not simply the last. */
+struct place {
+    uint64_t expires_ns;
+    uint8_t level;
+};
+
+/* False: it was answered. */
+static inline bool
 enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record,
-            uint64_t expires_ns)
+            struct place place)
 {
     struct lp_entry *entry = lp_queue_entry_alloc(&engine->base, from, record);
     if (!entry) {
         enqueue_fail(engine, from, record);
-        return NULL;
+        return false;
     }
     entry->position = engine->next_position++;
-    entry->expires_ns = expires_ns;
+    entry->expires_ns = place.expires_ns;
+    entry->level = place.level;
     engine->order->add(engine, entry);
     engine->ready_count++;
     engine->ready_bytes += entry->body_bytes;
     if (!lp_list_empty(&engine->round)) {
         lp_queue_dirty(&engine->base);
     }
-    return entry;
+    return true;
 }
 
 /* LP_SETTING_UNSET: it has none. */
@@ -103,12 +110,16 @@ enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_re
         return;
     }
     const bool taken = engine->ready_count == 0 && !lp_list_empty(&engine->round);
-    const uint64_t expires_ns = enqueue_expires_ns(engine, ttl_ms, taken);
-    if (!enqueue_add(engine, from, record, expires_ns)) {
+    struct place place = {.expires_ns = enqueue_expires_ns(engine, ttl_ms, taken)};
+    if (!engine->order->level_for(engine, record->w[5], &place.level)) {
+        enqueue_fail(engine, from, record);
+        return;
+    }
+    if (!enqueue_add(engine, from, record, place)) {
         return;
     }
     lp_queue_confirm(engine->base.broker, from, record);
-    engine->expiring |= expires_ns != 0;
+    engine->expiring |= place.expires_ns != 0;
     uint32_t budget = LP_QUEUE_DISPATCH_BUDGET;
     if (taken) {
         engine_hand_out(engine);
@@ -131,7 +142,7 @@ engine_enqueue(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
         enqueue_guarded(engine, from, record);
         return;
     }
-    if (enqueue_add(engine, from, record, 0)) {
+    if (enqueue_add(engine, from, record, (struct place){0, 0})) {
         lp_queue_confirm(engine->base.broker, from, record);
     }
 }
