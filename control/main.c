@@ -65,6 +65,7 @@ struct program {
     size_t loopback_user_count;
     struct lp_bytebuf tags;
     char cluster_name[256];
+    char node_name[256];
 };
 
 /* ---- drivers ---- */
@@ -312,6 +313,7 @@ settings_make(struct program *program, struct lp_control_settings *settings)
     const char *cluster_name = lp_config_text(config, "cluster_name");
     (void)snprintf(program->cluster_name, sizeof(program->cluster_name), "%s%s",
                    cluster_name[0] ? cluster_name : "lepus@", cluster_name[0] ? "" : host);
+    (void)snprintf(program->node_name, sizeof(program->node_name), "lepus@%s", host);
     lp_config_each(config, "loopback_users.$user", loopback_user_add, program);
     lp_config_each(config, "default_user_tags.$tag", tag_add, program);
     lp_bytebuf_append(&program->tags, "", 1); /* its NUL */
@@ -328,7 +330,10 @@ settings_make(struct program *program, struct lp_control_settings *settings)
         .cluster_name = program->cluster_name,
         .data_folder = program->data,
         .config_file = program->config_path ? program->config_path : "",
+        .node_name = program->node_name,
         .rules = lp_catalog_rules_default,
+        .connections_max = UINT64_MAX,
+        .channels_max = UINT64_MAX,
         .process_id = (uint32_t)getpid(),
     };
     program->log_level = log_level_of(config);

@@ -21,6 +21,7 @@ control_connection(const struct lp_control *control, uint64_t id)
 void
 control_connection_free(struct lp_control *control, struct control_connection *connection)
 {
+    control_connection_uncount(control, connection);
     lp_map_remove(&control->connections_by_id, &connection->by_id);
     lp_chain_remove(&connection->in_control);
     free(connection);
@@ -80,9 +81,7 @@ control_connection_put(struct lp_control *control, uint32_t shard, struct lp_rea
     like.channel_max = lp_reader_u16le(fields);
     like.connected_at_ms = lp_reader_u64le(fields);
     like.user = lp_reader_short(fields);
-    if (with_id) {
-        like.vhost_id = lp_reader_u32le(fields);
-    }
+    const uint32_t vhost_id = with_id ? lp_reader_u32le(fields) : 0;
     if (fields->failed || like.id == 0) {
         return false;
     }
@@ -93,6 +92,9 @@ control_connection_put(struct lp_control *control, uint32_t shard, struct lp_rea
     }
     lp_map_insert(&control->connections_by_id, &connection->by_id, lp_map_hash_number(like.id));
     lp_chain_append(&control->connections, &connection->in_control);
+    if (vhost_id != 0) {
+        control_connection_opened(control, connection, vhost_id);
+    }
     *ret_connection = connection;
     return true;
 }

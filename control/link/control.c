@@ -25,6 +25,9 @@ lp_control_settings_default(struct lp_control_settings *settings)
         .data_folder = "",
         .config_file = "",
         .rules = lp_catalog_rules_default,
+        .node_name = "lepus@localhost",
+        .connections_max = UINT64_MAX,
+        .channels_max = UINT64_MAX,
     };
 }
 
@@ -170,6 +173,7 @@ lp_control_open_boot(const struct lp_control_options *options, struct lp_control
         control->region->started_ns = control->now_ns;
     }
     control->started_ns = control->region->started_ns;
+    options->entropy.fill(options->entropy.self, &control->tally_key, sizeof(control->tally_key));
     lp_chain_init(&control->connections);
     lp_chain_init(&control->turn_answers);
     lp_chain_init(&control->answers);
@@ -225,6 +229,9 @@ lp_control_close(struct lp_control **control)
     {
         control_connection_free(self, LP_CONTAINER_OF(c, struct control_connection, in_control));
     }
+    LP_ASSERT(self->connections_open == 0 && self->channels_open == 0);
+    LP_ASSERT(self->tallies.count == 0);
+    lp_map_fini(&self->tallies);
     lp_map_fini(&self->connections_by_id);
     lp_map_fini(&self->deletions_by_number);
     for (uint32_t i = 0; i < LP_SHARDS_MAX; i++) {

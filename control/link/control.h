@@ -39,7 +39,9 @@ struct lp_control_settings {
     const char *cluster_name;
     const char *data_folder;
     const char *config_file; /* "" when there is none */
+    const char *node_name;
     struct lp_catalog_rules rules;
+    uint64_t connections_max, channels_max; /* of the node; UINT64_MAX: no limit */
     uint32_t process_id;
 };
 

@@ -59,6 +59,15 @@ struct control_shard {
     uint32_t listener_count;
 };
 
+/* What the open connections of one user, or in one vhost, come to: tally.c. */
+struct control_tally {
+    struct lp_map_node by_who;
+    uint32_t vhost_id; /* 0: of a user */
+    uint32_t connections;
+    uint64_t channels; /* of a user's connections */
+    struct lp_bytes user;
+};
+
 /* A client's connection, as its shard told it. */
 struct control_connection {
     struct lp_map_node by_id;
@@ -66,7 +75,9 @@ struct control_connection {
     uint64_t id;
     uint32_t shard;
     uint32_t vhost_id; /* 0: not open yet */
+    uint32_t channels; /* as its shard said last, and those permitted since */
     bool named;        /* in the hello that is under way */
+    struct control_tally *of_user, *of_vhost; /* while it is open */
     struct lp_bytes user, vhost, protocol, client_properties;
     uint8_t local_family, peer_family;
     uint16_t local_port, peer_port;
@@ -134,6 +145,9 @@ struct lp_control {
     struct control_shard shards[LP_SHARDS_MAX];
     struct lp_map connections_by_id;
     struct lp_chain connections;
+    struct lp_map tallies;
+    struct lp_map_key tally_key;
+    uint64_t connections_open, channels_open;
     struct lp_chain turn_answers; /* of this turn: nothing is committed yet */
     struct lp_chain answers;      /* committed; revisions ascend */
     struct lp_chain stop_answers; /* wait for the last shard to stop */
@@ -190,6 +204,26 @@ struct control_connection *control_connection(const struct lp_control *control, 
 /* With its exclusive queues. */
 void control_connection_gone(struct lp_control *control, uint64_t id);
 void control_connection_free(struct lp_control *control, struct control_connection *connection);
+/* ---- tally.c ---- */
+
+/* It may be used from now on: it counts. */
+void control_connection_opened(struct lp_control *control, struct control_connection *connection,
+                               uint32_t vhost_id);
+/* It goes; fine for one that does not count. */
+void control_connection_uncount(struct lp_control *control, struct control_connection *connection);
+void control_channels_set(struct lp_control *control, struct control_connection *connection,
+                          uint32_t channels);
+/* C20: may it open?  It does not count yet. */
+bool control_open_permitted(const struct lp_control *control,
+                            const struct control_connection *connection,
+                            struct lp_fault *ret_fault);
+/* C20: one channel more? */
+bool control_channel_permitted(const struct lp_control *control,
+                               const struct control_connection *connection,
+                               struct lp_fault *ret_fault);
+/* Asserts that counts are what the table says. */
+void control_tallies_check(const struct lp_control *control);
+
 void control_hello_begin(struct lp_control *control, uint32_t shard);
 void control_hello_end(struct lp_control *control, uint32_t shard);
 

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* requests_access.c - connections: who they are and what they may do. */
+#include "control/link/requests.h"
+
+void
+control_on_login(struct control_request *request)
+{
+    struct lp_control *control = request->control;
+    struct lp_auth_login login = {
+        .loopback_users = control->options.settings.loopback_users,
+        .loopback_user_count = control->options.settings.loopback_user_count,
+    };
+    const char *why = "malformed";
+    (void)lp_reader_u64le(&request->fields); /* the connection: not in the table before OPEN */
+    login.mechanism = lp_reader_short(&request->fields);
+    login.user = lp_reader_short(&request->fields);
+    login.password = lp_reader_long_le(&request->fields);
+    (void)lp_reader_take(&request->fields, 1 + 2 + 16); /* the peer's address */
+    login.loopback = lp_reader_u8(&request->fields) != 0;
+    bool good = !request->fields.failed || control_malformed(request);
+    if (good) {
+        good = lp_auth_login(control->catalog, &login, &why, &request->fault);
+        lp_writer_short(&request->reply, login.user);
+    }
+    if (!good) {
+        control_log(control, LP_CONTROL_LOG_ERROR, "%.*s login refused: user '%.*s' - %s",
+                    (int)login.mechanism.size, (const char *)login.mechanism.data,
+                    (int)login.user.size, (const char *)login.user.data, why);
+    }
+    control_answer_now(request, good);
+}
+
+/* enum lp_rights of a connection. */
+static uint8_t
+rights_of(const struct lp_control *control, const struct control_connection *connection,
+          const struct lp_catalog_vhost *vhost)
+{
+    uint8_t rights = lp_auth_rights(control->catalog, connection->user, vhost);
+    if (control->options.settings.channels_max != UINT64_MAX) {
+        rights |= LP_RIGHTS_CHANNELS_LIMITED;
+    }
+    return rights;
+}
+
+/* What it may do: the fields that OPEN's reply and RIGHTS' have in common. */
+static void
+rights_write(struct control_request *request, const struct control_connection *connection,
+             const struct lp_catalog_vhost *vhost)
+{
+    const struct lp_catalog *catalog = request->control->catalog;
+    lp_writer_u8(&request->reply, lp_auth_unrestricted(catalog, connection->user, vhost));
+    lp_writer_u32le(&request->reply, catalog->permission_epoch);
+    lp_writer_u8(&request->reply, rights_of(request->control, connection, vhost));
+}
+
+void
+control_on_open(struct control_request *request)
+{
+    struct lp_control *control = request->control;
+    struct control_connection *connection = NULL;
+    struct lp_catalog_vhost *vhost = NULL;
+    bool good =
+        control_connection_put(control, request->shard, &request->fields, false, &connection) ||
+        control_malformed(request);
+    good = good && control_open_permitted(control, connection, &request->fault) &&
+           lp_auth_vhost(control->catalog, connection->user, connection->vhost, &vhost,
+                         &request->fault);
+    if (good) {
+        control_connection_opened(control, connection, vhost->id);
+        lp_writer_u32le(&request->reply, vhost->id);
+        rights_write(request, connection, vhost);
+    }
+    control_answer_committed(request, good);
+}
+
+void
+control_on_rights(struct control_request *request)
+{
+    struct lp_catalog_actor actor;
+    const uint64_t id = lp_reader_u64le(&request->fields);
+    bool good = !request->fields.failed || control_malformed(request);
+    const struct control_connection *connection = control_connection(request->control, id);
+    good = good && control_actor_find(request, id, connection ? connection->vhost_id : 0, &actor);
+    if (good) {
+        rights_write(request, connection, actor.vhost);
+    }
+    control_answer_now(request, good);
+}
+
+void
+control_on_channel_open(struct control_request *request)
+{
+    struct lp_control *control = request->control;
+    struct lp_catalog_actor actor;
+    const uint64_t id = lp_reader_u64le(&request->fields);
+    (void)lp_reader_u16le(&request->fields); /* its number does not matter */
+    bool good = !request->fields.failed || control_malformed(request);
+    struct control_connection *connection = control_connection(control, id);
+    good = good && control_actor_find(request, id, connection ? connection->vhost_id : 0, &actor) &&
+           control_channel_permitted(control, connection, &request->fault);
+    if (good) {
+        /* Until its shard says how many it has. */
+        control_channels_set(control, connection, connection->channels + 1);
+    }
+    control_answer_now(request, good);
+}
+
+void
+control_on_closed(struct control_request *request)
+{
+    const uint64_t id = lp_reader_u64le(&request->fields);
+    const bool good = !request->fields.failed || control_malformed(request);
+    if (good) {
+        control_connection_gone(request->control, id);
+    }
+    control_answer_committed(request, good);
+}
+
+void
+control_on_permit(struct control_request *request)
+{
+    struct lp_control *control = request->control;
+    struct lp_catalog_actor actor;
+    struct lp_auth_question question;
+    const uint64_t id = lp_reader_u64le(&request->fields);
+    question.right = lp_reader_u8(&request->fields);
+    question.resource = lp_reader_u8(&request->fields);
+    question.name = lp_reader_short(&request->fields);
+    const bool known = question.right == LP_PERMISSION_CONFIGURE ||
+                       question.right == LP_PERMISSION_WRITE ||
+                       question.right == LP_PERMISSION_READ;
+    bool good = (!request->fields.failed && known && question.resource <= LP_RESOURCE_QUEUE) ||
+                control_malformed(request);
+    const struct control_connection *connection = control_connection(control, id);
+    good = good && control_actor_find(request, id, connection ? connection->vhost_id : 0, &actor) &&
+           lp_auth_check(control->catalog, &actor, &question, &request->fault);
+    lp_writer_u32le(&request->reply, control->catalog->permission_epoch);
+    control_answer_now(request, good);
+}
+
+void
+control_on_permit_topic(struct control_request *request)
+{
+    struct lp_control *control = request->control;
+    struct lp_catalog_actor actor;
+    struct lp_auth_topic_question question;
+    const uint64_t id = lp_reader_u64le(&request->fields);
+    question.right = lp_reader_u8(&request->fields);
+    question.exchange = lp_reader_short(&request->fields);
+    question.key = lp_reader_short(&request->fields);
+    const bool known =
+        question.right == LP_PERMISSION_WRITE || question.right == LP_PERMISSION_READ;
+    bool good = (!request->fields.failed && known) || control_malformed(request);
+    const struct control_connection *connection = control_connection(control, id);
+    good = good && control_actor_find(request, id, connection ? connection->vhost_id : 0, &actor) &&
+           lp_auth_check_topic(control->catalog, &actor, &question, &request->fault);
+    lp_writer_u32le(&request->reply, control->catalog->permission_epoch);
+    control_answer_now(request, good);
+}
+
+void
+control_on_update_secret(struct control_request *request)
+{
+    (void)lp_reader_u64le(&request->fields); /* the connection */
+    (void)lp_reader_short(&request->fields); /* the user */
+    (void)lp_reader_long_le(&request->fields);
+    /* Passwords of the internal back end do not expire: any secret is fine (C30). */
+    control_answer_now(request, !request->fields.failed || control_malformed(request));
+}
