@@ -49,7 +49,7 @@ classic_add(struct lp_engine *engine, struct lp_entry *entry)
 {
     struct classic_queue *classic = classic_of(engine);
     if (LP_UNLIKELY(entry->level > 0)) {
-        classic_level_add(classic_levels_use(classic->levels, entry->level), entry);
+        classic_levels_add(classic->levels, entry);
     } else {
         classic_level_add(&classic->level, entry);
     }
@@ -60,7 +60,7 @@ classic_add_returned(struct lp_engine *engine, struct lp_entry *entry)
 {
     struct classic_queue *classic = classic_of(engine);
     if (LP_UNLIKELY(entry->level > 0)) {
-        classic_level_add_returned(classic_levels_use(classic->levels, entry->level), entry);
+        classic_levels_add_returned(classic->levels, entry);
     } else {
         classic_level_add_returned(&classic->level, entry);
     }

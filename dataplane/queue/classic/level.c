@@ -22,13 +22,26 @@ classic_levels_make(struct lp_memory *memory, uint8_t count)
     return levels;
 }
 
-struct classic_level *
-classic_levels_use(struct classic_levels *levels, uint8_t level)
+/* A level that gets a message. */
+static struct classic_level *
+levels_use(struct classic_levels *levels, uint8_t level)
 {
     const uint32_t index = level - 1u;
     LP_ASSERT(index < levels->count);
     levels->ready[index / 64] |= 1ull << (index % 64);
     return &levels->level[index];
+}
+
+void
+classic_levels_add(struct classic_levels *levels, struct lp_entry *entry)
+{
+    classic_level_add(levels_use(levels, entry->level), entry);
+}
+
+void
+classic_levels_add_returned(struct classic_levels *levels, struct lp_entry *entry)
+{
+    classic_level_add_returned(levels_use(levels, entry->level), entry);
 }
 
 uint32_t

@@ -58,16 +58,16 @@ classic_level_peek(const struct classic_level *level)
 static inline struct lp_entry *
 classic_level_pop(struct classic_level *level)
 {
-    struct lp_entry *entry = classic_heap_pop(&level->returned);
-    if (!entry) {
-        struct lp_list *link = lp_list_pop_front(&level->fresh);
-        if (!link) {
-            return NULL;
-        }
-        entry = LP_LIST_ITEM(link, struct lp_entry, link);
+    if (LP_UNLIKELY(level->returned != NULL)) {
+        return classic_heap_pop(&level->returned);
     }
-    entry->link = (struct lp_list){NULL, NULL};
-    return entry;
+    struct lp_list *link = level->fresh.next;
+    if (link == &level->fresh) {
+        return NULL;
+    }
+    lp_list_remove(link);
+    *link = (struct lp_list){NULL, NULL};
+    return LP_LIST_ITEM(link, struct lp_entry, link);
 }
 
 /* NULL: no memory. */
@@ -79,8 +79,9 @@ classic_levels_at(const struct classic_levels *levels, uint32_t level)
     return &levels->level[level - 1];
 }
 
-/* A level that gets a message. */
-struct classic_level *classic_levels_use(struct classic_levels *levels, uint8_t level);
+/* To the level that the entry says. */
+void classic_levels_add(struct classic_levels *levels, struct lp_entry *entry);
+void classic_levels_add_returned(struct classic_levels *levels, struct lp_entry *entry);
 /* The highest level that has messages; 0: none has. */
 uint32_t classic_levels_highest(const struct classic_levels *levels);
 /* Its next message, taken off; NULL: none has any. */
