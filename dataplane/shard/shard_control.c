@@ -352,7 +352,7 @@ static bool
 owe_queue_row(struct lp_broker *broker, uint64_t sequence, const struct lp_queue *queue)
 {
     struct lp_queue_counts counts = {0};
-    uint8_t payload[48];
+    uint8_t payload[64];
     struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
     queue->type->counts(queue, &counts);
     lp_writer_u32le(&writer, queue->id);
@@ -361,6 +361,10 @@ owe_queue_row(struct lp_broker *broker, uint64_t sequence, const struct lp_queue
     lp_writer_u32le(&writer, counts.consumers);
     lp_writer_u64le(&writer, counts.bytes);
     lp_writer_u8(&writer, 0);
+    lp_writer_u64le(&writer, counts.unacked_bytes);
+    lp_writer_u64le(&writer, counts.persistent);
+    lp_writer_u16le(&writer, counts.sole_shard);
+    lp_writer_u64le(&writer, counts.sole);
     return lp_link_tell(&broker->link, LP_CONTROL_ROW_QUEUE, sequence, lp_writer_bytes(&writer));
 }
 

@@ -18,11 +18,16 @@
 struct lp_broker;
 struct lp_mesh_record;
 struct lp_queue;
+
 struct lp_queue_counts {
     uint64_t ready;
     uint64_t unacked;
     uint32_t consumers;
     uint64_t bytes; /* bodies of ready messages */
+    uint64_t unacked_bytes;
+    uint64_t persistent; /* messages, ready and unacknowledged */
+    uint64_t sole;       /* the exclusive or the single active consumer's handle; 0: none */
+    uint16_t sole_shard; /* ... on this shard */
 };
 
 struct lp_queue_type {

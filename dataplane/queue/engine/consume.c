@@ -15,11 +15,7 @@ engine_consume_fault(const struct lp_engine *engine, const struct lp_mesh_record
     if (lp_queue_locked(queue, record->w[2])) {
         return LP_FAULT_RESOURCE_LOCKED;
     }
-    if (engine->exclusive_consumer ||
-        ((record->flags & LP_MESH_EXCLUSIVE) && queue->consumers > 0)) {
-        return LP_FAULT_ACCESS_REFUSED;
-    }
-    return 0;
+    return engine_sole_fault(engine, (record->flags & LP_MESH_EXCLUSIVE) != 0);
 }
 
 void
@@ -35,13 +31,12 @@ engine_consume(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
         reply.a = subscription ? 0 : LP_FAULT_RESOURCE_ERROR;
     }
     if (subscription) {
-        subscription->takes = true;
         subscription->prefetch = (uint32_t)record->w[1];
         subscription->priority = (int32_t)(uint32_t)record->w[3];
         subscription->no_ack = (record->flags & LP_MESH_NO_ACK) != 0;
         subscription->exclusive = (record->flags & LP_MESH_EXCLUSIVE) != 0;
         subscription->limited = (record->flags & LP_MESH_LIMITED) != 0;
-        engine->exclusive_consumer |= subscription->exclusive;
+        engine_sole_come(engine, subscription);
         queue->consumers++;
         queue->had_consumer = true;
         reply.w[1] = subscription->self;
@@ -61,10 +56,8 @@ engine_consumer_stop(struct lp_engine *engine, struct lp_subscription *subscript
     subscription->takes = false;
     engine->grants -= subscription->grants;
     subscription->grants = 0;
-    if (subscription->exclusive) {
-        engine->exclusive_consumer = false;
-    }
     engine_update(engine, subscription);
+    engine_sole_leave(engine, subscription);
     return lp_queue_consumer_left(&engine->base);
 }
 

@@ -24,6 +24,7 @@ lp_engine_configure(struct lp_queue *queue)
     engine->guarded =
         limited || settings->message_ttl_ms != LP_SETTING_UNSET || settings->max_priority > 0;
     engine->trims = limited && settings->overflow == LP_OVERFLOW_DROP_HEAD;
+    engine_sole_configure(engine);
     if (engine->ready_count > 0) {
         lp_queue_dirty(queue); /* there may be too much now */
     }
@@ -94,40 +95,56 @@ lp_engine_counts(const struct lp_queue *queue, struct lp_queue_counts *ret_count
     ret_counts->unacked = engine->unacked_count;
     ret_counts->consumers = queue->consumers;
     ret_counts->bytes = engine->ready_bytes;
+    ret_counts->unacked_bytes = engine->unacked_bytes;
+    ret_counts->persistent = engine->persistent_count;
+    ret_counts->sole = engine->sole ? engine->sole->consumer : LP_HANDLE_NONE;
+    ret_counts->sole_shard = engine->sole ? (uint16_t)engine->sole->client_shard : 0;
 }
 
-void
-lp_engine_check(const struct lp_queue *queue)
+static void
+engine_subscriptions_check(const struct lp_engine *engine)
 {
-    struct lp_queue_counts counts;
+    const struct lp_queue *queue = &engine->base;
     uint64_t unacked = 0;
     uint32_t consumers = 0;
     uint32_t grants = 0;
-    lp_engine_counts(queue, &counts);
     for (const struct lp_list *at = queue->subscriptions.next; at != &queue->subscriptions;
          at = at->next) {
         const struct lp_subscription *subscription =
             (const struct lp_subscription *)(const void *)((const char *)at -
                                                            offsetof(struct lp_subscription,
                                                                     in_queue));
+        const bool consumer = !subscription->getter && !subscription->cancelled;
         LP_ASSERT(subscription->queue == queue);
         LP_ASSERT(subscription->outstanding <= LP_DELIVERY_WINDOW);
         LP_ASSERT(subscription->grants == 0 || subscription->limited);
-        LP_ASSERT(!subscription->takes || (!subscription->cancelled && !subscription->getter));
-        LP_ASSERT(!lp_list_linked(&subscription->in_ready) || engine_can_take(subscription));
+        LP_ASSERT(subscription->takes ==
+                  (consumer && (!engine->single_active || engine->sole == subscription)));
+        LP_ASSERT(lp_list_linked(&subscription->in_ready) == engine_can_take(subscription));
+        LP_ASSERT(engine->sole != subscription || consumer);
         unacked += subscription->unacked_count;
         grants += subscription->grants;
-        consumers += !subscription->getter && !subscription->cancelled;
+        consumers += consumer;
     }
-    LP_ASSERT(unacked == counts.unacked);
-    LP_ASSERT(consumers == counts.consumers);
-    const struct lp_engine *engine = engine_of_const(queue);
+    LP_ASSERT(unacked == engine->unacked_count);
+    LP_ASSERT(consumers == queue->consumers);
     LP_ASSERT(grants == engine->grants);
-    LP_ASSERT(!engine->trims || !engine_over(engine) || queue->deleting ||
-              lp_list_linked(&queue->in_dirty) || !lp_list_empty(&engine->round));
+    LP_ASSERT(!engine->single_active || (engine->sole != NULL) == (consumers > 0));
+}
+
+void
+lp_engine_check(const struct lp_queue *queue)
+{
+    const struct lp_engine *engine = engine_of_const(queue);
+    engine_subscriptions_check(engine);
     engine->order->check(engine);
     const struct lp_entry *head = engine->order->peek(engine);
     LP_ASSERT((head != NULL) == (engine->ready_count > 0));
+    LP_ASSERT(engine->ready_count > 0 || engine->ready_bytes == 0);
+    LP_ASSERT(engine->unacked_count > 0 || engine->unacked_bytes == 0);
+    LP_ASSERT(engine->persistent_count <= engine->ready_count + engine->unacked_count);
+    LP_ASSERT(!engine->trims || !engine_over(engine) || queue->deleting ||
+              lp_list_linked(&queue->in_dirty) || !lp_list_empty(&engine->round));
     if (head && head->expires_ns != 0 && !queue->deleting) {
         /* It cannot be forgotten: the timer comes, or dispatch() does. */
         LP_ASSERT(engine->expiring);

@@ -44,10 +44,13 @@ struct lp_engine {
     uint64_t ready_count;
     uint64_t ready_bytes;
     uint64_t unacked_count;
+    uint64_t unacked_bytes;
+    uint64_t persistent_count; /* of both */
     uint64_t next_position;
-    struct lp_timer head_timer; /* when the next message expires, or earlier */
-    uint32_t grants;            /* held by all subscriptions */
-    bool exclusive_consumer;
+    struct lp_timer head_timer;   /* when the next message expires, or earlier */
+    uint32_t grants;              /* held by all subscriptions */
+    struct lp_subscription *sole; /* the exclusive, or the single active consumer; NULL: none */
+    bool single_active;
     bool guarded;  /* settings make admission more than adding an entry */
     bool trims;    /* has a limit, and drops its head for it */
     bool expiring; /* messages that expire were here since it was last empty */
@@ -102,6 +105,17 @@ void engine_cancel(struct lp_engine *engine, uint32_t from, const struct lp_mesh
                    struct lp_subscription *subscription);
 void engine_detach(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record,
                    struct lp_subscription *subscription);
+
+/* ---- active.c ---- */
+
+/* May a consumer come?  0, or why not. */
+uint16_t engine_sole_fault(const struct lp_engine *engine, bool exclusive);
+/* One has come: is it the one, and do messages go to it? */
+void engine_sole_come(struct lp_engine *engine, struct lp_subscription *subscription);
+/* One has left (it is cancelled): the next takes over, whatever it has unacknowledged. */
+void engine_sole_leave(struct lp_engine *engine, const struct lp_subscription *subscription);
+/* The settings may say otherwise than before. */
+void engine_sole_configure(struct lp_engine *engine);
 
 /* ---- settle.c ---- */
 

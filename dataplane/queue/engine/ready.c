@@ -20,12 +20,14 @@ engine_pop(struct lp_engine *engine)
 void
 engine_entry_done(struct lp_engine *engine, struct lp_entry *entry)
 {
+    engine->persistent_count -= (entry->flags & LP_ENTRY_PERSISTENT) != 0;
     lp_queue_entry_done(engine->base.broker, entry);
 }
 
 void
 engine_entry_dead(struct lp_engine *engine, struct lp_entry *entry, enum lp_death why)
 {
+    engine->persistent_count -= (entry->flags & LP_ENTRY_PERSISTENT) != 0;
     lp_queue_entry_dead(&engine->base, entry, why);
 }
 

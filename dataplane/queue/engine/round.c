@@ -48,24 +48,27 @@ engine_update(struct lp_engine *engine, struct lp_subscription *subscription)
 void
 engine_take(struct lp_subscription *subscription, struct lp_entry *entry)
 {
-    const struct lp_queue *queue = subscription->queue;
+    struct lp_engine *engine = engine_of(subscription->queue);
     entry->state = LP_ENTRY_UNACKED;
     entry->subscription = lp_handle_index(subscription->self);
-    entry->delivered = (uint32_t)(queue->broker->now_ns >> LP_ENTRY_DELIVERED_SHIFT);
+    entry->delivered = (uint32_t)(engine->base.broker->now_ns >> LP_ENTRY_DELIVERED_SHIFT);
     lp_list_push_back(&subscription->unacked, &entry->link);
     subscription->unacked_count++;
-    engine_of(subscription->queue)->unacked_count++;
+    engine->unacked_count++;
+    engine->unacked_bytes += entry->body_bytes;
 }
 
 void
 engine_untake(struct lp_subscription *subscription, struct lp_entry *entry)
 {
+    struct lp_engine *engine = engine_of(subscription->queue);
     LP_ASSERT(engine_has(subscription, entry));
     lp_list_remove(&entry->link);
     entry->link = (struct lp_list){NULL, NULL};
     LP_ASSERT(subscription->unacked_count > 0);
     subscription->unacked_count--;
-    engine_of(subscription->queue)->unacked_count--;
+    engine->unacked_count--;
+    engine->unacked_bytes -= entry->body_bytes;
 }
 
 /* Settle the `count` oldest: they were written out to a consumer that does not acknowledge. */
