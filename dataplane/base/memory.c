@@ -456,34 +456,48 @@ lp_memory_watermark_bytes(const struct lp_memory *memory)
     return memory->watermark_bytes;
 }
 
-bool
-lp_memory_pressed(const struct lp_memory *memory)
+static inline bool
+is_pressed(const struct lp_memory *memory)
 {
     /* Half-empty spans are no use to other classes: what is left whole counts as well. */
     const uint64_t reserve_bytes = (memory->limit_bytes - memory->watermark_bytes) / 2;
-    return memory->used_bytes > memory->watermark_bytes ||
-           (uint64_t)memory->spans_free << SPAN_SHIFT < reserve_bytes;
+    const uint64_t free_bytes = (uint64_t)memory->spans_free << SPAN_SHIFT;
+    return memory->used_bytes - memory->aside_bytes > memory->watermark_bytes ||
+           free_bytes + memory->aside_bytes < reserve_bytes;
 }
 
 bool
-lp_memory_promise(struct lp_memory *memory, uint64_t bytes)
+lp_memory_pressed(const struct lp_memory *memory)
 {
-    const uint64_t room = memory->watermark_bytes > memory->used_bytes
-                              ? memory->watermark_bytes - memory->used_bytes
-                              : 0;
-    const bool fits = memory->promised_bytes <= room && bytes <= room - memory->promised_bytes;
-    if (lp_memory_pressed(memory) || (memory->promised_bytes > 0 && !fits)) {
-        return false;
-    }
-    memory->promised_bytes += bytes;
-    return true;
+    return is_pressed(memory);
+}
+
+uint64_t
+lp_memory_room_bytes(const struct lp_memory *memory)
+{
+    return is_pressed(memory)
+               ? 0
+               : memory->watermark_bytes - (memory->used_bytes - memory->aside_bytes);
 }
 
 void
-lp_memory_promise_end(struct lp_memory *memory, uint64_t bytes)
+lp_memory_aside(struct lp_memory *memory, uint64_t bytes)
 {
-    LP_ASSERT(memory->promised_bytes >= bytes);
-    memory->promised_bytes -= bytes;
+    memory->aside_bytes += bytes;
+    LP_ASSERT(memory->aside_bytes <= memory->used_bytes);
+}
+
+void
+lp_memory_aside_end(struct lp_memory *memory, uint64_t bytes)
+{
+    LP_ASSERT(memory->aside_bytes >= bytes);
+    memory->aside_bytes -= bytes;
+}
+
+uint64_t
+lp_memory_aside_bytes(const struct lp_memory *memory)
+{
+    return memory->aside_bytes;
 }
 
 uint64_t

@@ -11,8 +11,9 @@
  *   Runs on   owner core; another shard may read a block it was lent
  *   Limits    the reservation.  Exhaustion is an ordinary answer (NULL).
  *   Overload  lp_memory_pressed(): used bytes are above the watermark, or
- *             whole spans fill less than half of what is above it; those
- *             who take in work stop, those who finish it may still allocate.
+ *             whole spans fill less than half of what is above it, what is
+ *             aside left out of both; those who take in work stop, those who
+ *             finish it may still allocate.
  *
  * Under ASan freed and never-used blocks are poisoned.
  *
@@ -76,17 +77,17 @@ uint64_t lp_memory_used_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_limit_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_watermark_bytes(const struct lp_memory *memory);
 bool lp_memory_pressed(const struct lp_memory *memory);
+/* What may be used before pressure begins; 0: it has, or the next byte begins it. */
+uint64_t lp_memory_room_bytes(const struct lp_memory *memory);
 
 /*
- * Take in something of which `bytes` are still to come: true when they will
- * fit below the watermark beside all that was promised before, or when nothing
- * was (so that one larger than that is not kept out for ever).  Without it,
- * many that arrive together are all let in, and each waits for memory that
- * only the others could give back.
+ * `bytes` of the live blocks (as lp_memory_block_bytes() counts them) hold
+ * input that waits to be worked through.  They are used, but press nobody:
+ * what waits because of pressure must not be the reason for it.
  */
-LP_MUST_CHECK bool lp_memory_promise(struct lp_memory *memory, uint64_t bytes);
-/* `bytes` of what was promised have come, or will not. */
-void lp_memory_promise_end(struct lp_memory *memory, uint64_t bytes);
+void lp_memory_aside(struct lp_memory *memory, uint64_t bytes);
+void lp_memory_aside_end(struct lp_memory *memory, uint64_t bytes);
+uint64_t lp_memory_aside_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_refusal_count(const struct lp_memory *memory);
 void lp_memory_class_stats(const struct lp_memory *memory, uint32_t class_index,
                            struct lp_memory_class_stats *ret_stats);

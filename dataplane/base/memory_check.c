@@ -77,4 +77,5 @@ lp_memory_check(const struct lp_memory *memory)
     }
     LP_ASSERT(memory->spans_free == spans_free);
     LP_ASSERT(memory->used_bytes == used_bytes);
+    LP_ASSERT(memory->aside_bytes <= used_bytes);
 }

@@ -60,7 +60,7 @@ struct lp_memory {
     uint64_t limit_bytes;
     uint64_t watermark_bytes;
     uint64_t used_bytes;
-    uint64_t promised_bytes;
+    uint64_t aside_bytes;
     uint64_t refusal_count;
     struct memory_class class[LP_MEMORY_CLASS_COUNT];
 };

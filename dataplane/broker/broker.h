@@ -59,7 +59,8 @@ struct lp_broker {
     uint32_t shard;
     uint32_t permission_epoch;
     bool stopping;
-    bool pressed; /* memory is above the watermark: publishers are paused */
+    bool pressed;    /* memory is above the watermark: no content begins */
+    bool aside_full; /* input that waits fills its share of what is above the watermark */
 
     /* C's side */
     struct lp_pool connections;
@@ -73,6 +74,9 @@ struct lp_broker {
     struct lp_list connections_flush;
     struct lp_list connections_resume;
     struct lp_list connections_paused;
+    uint64_t contents_promised_bytes; /* of contents that have begun: still to come */
+    uint64_t contents_arrived_bytes;  /* ... and what has: nobody can consume it yet */
+    uint32_t promise_cursor;          /* the connection whose promise is looked at next */
     uint64_t next_connection;
     uint64_t transaction_bytes; /* of messages that wait for a commit */
 

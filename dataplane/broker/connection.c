@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * connection.c - bytes in and out of a stream.
+ * connection.c - a stream's life, bytes out, and why reading stops.
  */
 #include "dataplane/broker/connection.h"
 
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dataplane/broker/broker.h"
+#include "dataplane/broker/connection_private.h"
 #include "dataplane/broker/connection_turn.h"
 
 /* Chunks of output: a small first one for idle connections, larger when it goes on. */
@@ -23,28 +24,6 @@ connection_stream_close(struct lp_connection *connection)
     }
     connection->close_sent = true;
     transport->ops->close(transport->self, connection->stream);
-}
-
-/*
- * Read from the socket only while nobody holds input back, and what is kept is
- * little: a protocol that works in portions must not be outrun by its peer.
- */
-static void
-receive_update(struct lp_connection *connection)
-{
-    struct lp_transport *transport = &connection->broker->transport;
-    const uint32_t mark =
-        connection->receiving_stopped ? LP_INPUT_FULL_BYTES / 4 : LP_INPUT_FULL_BYTES;
-    const bool stop = connection->pauses != 0 || connection->input_bytes >= mark;
-    if (connection->close_sent || stop == connection->receiving_stopped) {
-        return;
-    }
-    connection->receiving_stopped = stop;
-    if (stop) {
-        transport->ops->receive_stop(transport->self, connection->stream);
-    } else {
-        transport->ops->receive_start(transport->self, connection->stream);
-    }
 }
 
 /* ---- output ---- */
@@ -230,138 +209,13 @@ lp_connection_sent(struct lp_connection *connection, uint32_t bytes)
     }
 }
 
-/* ---- input ---- */
-
-/* Make room for `bytes` more behind what is kept: move it to the front, or to a larger block. */
-static bool
-input_grow(struct lp_connection *connection, uint32_t bytes)
-{
-    struct lp_memory *memory = connection->broker->memory;
-    const uint64_t want = (uint64_t)connection->input_bytes + bytes;
-    if (want > LP_INPUT_MAX_BYTES) {
-        return false;
-    }
-    /* Moved at most once for each half of the block that was used up: linear in all. */
-    if (want <= connection->input_room && connection->input_from >= connection->input_room / 2) {
-        memmove(connection->input, connection->input + connection->input_from,
-                connection->input_bytes);
-        connection->input_from = 0;
-        return true;
-    }
-    uint64_t room = lp_memory_block_bytes(LP_MAX(want, 2 * (uint64_t)connection->input_bytes));
-    uint8_t *block = lp_memory_alloc(memory, room);
-    if (!block) {
-        room = lp_memory_block_bytes(want); /* memory is short: no more than it takes */
-        block = lp_memory_alloc(memory, room);
-    }
-    if (!block) {
-        return false;
-    }
-    if (connection->input) {
-        memcpy(block, connection->input + connection->input_from, connection->input_bytes);
-        void *old = connection->input;
-        lp_memory_release(memory, &old);
-    }
-    connection->input = block;
-    connection->input_from = 0;
-    connection->input_room = (uint32_t)room;
-    return true;
-}
-
-/* Keep what the protocol did not use up, behind what is kept already. */
-static bool
-input_keep(struct lp_connection *connection, const uint8_t *data, uint32_t bytes)
-{
-    const uint64_t end = (uint64_t)connection->input_from + connection->input_bytes + bytes;
-    if (end > connection->input_room && !input_grow(connection, bytes)) {
-        return false;
-    }
-    memcpy(connection->input + connection->input_from + connection->input_bytes, data, bytes);
-    connection->input_bytes += bytes;
-    return true;
-}
-
-static void
-input_free(struct lp_connection *connection)
-{
-    if (connection->input) {
-        void *block = connection->input;
-        lp_memory_release(connection->broker->memory, &block);
-    }
-    connection->input = NULL;
-    connection->input_from = 0;
-    connection->input_bytes = 0;
-    connection->input_room = 0;
-}
-
-static bool
-connection_takes_input(struct lp_connection *connection)
-{
-    struct lp_broker *broker = connection->broker;
-    if (connection->closing || connection->ended || connection->close_sent) {
-        return false;
-    }
-    if (connection->publisher && broker->pressed && connection->unfinished == 0 &&
-        !(connection->pauses & LP_PAUSE_MEMORY)) {
-        broker->stats->publishers_paused++;
-        lp_connection_pause(connection, LP_PAUSE_MEMORY);
-        connection->protocol->held(connection, true);
-        lp_list_push_back(&broker->connections_paused, &connection->in_paused);
-    }
-    return connection->pauses == 0;
-}
-
-void
-lp_connection_input_kept(struct lp_connection *connection)
-{
-    if (connection->input_bytes == 0 || !connection_takes_input(connection)) {
-        return;
-    }
-    const uint32_t used = connection->protocol->input(
-        connection, connection->input + connection->input_from, connection->input_bytes);
-    LP_ASSERT(used <= connection->input_bytes);
-    connection->input_from += used;
-    connection->input_bytes -= used;
-    if (connection->input_bytes == 0) {
-        input_free(connection);
-    }
-    receive_update(connection);
-}
-
-void
-lp_connection_received(struct lp_connection *connection, const uint8_t *data, uint32_t bytes)
-{
-    struct lp_broker *broker = connection->broker;
-    connection->received_bytes += bytes;
-    connection->received_ns = broker->now_ns;
-    broker->stats->bytes_received += bytes;
-    if (connection->closing || connection->ended || connection->close_sent) {
-        return;
-    }
-    uint32_t used = 0;
-    if (connection->input_bytes == 0 && connection_takes_input(connection)) {
-        used = connection->protocol->input(connection, data, bytes);
-        LP_ASSERT(used <= bytes);
-    }
-    if (used == bytes) {
-        return;
-    }
-    const bool had = connection->input_bytes > 0;
-    if (!input_keep(connection, data + used, bytes - used)) {
-        lp_connection_drop(connection);
-        return;
-    }
-    if (had) {
-        lp_connection_input_kept(connection);
-    }
-    receive_update(connection);
-}
+/* ---- pausing ---- */
 
 void
 lp_connection_pause(struct lp_connection *connection, enum lp_pause why)
 {
     connection->pauses = (uint8_t)(connection->pauses | (unsigned)why);
-    receive_update(connection);
+    connection_receive_update(connection);
 }
 
 void
@@ -374,7 +228,7 @@ lp_connection_resume(struct lp_connection *connection, enum lp_pause why)
     if (why == LP_PAUSE_MEMORY && !connection->close_sent) {
         connection->protocol->held(connection, false);
     }
-    receive_update(connection);
+    connection_receive_update(connection);
     if (connection->pauses == 0 && !connection->close_sent) {
         lp_connection_again(connection);
     }
@@ -420,8 +274,9 @@ lp_connection_closed(struct lp_connection *connection)
     lp_list_remove(&connection->in_flush);
     lp_list_remove(&connection->in_resume);
     lp_list_remove(&connection->in_paused);
+    connection_promise_end(connection);
     output_free(connection);
-    input_free(connection);
+    connection_input_free(connection);
     broker->stats->connections_closed++;
     connection->protocol->gone(connection);
 }
@@ -431,7 +286,8 @@ lp_connection_release(struct lp_connection *connection)
 {
     struct lp_broker *broker = connection->broker;
     LP_ASSERT(connection->stream == LP_HANDLE_NONE);
-    LP_ASSERT(!connection->output_head && !connection->input);
+    LP_ASSERT(!connection->output_head && !connection->input_head);
+    LP_ASSERT(connection->unfinished == 0);
     /* The protocol may have asked for another go after gone(). */
     lp_list_remove(&connection->in_flush);
     lp_list_remove(&connection->in_resume);

@@ -7,8 +7,10 @@
  *   Runs on   owner core
  *   Limits    LP_OUTPUT_FULL_BYTES of output before deliveries are held back,
  *             LP_OUTPUT_PAUSE_BYTES before reading stops; LP_INPUT_FULL_BYTES of input
- *             kept before reading stops, LP_INPUT_MAX_BYTES ever (what was on its way)
- *   Overload  a connection that cannot have memory for a reply is dropped
+ *             kept before reading stops (any at all when the shard keeps much), and
+ *             LP_INPUT_MAX_BYTES ever (what was on its way)
+ *   Overload  a connection that cannot have memory for a reply, or for input
+ *             that came after reading was stopped, is dropped
  */
 #pragma once
 
@@ -34,6 +36,23 @@ enum lp_pause {
     LP_PAUSE_MEMORY = 4, /* publishers wait while memory is above the watermark */
 };
 
+/* May a content begin? */
+enum lp_content {
+    LP_CONTENT_BEGUN, /* lp_connection_content_end() is owed */
+    LP_CONTENT_HELD,  /* memory is above the watermark: the connection waits, input stays */
+    LP_CONTENT_LATER, /* others that have begun need the memory that is left: ask again soon */
+};
+
+/* Kept input: blocks of one span, or less for little; more when a frame runs over their ends. */
+struct lp_input_chunk {
+    struct lp_input_chunk *next;
+    uint32_t from; /* bytes before this are used up */
+    uint32_t used;
+    uint32_t room;
+    uint32_t pad;
+    uint8_t data[];
+};
+
 struct lp_output_chunk {
     struct lp_output_chunk *next;
     uint32_t sent; /* bytes the transport has taken for good */
@@ -56,19 +75,21 @@ struct lp_connection {
     struct lp_address local;
     struct lp_access access;
     uint32_t vhost_id;
-    uint8_t pauses;      /* enum lp_pause bits */
-    uint32_t unfinished; /* contents that have begun to arrive: let in, so read to their end */
-    bool publisher;      /* has published: the memory watermark applies to it */
-    bool sending;        /* a send is in flight */
-    bool closing;        /* close after the output is flushed */
-    bool ended;          /* the peer is gone, or the stream was closed */
-    bool close_sent;     /* transport close was called */
+    uint8_t pauses;  /* enum lp_pause bits */
+    bool sending;    /* a send is in flight */
+    bool closing;    /* close after the output is flushed */
+    bool ended;      /* the peer is gone, or the stream was closed */
+    bool close_sent; /* transport close was called */
     bool receiving_stopped;
     bool output_was_full;
-    uint8_t *input;      /* bytes not used up yet */
-    uint32_t input_from; /* where they begin in the block */
-    uint32_t input_bytes;
-    uint32_t input_room;
+    bool input_wanted;          /* the protocol has seen what is kept, and wants more */
+    uint32_t unfinished;        /* contents that have begun to arrive */
+    uint32_t input_bytes;       /* not used up yet */
+    uint64_t promised_bytes;    /* of those contents, still to come and sure to find memory */
+    uint64_t promised_ns;       /* looked at then, */
+    uint64_t promised_received; /* ... when so many bytes had been received */
+    struct lp_input_chunk *input_head;
+    struct lp_input_chunk *input_tail;
     struct lp_output_chunk *output_head;
     struct lp_output_chunk *output_tail;
     uint64_t output_bytes; /* written and not yet taken by the transport */
@@ -101,6 +122,18 @@ lp_connection_output_full(const struct lp_connection *connection)
  */
 void lp_connection_pause(struct lp_connection *connection, enum lp_pause why);
 void lp_connection_resume(struct lp_connection *connection, enum lp_pause why);
+
+/*
+ * A content (a message's body) of `bytes` begins to arrive.  What has begun is
+ * read to its end whatever else happens, so not more begin than memory has
+ * room for; only behind another that has begun on the same connection, which
+ * could not go on else, one begins without.  _arrived(): so many bytes of it
+ * were stored.  _end(): it is whole, or given up; so many bytes of it had been
+ * told to _arrived(), and the rest comes with this, or never.
+ */
+enum lp_content lp_connection_content_begin(struct lp_connection *connection, uint64_t bytes);
+void lp_connection_content_arrived(struct lp_connection *connection, uint64_t bytes);
+void lp_connection_content_end(struct lp_connection *connection, uint64_t arrived, uint64_t rest);
 
 /* Flush what is written, then close the stream.  No more input is offered. */
 void lp_connection_close(struct lp_connection *connection);

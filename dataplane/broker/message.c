@@ -73,15 +73,6 @@ chunks_release(struct lp_memory *memory, struct lp_chunk *chunk)
     }
 }
 
-/* Bytes that were promised and have come, or will not. */
-static void
-promise_end(struct lp_pool *messages, uint8_t flags, uint64_t bytes)
-{
-    if (!(flags & LP_MESSAGE_OWN)) {
-        lp_memory_promise_end(messages->memory, bytes);
-    }
-}
-
 struct lp_message *
 lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
                 lp_handle *ret_handle)
@@ -91,11 +82,6 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
     struct lp_chunk *annotations = NULL;
     lp_handle handle;
 
-    /* Above the watermark nothing new is taken in; what is under way may be finished. */
-    if (!(parts->flags & LP_MESSAGE_OWN) &&
-        !lp_memory_promise(messages->memory, parts->body_bytes)) {
-        return NULL;
-    }
     struct lp_chunk *head = head_make(messages->memory, parts);
     struct lp_message *message = NULL;
     if (head && annotations_make(messages->memory, parts->annotations, &annotations)) {
@@ -104,7 +90,6 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
     if (!message) {
         chunks_release(messages->memory, head);
         chunks_release(messages->memory, annotations);
-        promise_end(messages, parts->flags, parts->body_bytes);
         return NULL;
     }
     message->protocol = parts->protocol;
@@ -194,7 +179,6 @@ lp_message_append(struct lp_pool *messages, struct lp_message *message, struct l
         done += piece;
     }
     message->body_have += body.size;
-    promise_end(messages, message->flags, body.size);
     return true;
 }
 
@@ -221,7 +205,6 @@ lp_message_free(struct lp_pool *messages, lp_handle handle)
     struct lp_message *message = lp_pool_get(messages, handle);
     LP_ASSERT(message);
     LP_ASSERT(message->loans == 0);
-    promise_end(messages, message->flags, message->body_bytes - message->body_have);
     chunks_release(messages->memory, message->head);
     if (LP_UNLIKELY(message->annotations)) {
         chunks_release(messages->memory, message->annotations);

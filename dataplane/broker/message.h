@@ -91,9 +91,9 @@ struct lp_message_parts {
 };
 
 /*
- * A message without its body yet, with no loans; NULL: memory is short (above
- * the watermark already, unless it is the broker's own).  Chunks for the body
- * are taken as it arrives.
+ * A message without its body yet, with no loans; NULL: memory is short.
+ * Chunks for the body are taken as it arrives.  Whether a client's may begin
+ * at all is asked before (lp_connection_content_begin()).
  */
 struct lp_message *lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
                                    lp_handle *ret_handle);

@@ -36,6 +36,8 @@ LP_STATIC_ASSERT(LP_COUNT_OF(protocols) <= LP_PROTOCOLS_MAX, "every protocol has
 #define RETRY_NS 1000000u
 /* Of the memory above the watermark: what deliveries leave to everything else. */
 #define OUTPUT_RESERVE_BYTES (512u * 1024u)
+/* Of the memory above the watermark, one in so many bytes is for input that waits. */
+#define ASIDE_SHARE 4u
 /* However small the memory, a message of this size is taken. */
 #define MESSAGE_BYTES_LEAST (128u * 1024u)
 /* A turn longer than this is counted as a fault of ours (or of a noisy neighbour). */
@@ -333,8 +335,11 @@ turn_mesh(struct lp_broker *broker)
 static void
 turn_pressure(struct lp_broker *broker)
 {
-    const uint64_t used = lp_memory_used_bytes(broker->memory);
     const uint64_t mark = lp_memory_watermark_bytes(broker->memory);
+    const uint64_t aside = lp_memory_aside_bytes(broker->memory);
+    const uint64_t used = lp_memory_used_bytes(broker->memory) - aside;
+    const uint64_t share = (lp_memory_limit_bytes(broker->memory) - mark) / ASIDE_SHARE;
+    broker->aside_full = aside > (broker->aside_full ? share / 2 : share);
     if (lp_memory_pressed(broker->memory)) {
         broker->pressed = true;
     } else if (used <= mark - mark / 16) {

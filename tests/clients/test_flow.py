@@ -16,11 +16,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import broker as broker_module
 import suite
 from amqp_flow import Consumer, Peer, Publisher, loop, step, until_stuck
-from amqp_raw import Closed, EndOfStream, Raw, method_frame
+from amqp_raw import BODY, HEADER, Closed, EndOfStream, Raw, encode_header, frame, method_frame
 
 MIB = 1 << 20
-UNSOLVED = unittest.skipUnless(os.environ.get("LEPUS_UNSOLVED"), "input that waits to be read counts as "
-                               "memory in use; where the mark is small, enough of it stops all publishers")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -218,7 +216,6 @@ class Watermark(Case):
     def test_four_shards_one_publisher_bodies_of_1_mib(self):
         self.flood(4, 1, MIB)
 
-    @UNSOLVED
     def test_four_shards_eight_publishers_bodies_of_1_mib(self):
         self.flood(4, 8, MIB)
 
@@ -233,6 +230,64 @@ class Watermark(Case):
                     for n in range(20)]
         until_stuck(flooders, 0.5)
         self.drain(target, big, flooders, 3)
+
+
+    def test_who_has_published_may_still_acknowledge(self):
+        """C102: only publishing is held back, and only who publishes now is not read."""
+        target = self.own(shards=1, settings=SMALL_MEMORY)
+        big, size = self.queue(target, "big"), 100000
+        both = self.peer([Publisher(1, 1, size, routing_key=big)], target)
+        loop([both], both.roles[1].done)
+        flooder = self.peer([Publisher(0, 2 * MARK // size, size, routing_key=big)], target)
+        self.assertTrue(until_stuck([flooder], 0.5))
+        self.assertTrue(flooder.roles[1].confirmed > 0)
+        reader = both.add(1, Consumer(big, 10, 1))
+        loop([both, flooder], lambda: flooder.roles[1].done() and reader.count == 2 * MARK // size + 1, 60)
+
+    def test_contents_that_alternate_on_one_connection(self):
+        """Each is behind the others, and all that have begun are more than the mark."""
+        target = self.own(shards=1, settings=SMALL_MEMORY)
+        big, size, piece, channels = self.queue(target, "big"), 5000000, 131064, range(1, 17)
+        connection = self.dial(target)
+        for number in channels:
+            connection.channel(number)
+        data = bytearray()
+        for number in channels:
+            data += method_frame(number, "confirm.select", nowait=True)
+            data += method_frame(number, "basic.publish", routing_key=big)
+            data += frame(HEADER, number, encode_header(size))
+        for at in range(0, size, piece):
+            body = b"." * min(piece, size - at)
+            for number in channels:
+                data += frame(BODY, number, body)
+        peer = Peer(connection)
+        peer.roles = {number: Counter() for number in channels}
+        peer.output += data
+        loop([peer], lambda: sum(role.count for role in peer.roles.values()) == len(channels), 30)
+
+    def test_who_begins_contents_and_does_not_go_on_stops_nobody(self):
+        target = self.own(shards=1, settings=SMALL_MEMORY)
+        big = self.queue(target, "big")
+        for _ in range(20):
+            sleeper = self.dial(target)
+            sleeper.channel().send("basic.publish", routing_key=big)
+            sleeper.write(frame(HEADER, 1, encode_header(5000000)))
+        peer = self.peer([Publisher(0, 20, MIB, routing_key=big)], target)
+        seconds = loop([peer], peer.roles[1].done, 15)
+        note("20 contents that do not go on: 20 messages of 1 MiB beside them in %.2f s", seconds)
+
+
+class Counter:
+    """Counts confirms."""
+
+    def __init__(self):
+        self.count = 0
+
+    def feed(self):
+        pass
+
+    def acked(self, _tag, _multiple):
+        self.count += 1
 
 
 class SlowQueue(Case):

@@ -53,6 +53,7 @@ block_make(struct amqp091_channel *channel, uint32_t record_bytes)
     }
     channel->parked_tail = block;
     channel->connection->parked_bytes += block->block_bytes;
+    lp_memory_aside(channel->connection->shard->broker->memory, block->block_bytes);
     return block;
 }
 
@@ -61,6 +62,7 @@ block_free_first(struct amqp091_channel *channel)
 {
     struct amqp091_parked *block = channel->parked_head;
     channel->connection->parked_bytes -= block->block_bytes;
+    lp_memory_aside_end(channel->connection->shard->broker->memory, block->block_bytes);
     channel->parked_head = block->next;
     if (!channel->parked_head) {
         channel->parked_tail = NULL;
@@ -77,8 +79,8 @@ amqp091_channel_park_frame(struct amqp091_channel *channel, const struct amqp091
     struct amqp091_parked *block = channel->parked_tail;
 
     if (!block || block->room - block->used < bytes) {
-        if (connection->parked_bytes > 0 &&
-            connection->parked_bytes + bytes > AMQP091_PARKED_BYTES_MAX) {
+        const uint64_t most = connection->shard->broker->aside_full ? 0 : AMQP091_PARKED_BYTES_MAX;
+        if (connection->parked_bytes > 0 && connection->parked_bytes + bytes > most) {
             lp_connection_pause(connection->base, LP_PAUSE_PARKED);
             return AMQP091_STALL;
         }

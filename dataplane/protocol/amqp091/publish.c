@@ -27,7 +27,6 @@ amqp091_basic_publish(struct amqp091_channel *channel, const struct amqp091_meth
                                        ((method->bits & 1u) != 0 ? AMQP091_CONTENT_MANDATORY : 0) |
                                        ((method->bits & 2u) != 0 ? AMQP091_CONTENT_IMMEDIATE : 0));
     channel->content = AMQP091_CONTENT_HEADER;
-    channel->connection->base->publisher = true;
     return AMQP091_NEXT;
 }
 
@@ -91,12 +90,61 @@ message_make(struct amqp091_channel *channel, const struct amqp091_properties *p
     return channel->message != NULL;
 }
 
+/* The content is whole, with all that is left of it, or is given up. */
+static void
+content_end(struct amqp091_channel *channel)
+{
+    const bool kept = channel->message != NULL;
+    lp_connection_content_end(channel->connection->base,
+                              kept ? channel->body_bytes - channel->body_left : 0,
+                              kept ? channel->body_left : 0);
+}
+
+void
+amqp091_publish_discard(struct amqp091_channel *channel)
+{
+    if (channel->content == AMQP091_CONTENT_BODY) {
+        content_end(channel);
+        channel->content = AMQP091_CONTENT_METHOD;
+    }
+    if (channel->message && !channel->message_lent) {
+        lp_message_free(&channel->connection->shard->broker->messages, channel->message_handle);
+    }
+    channel->message = NULL;
+    channel->message_handle = LP_HANDLE_NONE;
+    channel->message_lent = false;
+    channel->publishing = false;
+}
+
+static enum amqp091_flow
+publish_fault(struct amqp091_channel *channel, const struct lp_fault *fault)
+{
+    amqp091_publish_discard(channel);
+    return amqp091_channel_fault(channel, fault, AMQP091_BASIC_PUBLISH);
+}
+
+static enum amqp091_flow
+publish_fault_text(struct amqp091_channel *channel, uint16_t code, const char *text)
+{
+    struct lp_fault fault;
+    amqp091_text_make(&fault, code, text);
+    return publish_fault(channel, &fault);
+}
+
+static bool
+content_begin(struct amqp091_channel *channel, uint64_t bytes)
+{
+    struct amqp091_connection *connection = channel->connection;
+    const enum lp_content answer = lp_connection_content_begin(connection->base, bytes);
+    if (answer == LP_CONTENT_LATER) {
+        amqp091_connection_stall(connection);
+    }
+    return answer == LP_CONTENT_BEGUN;
+}
+
 static enum amqp091_flow
 complete(struct amqp091_channel *channel)
 {
-    if (channel->body_bytes > 0) {
-        channel->connection->base->unfinished--;
-    }
     channel->content = AMQP091_CONTENT_METHOD;
     channel->publishing = true;
     channel->stage = 0;
@@ -147,64 +195,60 @@ amqp091_publish_header(struct amqp091_channel *channel, const struct amqp091_fra
         amqp091_erlang_add_octets(&fault, raw);
         return amqp091_channel_fault(channel, &fault, AMQP091_BASIC_PUBLISH);
     }
+    const bool kept = body_bytes <= limits->message_bytes_max;
+    if (!content_begin(channel, kept ? body_bytes : 0)) {
+        return AMQP091_STALL;
+    }
     channel->body_bytes = body_bytes;
-    if (body_bytes > limits->message_bytes_max) {
+    if (!kept) {
         channel->content_flags |= AMQP091_CONTENT_TOO_LARGE; /* read, not kept (C93) */
     } else if (!message_make(channel, &properties, raw)) {
+        lp_connection_content_end(channel->connection->base, 0, body_bytes);
         amqp091_connection_stall(channel->connection);
         return AMQP091_STALL;
     }
     properties_note(channel, &properties, raw);
     channel->body_left = body_bytes;
     channel->content = AMQP091_CONTENT_BODY;
-    channel->connection->base->unfinished += body_bytes > 0;
-    return body_bytes == 0 ? complete(channel) : AMQP091_NEXT;
+    if (body_bytes > 0) {
+        return AMQP091_NEXT;
+    }
+    content_end(channel);
+    return complete(channel);
+}
+
+/* No memory for a piece of the body: a promised one waits, it will come; another may wait for
+ * itself. */
+static enum amqp091_flow
+body_starved(struct amqp091_channel *channel)
+{
+    if (channel->connection->base->promised_bytes > 0) {
+        amqp091_connection_stall(channel->connection);
+        return AMQP091_STALL;
+    }
+    return publish_fault_text(channel, LP_FAULT_RESOURCE_ERROR,
+                              "no memory for the content that is arriving");
 }
 
 enum amqp091_flow
 amqp091_publish_body(struct amqp091_channel *channel, const struct amqp091_frame *frame)
 {
     LP_ASSERT(frame->payload.size <= channel->body_left);
-    if (channel->message && frame->payload.size > 0 &&
-        !lp_message_append(&channel->connection->shard->broker->messages, channel->message,
-                           frame->payload)) {
-        amqp091_connection_stall(channel->connection);
-        return AMQP091_STALL;
+    if (channel->message && frame->payload.size > 0) {
+        struct lp_pool *messages = &channel->connection->shard->broker->messages;
+        if (!lp_message_append(messages, channel->message, frame->payload)) {
+            return body_starved(channel);
+        }
+    }
+    /* The frame's end belongs to it: a wrong end octet must not publish anything. */
+    const bool whole = channel->body_left == frame->payload.size && frame->last;
+    if (whole) {
+        content_end(channel);
+    } else if (channel->message) {
+        lp_connection_content_arrived(channel->connection->base, frame->payload.size);
     }
     channel->body_left -= frame->payload.size;
-    /* The frame's end belongs to it: a wrong end octet must not publish anything. */
-    return channel->body_left == 0 && frame->last ? complete(channel) : AMQP091_NEXT;
-}
-
-void
-amqp091_publish_discard(struct amqp091_channel *channel)
-{
-    if (channel->content == AMQP091_CONTENT_BODY) {
-        channel->connection->base->unfinished--;
-        channel->content = AMQP091_CONTENT_METHOD;
-    }
-    if (channel->message && !channel->message_lent) {
-        lp_message_free(&channel->connection->shard->broker->messages, channel->message_handle);
-    }
-    channel->message = NULL;
-    channel->message_handle = LP_HANDLE_NONE;
-    channel->message_lent = false;
-    channel->publishing = false;
-}
-
-static enum amqp091_flow
-publish_fault(struct amqp091_channel *channel, const struct lp_fault *fault)
-{
-    amqp091_publish_discard(channel);
-    return amqp091_channel_fault(channel, fault, AMQP091_BASIC_PUBLISH);
-}
-
-static enum amqp091_flow
-publish_fault_text(struct amqp091_channel *channel, uint16_t code, const char *text)
-{
-    struct lp_fault fault;
-    amqp091_text_make(&fault, code, text);
-    return publish_fault(channel, &fault);
+    return whole ? complete(channel) : AMQP091_NEXT;
 }
 
 static enum amqp091_flow

@@ -212,6 +212,27 @@ pressure_begins_above_the_watermark(void **unused)
 }
 
 static void
+what_is_aside_presses_nobody(void **unused)
+{
+    (void)unused;
+    struct arena arena;
+    arena_init(&arena, ARENA_BYTES);
+    const uint64_t half_bytes = ARENA_BYTES / 2;
+    const uint64_t waits_bytes = ARENA_BYTES / 4 + ARENA_BYTES / 8;
+    void *waits = lp_memory_alloc(arena.memory, waits_bytes);
+    lp_memory_aside(arena.memory, lp_memory_block_bytes(waits_bytes));
+    void *half = lp_memory_alloc(arena.memory, half_bytes);
+    assert_false(lp_memory_pressed(arena.memory)); /* also with little left */
+    lp_memory_check(arena.memory);
+    /* It turns into what counts. */
+    lp_memory_aside_end(arena.memory, lp_memory_block_bytes(waits_bytes));
+    assert_true(lp_memory_pressed(arena.memory));
+    lp_memory_release(arena.memory, &waits);
+    lp_memory_release(arena.memory, &half);
+    arena_fini(&arena);
+}
+
+static void
 pressure_begins_when_whole_spans_run_out(void **unused)
 {
     (void)unused;
@@ -505,6 +526,7 @@ main(void)
         cmocka_unit_test(large_blocks_take_the_first_hole_that_fits),
         cmocka_unit_test(an_empty_span_serves_another_class),
         cmocka_unit_test(pressure_begins_above_the_watermark),
+        cmocka_unit_test(what_is_aside_presses_nobody),
         cmocka_unit_test(pressure_begins_when_whole_spans_run_out),
         cmocka_unit_test(a_gigabyte_at_rest_costs_a_few_pages),
         cmocka_unit_test(random_use_agrees_with_a_model),

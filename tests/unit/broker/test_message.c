@@ -298,58 +298,6 @@ an_append_without_memory_appends_nothing(void **unused)
 }
 
 static void
-above_the_watermark_no_message_is_made_but_one_may_be_finished(void **unused)
-{
-    (void)unused;
-    struct bench bench;
-    bench_open(&bench);
-    struct lp_memory *memory = bench.arena.memory;
-    lp_handle handle;
-    lp_handle other;
-    struct lp_message *message = make(&bench, 20, BODY_MAX, &handle);
-    assert_non_null(message);
-    void *chain = hog(memory, ARENA_BYTES / 4);
-    assert_true(lp_memory_pressed(memory));
-    assert_null(make(&bench, 20, 10, &other));
-    append(&bench, message, 0, BODY_MAX);
-    compare(message, 20, BODY_MAX, 5000);
-    hog_free(memory, chain);
-    lp_message_free(&bench.messages, handle);
-    bench_close(&bench);
-}
-
-static void
-the_brokers_own_message_is_made_above_the_watermark(void **unused)
-{
-    (void)unused;
-    struct bench bench;
-    bench_open(&bench);
-    lp_handle handle;
-    const struct lp_message_parts parts = {
-        .exchange = lp_bytes_of_text("an exchange"),
-        .key = lp_bytes_of_text("a.key"),
-        .properties = lp_bytes_of(content, 20),
-        .body_bytes = BODY_MAX,
-        .flags = LP_MESSAGE_OWN,
-        .priority = 7,
-    };
-    void *chain = hog(bench.arena.memory, ARENA_BYTES / 4);
-    assert_true(lp_memory_pressed(bench.arena.memory));
-    struct lp_message *message = lp_message_make(&bench.messages, &parts, &handle);
-    assert_non_null(message);
-    append(&bench, message, 0, BODY_MAX / 2);
-    append(&bench, message, BODY_MAX / 2, BODY_MAX);
-    compare(message, 20, BODY_MAX, 5000);
-    lp_message_free(&bench.messages, handle);
-    message = lp_message_make(&bench.messages, &parts, &handle);
-    assert_non_null(message);
-    append(&bench, message, 0, 100);
-    lp_message_free(&bench.messages, handle); /* given up half-way */
-    hog_free(bench.arena.memory, chain);
-    bench_close(&bench);
-}
-
-static void
 annotations_are_found_by_their_tag(void **unused)
 {
     (void)unused;
@@ -428,8 +376,6 @@ main(void)
         cmocka_unit_test(the_last_loan_frees),
         cmocka_unit_test(a_loan_cannot_come_back_twice),
         cmocka_unit_test(an_append_without_memory_appends_nothing),
-        cmocka_unit_test(above_the_watermark_no_message_is_made_but_one_may_be_finished),
-        cmocka_unit_test(the_brokers_own_message_is_made_above_the_watermark),
         cmocka_unit_test(annotations_are_found_by_their_tag),
         cmocka_unit_test(a_body_that_moves_is_the_same_behind_other_names),
     };
