@@ -288,6 +288,7 @@ class Event:
     def __init__(self, channel, name, arguments):
         self.channel, self.name, self.arguments = channel, name, arguments
         self.body, self.properties, self.body_size = b"", None, None
+        self.header = b""   # the content header's octets
 
     def __getattr__(self, field):
         try:
@@ -406,6 +407,7 @@ class Raw:
         event = self.partial[channel]
         if kind == HEADER:
             assert event.properties is None, "two content headers"
+            event.header = payload
             event.body_size, event.properties = decode_header(payload)
         else:
             assert kind == BODY and event.properties is not None and payload

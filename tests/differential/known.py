@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""known - the differences from RabbitMQ that remain, each with its reason.
+
+A rule says of one difference (path, what RabbitMQ did, what Lepus did) whether
+it is this one. `ends`: what follows cannot be compared, the script ends there.
+"""
+import collections
+import re
+
+Rule = collections.namedtuple("Rule", "name rows versions reason explains ends")
+V310, V40 = (3, 10), (4, 0)
+RULES = []
+
+
+def rule(name, rows, reason, versions=(V310, V40), ends=False):
+    def add(explains):
+        RULES.append(Rule(name, rows, versions, reason, explains, ends))
+        return explains
+    return add
+
+
+def text_of(value):
+    """The text of a close, whichever way it came."""
+    if isinstance(value, str):
+        return value
+    return value[1] if isinstance(value, list) and len(value) == 4 else ""
+
+
+@rule("verb in 403", "C84 C85", "4.0 says which right was missing (`write access to ...`), 3.10 "
+      "does not", versions=(V310,))
+def _verb(_path, theirs, ours):
+    return re.sub(r"- (configure|write|read) access to", "- access to", text_of(ours)) == \
+        text_of(theirs) != ""
+
+
+@rule("x-last-death-*", "C155", "headers of 4.0 only", versions=(V310,))
+def _last_death(path, theirs, _ours):
+    return theirs is None and str(path[-1]).startswith("x-last-death-")
+
+
+@rule("not there yet", "-", "Lepus refuses in words what it has not got", ends=True)
+def _not_yet(_path, _theirs, ours):
+    return "not implemented yet" in repr(ours)
+
+
+def explain(version, difference):
+    """The rule for this difference, or None."""
+    return next((r for r in RULES if version in r.versions and r.explains(*difference)), None)
+
+
+def table():
+    """The rules as a table for people."""
+    out = ["| difference | rows | seen against | reason |", "|---|---|---|---|"]
+    for one in RULES:
+        out.append("| %s | %s | %s | %s |" % (
+            one.name, one.rows, ", ".join("%d.%d" % v for v in one.versions),
+            " ".join(one.reason.split())))
+    return "\n".join(out)
