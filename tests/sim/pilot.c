@@ -82,10 +82,11 @@ pilot_dead(struct sim_client *client)
     struct scene *scene = pilot->scene;
     if (client->close_code == 540) {
         (void)snprintf(scene->refused, sizeof(scene->refused), "%s", client->close_text);
-    } else if (client->close_code != 0 && !pilot->tolerant && scene->refused[0] == '\0') {
+    } else if (!client->closed_in_order && !pilot->vanishing && !pilot->tolerant) {
         (void)fprintf(stderr, "connection.close %u %s\n", client->close_code, client->close_text);
         LP_ASSERT(!"the broker closed a connection of a client that did nothing wrong");
     }
+    pilot->vanishing = false;
     pilot->ops->gone(pilot);
     pilot->ready = false;
     pilot->waiting = false;
@@ -144,6 +145,7 @@ void
 pilot_vanish(struct pilot *pilot)
 {
     pilot->scene->resets++;
+    pilot->vanishing = true;
     sim_client_reset(&pilot->client);
 }
 
