@@ -456,14 +456,19 @@ lp_memory_watermark_bytes(const struct lp_memory *memory)
     return memory->watermark_bytes;
 }
 
+uint64_t
+lp_memory_whole_bytes(const struct lp_memory *memory)
+{
+    return (uint64_t)memory->spans_free << SPAN_SHIFT;
+}
+
 static inline bool
 is_pressed(const struct lp_memory *memory)
 {
     /* Half-empty spans are no use to other classes: what is left whole counts as well. */
     const uint64_t reserve_bytes = (memory->limit_bytes - memory->watermark_bytes) / 2;
-    const uint64_t free_bytes = (uint64_t)memory->spans_free << SPAN_SHIFT;
     return memory->used_bytes - memory->aside_bytes > memory->watermark_bytes ||
-           free_bytes + memory->aside_bytes < reserve_bytes;
+           lp_memory_whole_bytes(memory) + memory->aside_bytes < reserve_bytes;
 }
 
 bool

@@ -76,6 +76,9 @@ uint64_t lp_memory_block_bytes(uint64_t bytes);
 uint64_t lp_memory_used_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_limit_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_watermark_bytes(const struct lp_memory *memory);
+/* Bytes of whole spans that nobody uses: these any class can have, whatever the rest is cut into.
+ */
+uint64_t lp_memory_whole_bytes(const struct lp_memory *memory);
 bool lp_memory_pressed(const struct lp_memory *memory);
 /* What may be used before pressure begins; 0: it has, or the next byte begins it. */
 uint64_t lp_memory_room_bytes(const struct lp_memory *memory);

@@ -21,10 +21,9 @@ lp_own_init(struct lp_own *own)
 bool
 lp_own_memory(const struct lp_broker *broker, uint64_t body_bytes)
 {
-    const uint64_t left =
-        lp_memory_limit_bytes(broker->memory) - lp_memory_used_bytes(broker->memory);
-    /* Itself, and then its delivery, which is copied out. */
-    return left >= LP_DELIVERY_RESERVE_BYTES + OWN_EXTRA_BYTES + 3 * body_bytes;
+    /* Itself, and then its delivery, which is copied out, into blocks of another size. */
+    return lp_memory_whole_bytes(broker->memory) >=
+           LP_DELIVERY_RESERVE_BYTES + OWN_EXTRA_BYTES + 3 * body_bytes;
 }
 
 void
