@@ -131,13 +131,13 @@ graph_finish(void *self)
 GRAPH(scenario_bare, "bare", 1, GRAPH_PURGE);
 GRAPH(scenario_expiry, "expiry", 2, GRAPH_TTL | GRAPH_EXPIRATION | GRAPH_PURGE);
 GRAPH(scenario_lengths, "lengths", 2, GRAPH_LIMIT | GRAPH_PURGE);
-GRAPH(scenario_letters, "letters", 0, GRAPH_DEAD);
-GRAPH(scenario_ttl, "ttl", 0, GRAPH_TTL | GRAPH_EXPIRATION | GRAPH_DEAD);
-GRAPH(scenario_limits, "limits", 0, GRAPH_LIMIT | GRAPH_DEAD);
+GRAPH(scenario_letters, "letters", 2, GRAPH_DEAD);
+GRAPH(scenario_ttl, "ttl", 2, GRAPH_TTL | GRAPH_EXPIRATION | GRAPH_DEAD);
+GRAPH(scenario_limits, "limits", 2, GRAPH_LIMIT | GRAPH_DEAD);
 GRAPH(scenario_priorities, "priorities", 0, GRAPH_PRIORITY);
 GRAPH(scenario_sole, "sole", 0, GRAPH_SOLE);
 GRAPH(scenario_quorum, "quorum", 0, GRAPH_QUORUM | GRAPH_DEAD | GRAPH_SOLE);
-GRAPH(scenario_tx, "tx", 0, GRAPH_TX);
+GRAPH(scenario_tx, "tx", 2, GRAPH_TX);
 GRAPH(scenario_copies, "copies", 0, GRAPH_CC);
 GRAPH(scenario_policies, "policies", 0,
       GRAPH_POLICY | GRAPH_TTL | GRAPH_LIMIT | GRAPH_DEAD | GRAPH_EXPIRATION);

@@ -96,9 +96,9 @@ consumer_script(struct pilot *pilot, uint32_t step)
 
 /* ---- the channel's end ---- */
 
-/* What was not settled goes back to its queues. */
+/* All its consumers end with what is said next, or have; what is not settled goes back. */
 static void
-consumer_forget(struct graph_consumer *consumer)
+consumer_unsubscribes(struct graph_consumer *consumer)
 {
     struct book *book = &consumer->graph->book;
     for (uint32_t i = 0; i < consumer->open.count; i++) {
@@ -114,6 +114,12 @@ consumer_forget(struct graph_consumer *consumer)
         }
     }
     book->queue[consumer->get_queue].requeued = true; /* an answer may have been, too */
+}
+
+static void
+consumer_forget(struct graph_consumer *consumer)
+{
+    consumer_unsubscribes(consumer);
     consumer->queues = 0;
     consumer->consuming = UINT32_MAX;
     consumer->open.count = 0;
@@ -308,6 +314,7 @@ consumer_cancel(struct graph_consumer *consumer)
     const uint32_t queue = (uint32_t)__builtin_ctz(consumer->queues);
     pilot_wait(&consumer->pilot);
     consumer->cancelling = queue;
+    consumer->graph->book.queue[queue].requeued = true; /* what was on its way */
     book_unsubscribed(&consumer->graph->book, consumer->subscription[queue]);
     say_cancel(&consumer->pilot.client, graph_queue_name(queue, name));
 }
@@ -327,18 +334,6 @@ consumer_recover(struct graph_consumer *consumer)
     consumer->recover_ns = book->now_ns;
     pilot_wait(&consumer->pilot);
     say_recover(&consumer->pilot.client);
-}
-
-/* All its consumers end with what is said next. */
-static void
-consumer_unsubscribes(struct graph_consumer *consumer)
-{
-    struct book *book = &consumer->graph->book;
-    for (uint32_t i = 0; i < book->queues; i++) {
-        if (consumer->queues >> i & 1) {
-            book_unsubscribed(book, consumer->subscription[i]);
-        }
-    }
 }
 
 static void

@@ -39,7 +39,7 @@ help(void)
 {
     (void)printf(
         "usage: sim [--seed N] [--from N] [--count N] [--fresh N] [--once]\n"
-        "           [--scenario NAME] [--list]\n"
+        "           [--seeds FILE] [--scenario NAME] [--list]\n"
         "\n"
         "Runs simulated brokers from seeds: nodes of several shards and a control process, in one\n"
         "thread and virtual time, with publishers, consumers, accidents and checkers. Each seed\n"
@@ -50,6 +50,7 @@ help(void)
         "  --count N   how many (default 20)\n"
         "  --fresh N   N more seeds from the clock; they are printed\n"
         "  --once      do not run each twice\n"
+        "  --seeds F   those of a file: a line has a scenario, a seed, and what it once found\n"
         "  --scenario  play this on every node; otherwise the seed chooses\n"
         "  --list      names of the scenarios\n"
         "\n"
@@ -123,12 +124,37 @@ scenario_named(const char *name)
     return scenario;
 }
 
+/* Seeds that found something once. */
+static bool
+run_file(const char *path, bool twice)
+{
+    char line[256];
+    char name[32];
+    bool good = true;
+    FILE *file = fopen(path, "r");
+    if (!file) {
+        (void)fprintf(stderr, "sim: %s: %s\n", path, strerror(errno));
+        exit(66);
+    }
+    while (fgets(line, sizeof(line), file)) {
+        uint64_t seed;
+        if (line[0] != '#' && sscanf(line, "%31s %" SCNu64, name, &seed) == 2) {
+            only = scenario_named(name);
+            good = run(seed, twice) && good;
+        }
+    }
+    (void)fclose(file);
+    only = NULL;
+    return good;
+}
+
 int
 main(int argc, char **argv)
 {
     uint64_t from = 1;
     uint64_t count = 20;
     uint64_t fresh = 0;
+    const char *file = NULL;
     bool twice = true;
     program = argv[0];
     for (int i = 1; i < argc; i++) {
@@ -139,6 +165,8 @@ main(int argc, char **argv)
             twice = false;
         } else if (strcmp(argv[i], "--list") == 0) {
             return list();
+        } else if (strcmp(argv[i], "--seeds") == 0 && more) {
+            file = argv[++i];
         } else if (strcmp(argv[i], "--scenario") == 0 && more) {
             only = scenario_named(argv[++i]);
         } else if (strcmp(argv[i], "--seed") == 0 && more) {
@@ -155,8 +183,8 @@ main(int argc, char **argv)
             return 64;
         }
     }
-    bool good = true;
-    for (uint64_t i = 0; i < count; i++) {
+    bool good = !file || run_file(file, twice);
+    for (uint64_t i = 0; i < count && !file; i++) {
         good = run(from + i, twice) && good;
     }
     uint64_t seed = (uint64_t)time(NULL) * 1000;

@@ -37,7 +37,7 @@ struct pilot {
     bool ready;
     bool waiting;
     bool vanishing; /* it goes without a word */
-    bool tolerant; /* a close by the broker is no failure: gone() looks at it */
+    bool tolerant;  /* a close by the broker is no failure: gone() looks at it */
     uint64_t waiting_since_ns;
     uint64_t connected_ns;
     uint64_t stall_until_ns;
