@@ -136,6 +136,24 @@ class Pieces(Case):
         self.assertEqual(connection.events[1][-1].body, b"in pieces")
 
 
+    def test_acks_make_room_before_a_cancel_behind_them(self):
+        """In one write, all the same: the queue works through them one by one."""
+        channel = self.dial().handshake().channel()
+        queue = channel.call("queue.declare", exclusive=True).queue
+        for number in range(10):
+            channel.publish(b"%d" % number, routing_key=queue)
+        channel.call("basic.qos", prefetch_count=5)
+        channel.call("basic.consume", queue=queue, consumer_tag="tag")
+        seen = [channel.next("basic.deliver").body for _ in range(5)]
+        channel.connection.write(b"".join(
+            method_frame(channel.number, "basic.ack", delivery_tag=tag) for tag in (1, 2))
+            + method_frame(channel.number, "basic.cancel", consumer_tag="tag"))
+        seen += [channel.next("basic.deliver").body for _ in range(2)]
+        channel.next("basic.cancel-ok")
+        self.assertEqual(seen, [b"%d" % number for number in range(7)])
+        self.assertEqual(channel.call("basic.get", queue=queue).body, b"7")
+
+
 class Garbage(Case):
     """Whatever comes, the answer is a protocol error or the end of the stream."""
 
