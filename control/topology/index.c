@@ -193,7 +193,7 @@ catalog_queue_insert(struct lp_catalog *catalog, const struct lp_catalog_queue *
     queue->owner = like->owner;
     queue->name = place(&at, like->name);
     queue->arguments = place(&at, like->arguments);
-    queue->kind = catalog_queue_kind_of(queue->arguments);
+    queue->kind = (uint8_t)catalog_queue_kind_of(queue->arguments);
     lp_chain_init(&queue->destinations);
     lp_chain_append(&like->vhost->queues, &queue->in_vhost);
     lp_map_insert(&catalog->queues_by_id, &queue->by_id, lp_map_hash_number(queue->id));
