@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* admin.c - the table of commands, and what every command needs. */
+/* admin.c - requests: found in the list of commands, checked, run; and how they end. */
 #include "control/admin/admin.h"
 
 #include <stdarg.h>
@@ -7,33 +7,24 @@
 #include <stdlib.h>
 
 #include "control/admin/admin_internal.h"
+#include "control/admin/admin_users.h"
 
 static const struct {
     const char *name;
     admin_command_fn *run;
-    uint8_t args_min;
-    uint8_t args_max;
-} commands[] = {
-    {"add_user", admin_add_user, 2, 2},
-    {"add_vhost", admin_add_vhost, 1, 1},
-    {"authenticate_user", admin_authenticate_user, 2, 2},
-    {"change_password", admin_change_password, 2, 2},
-    {"clear_permissions", admin_clear_permissions, 1, 1},
-    {"delete_user", admin_delete_user, 1, 1},
-    {"delete_vhost", admin_delete_vhost, 1, 1},
-    {"list_bindings", admin_list_bindings, 0, 64},
-    {"list_connections", admin_list_connections, 0, 64},
-    {"list_exchanges", admin_list_exchanges, 0, 64},
-    {"list_permissions", admin_list_permissions, 0, 0},
-    {"list_queues", admin_list_queues, 0, 64},
-    {"list_user_permissions", admin_list_user_permissions, 1, 1},
-    {"list_users", admin_list_users, 0, 0},
-    {"list_vhosts", admin_list_vhosts, 0, 64},
-    {"ping", admin_ping, 0, 0},
-    {"set_permissions", admin_set_permissions, 4, 4},
-    {"set_user_tags", admin_set_user_tags, 1, 63},
-    {"status", admin_status, 0, 0},
-    {"stop", admin_stop, 0, 1},
+} handlers[] = {
+#define COMMAND(id, ...) {#id, admin_##id},
+#define LOCAL(id, ...)
+#define REFUSED(id, why)
+#include "control/command/all.inc"
+};
+
+/* Commands that have more to ask than how many arguments there are. */
+static const struct {
+    const char *name;
+    admin_check_fn *check;
+} checks[] = {
+    {"add_user", admin_check_add_user},
 };
 
 /* ---- ends of a task ---- */
@@ -41,10 +32,12 @@ static const struct {
 void
 admin_answer(struct admin_task *task, json_t *answer)
 {
+    LP_ASSERT(answer != NULL);
     task->done(task->done_context, answer);
     if (task->state_free) {
         task->state_free(task->state);
     }
+    json_decref(task->request);
     free(task);
 }
 
@@ -54,16 +47,94 @@ admin_done(struct admin_task *task)
     admin_answer(task, json_pack("{s:b}", "ok", 1));
 }
 
+/* Text of any length that may hold names that are no UTF-8. */
+static json_t *
+formatted(const char *format, va_list arguments)
+{
+    char *text = NULL;
+    const int bytes = vasprintf(&text, format, arguments);
+    LP_ASSERT(bytes >= 0);
+    json_t *value = admin_text(lp_bytes_of(text, (uint32_t)bytes));
+    free(text);
+    return value;
+}
+
+static json_t *
+failure(int code, const char *key, json_t *text)
+{
+    json_t *answer = json_pack("{s:b,s:i}", "ok", 0, "exit", code);
+    admin_set(answer, key, text);
+    return answer;
+}
+
+void
+admin_say(struct admin_task *task, json_t *data, const char *format, ...)
+{
+    json_t *answer = json_pack("{s:b}", "ok", 1);
+    va_list arguments;
+    va_start(arguments, format);
+    admin_set(answer, "text", formatted(format, arguments));
+    va_end(arguments);
+    if (data) {
+        admin_set(answer, "data", data);
+    }
+    admin_answer(task, answer);
+}
+
 void
 admin_fail(struct admin_task *task, int code, const char *format, ...)
 {
-    char text[2048];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof(text), format, arguments); /* a cut sentence still tells */
+    json_t *answer = failure(code, "error", formatted(format, arguments));
     va_end(arguments);
-    json_t *error = admin_text(lp_bytes_of_text(text));
-    admin_answer(task, json_pack("{s:b,s:i,s:o}", "ok", 0, "exit", code, "error", error));
+    admin_answer(task, answer);
+}
+
+void
+admin_fail_bare(struct admin_task *task, int code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    json_t *answer = failure(code, "error", formatted(format, arguments));
+    va_end(arguments);
+    admin_set(answer, "bare", json_true());
+    admin_answer(task, answer);
+}
+
+void
+admin_fail_json(struct admin_task *task, int code, const char *message, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    json_t *answer = failure(code, "error", formatted(format, arguments));
+    va_end(arguments);
+    admin_set(
+        answer, "data",
+        json_pack("{s:s,s:s,s:s}", "message", message, "node", task->node, "result", "error"));
+    admin_answer(task, answer);
+}
+
+void
+admin_unwell(struct admin_task *task, json_t *data, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    json_t *answer = failure(ADMIN_EXIT_UNAVAILABLE, "error", formatted(format, arguments));
+    va_end(arguments);
+    admin_set(answer, "bare", json_true());
+    admin_set(answer, "data", data);
+    admin_answer(task, answer);
+}
+
+void
+admin_invalid(struct admin_task *task, int code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    json_t *answer = failure(code, "validation", formatted(format, arguments));
+    va_end(arguments);
+    admin_answer(task, answer);
 }
 
 static void
@@ -104,39 +175,47 @@ admin_arg_bytes(const struct admin_task *task, size_t index)
     return lp_bytes_of_text(admin_arg(task, index));
 }
 
+const char *
+admin_option(const struct admin_task *task, const char *name)
+{
+    return json_string_value(json_object_get(task->options, name));
+}
+
+bool
+admin_switch(const struct admin_task *task, const char *name)
+{
+    return json_is_true(json_object_get(task->options, name));
+}
+
+int64_t
+admin_option_integer(const struct admin_task *task, const char *name, int64_t preset)
+{
+    const json_t *value = json_object_get(task->options, name);
+    return json_is_integer(value) ? json_integer_value(value) : preset;
+}
+
+const char *
+admin_vhost_name(const struct admin_task *task)
+{
+    const char *name = admin_option(task, "vhost");
+    return name ? name : "/";
+}
+
+struct lp_catalog_vhost *
+admin_vhost_or_none(const struct admin_task *task)
+{
+    return lp_catalog_vhost(task->control->catalog, lp_bytes_of_text(admin_vhost_name(task)));
+}
+
 struct lp_catalog_vhost *
 admin_vhost(struct admin_task *task)
 {
-    const char *name = json_string_value(json_object_get(task->options, "vhost"));
-    name = name ? name : "/";
-    struct lp_catalog_vhost *vhost =
-        lp_catalog_vhost(task->control->catalog, lp_bytes_of_text(name));
+    struct lp_catalog_vhost *vhost = admin_vhost_or_none(task);
     if (!vhost) {
-        admin_fail(task, ADMIN_EXIT_DATA, "Virtual host '%s' does not exist", name);
+        admin_fail_bare(task, ADMIN_EXIT_DATA, "Virtual host '%s' does not exist",
+                        admin_vhost_name(task));
     }
     return vhost;
-}
-
-json_t *
-admin_text(struct lp_bytes bytes)
-{
-    if (bytes.size == 0) {
-        return json_string(""); /* jansson refuses NULL */
-    }
-    json_t *text = json_stringn((const char *)bytes.data, bytes.size);
-    if (text) {
-        return text;
-    }
-    /* Not UTF-8: keep ASCII, and mark the rest. */
-    struct lp_bytebuf buf = {0};
-    for (uint32_t i = 0; i < bytes.size; i++) {
-        const bool plain = bytes.data[i] > 0 && bytes.data[i] < 0x80;
-        lp_bytebuf_append(&buf, plain ? (const char *)&bytes.data[i] : "\xEF\xBF\xBD",
-                          plain ? 1 : 3);
-    }
-    text = json_stringn((const char *)buf.data, buf.size);
-    lp_bytebuf_fini(&buf);
-    return text;
 }
 
 /* ---- the request ---- */
@@ -155,24 +234,51 @@ args_are_texts(const json_t *args)
     return true;
 }
 
-static void
-task_run(struct admin_task *task, const char *name)
+/* As many as it takes; a password may follow after the check. */
+static bool
+count_check(struct admin_task *task, bool check)
 {
     const size_t count = admin_arg_count(task);
-    for (size_t i = 0; i < LP_COUNT_OF(commands); i++) {
-        if (strcmp(commands[i].name, name) != 0) {
-            continue;
+    const size_t later = check && task->command->secret != NULL;
+    if (count + later < task->command->arguments_min) {
+        admin_invalid(task, ADMIN_EXIT_USAGE, "not enough arguments.");
+        return false;
+    }
+    if (count > task->command->arguments_max) {
+        admin_invalid(task, ADMIN_EXIT_USAGE, "too many arguments.");
+        return false;
+    }
+    return true;
+}
+
+static bool
+special_check(struct admin_task *task)
+{
+    for (size_t i = 0; i < LP_COUNT_OF(checks); i++) {
+        if (strcmp(checks[i].name, task->command->name) == 0) {
+            return checks[i].check(task);
         }
-        if (count < commands[i].args_min) {
-            admin_fail(task, ADMIN_EXIT_USAGE, "not enough arguments.");
-        } else if (count > commands[i].args_max) {
-            admin_fail(task, ADMIN_EXIT_USAGE, "too many arguments.");
-        } else {
-            commands[i].run(task);
-        }
+    }
+    return true;
+}
+
+static void
+task_run(struct admin_task *task, bool check)
+{
+    if (!count_check(task, check) || !admin_columns_check(task) || !special_check(task)) {
         return;
     }
-    admin_fail(task, ADMIN_EXIT_USAGE, "Command '%s' not found.", name);
+    if (check) {
+        admin_done(task);
+        return;
+    }
+    for (size_t i = 0; i < LP_COUNT_OF(handlers); i++) {
+        if (strcmp(handlers[i].name, task->command->name) == 0) {
+            handlers[i].run(task);
+            return;
+        }
+    }
+    LP_ASSERT(!"a command that no list holds");
 }
 
 void
@@ -181,15 +287,23 @@ lp_admin_request(struct lp_control *control, const json_t *request, lp_admin_don
 {
     struct admin_task *task = lp_heap_alloc(sizeof(*task));
     const char *name = json_string_value(json_object_get(request, "command"));
+    const char *node = json_string_value(json_object_get(request, "node"));
     task->control = control;
     task->done = done;
     task->done_context = context;
-    task->args = json_object_get(request, "args");
-    task->options = json_object_get(request, "options");
+    task->request = json_deep_copy(request);
+    task->args = json_object_get(task->request, "args");
+    task->options = json_object_get(task->request, "options");
+    task->node = node ? json_string_value(json_object_get(task->request, "node")) : "lepus";
     if (!name || (task->args && (!json_is_array(task->args) || !args_are_texts(task->args)))) {
         admin_fail(task, ADMIN_EXIT_USAGE,
                    "a request is {\"command\":text,\"args\":[text,...],\"options\":{...}}");
         return;
     }
-    task_run(task, name);
+    task->command = lp_command_find(name);
+    if (!task->command || task->command->local) {
+        admin_fail(task, ADMIN_EXIT_USAGE, "Command '%s' not found.", name);
+        return;
+    }
+    task_run(task, json_is_true(json_object_get(request, "check")));
 }

@@ -2,13 +2,25 @@
 /*
  * admin.h - administrators' commands: a JSON request in, one JSON answer out.
  *
- *   {"command":"list_queues","args":["name","messages"],"options":{"vhost":"/"}}
- *   {"ok":true,"columns":["name","messages"],"rows":[["q",3]]}
- *   {"ok":true,"text":"...","data":{...}}   {"ok":true}
- *   {"ok":false,"exit":67,"error":"User \"x\" does not exist"}
+ *   {"command":"list_queues","args":["name","messages"],"options":{"vhost":"/"},
+ *    "node":"lepus@host","check":true}
  *
- * Commands, columns, texts and exit codes are rabbitmqctl's.  A command is a
- * row of the table in admin.c.
+ * `options` are the command's own and vhost; `node` is how texts name the
+ * node; with `check` it is only asked whether the command may run.
+ *
+ *   {"ok":true}                                     done, or may run
+ *   {"ok":true,"text":"...","data":{...}}           data: the same for --formatter json
+ *   {"ok":true,"columns":["name","messages"],"rows":[["q",3]]}
+ *   {"ok":false,"exit":67,"error":"User \"x\" does not exist","data":{...}}
+ *   {"ok":false,"exit":65,"error":"...","bare":true}     printed without "Error:"
+ *   {"ok":false,"exit":64,"validation":"not enough arguments."}
+ *   {"ok":false,"exit":64,"environment":"this command requires ..."}
+ *
+ * Values in rows are text, numbers, booleans, lists and objects; an argument
+ * table is a list of [name, type, value].
+ *
+ * Commands, columns, texts and exit codes are rabbitmqctl's; the list of
+ * commands is control/command's.
  *
  *   Memory    the answer belongs to who is called back
  *   Runs on   the control process's thread, between turns

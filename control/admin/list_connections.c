@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "control/admin/admin_internal.h"
+#include "control/command/columns.h"
 
 struct row {
     const struct control_connection *connection;
@@ -21,16 +22,6 @@ address(uint8_t family, const uint8_t ip[16])
     return family == 1 ? json_string("unix") : json_string(made ? made : "");
 }
 
-#define COLUMN(name, expression)                                      \
-    static json_t *name(const void *item, struct lp_control *control) \
-    {                                                                 \
-        const struct row *row = item;                                 \
-        const struct control_connection *c = row->connection;         \
-        (void)control;                                                \
-        (void)c;                                                      \
-        return expression;                                            \
-    }
-
 static json_t *
 peer_to_local(const struct control_connection *c)
 {
@@ -44,6 +35,23 @@ peer_to_local(const struct control_connection *c)
     return json_sprintf("%s:%u -> %s:%u", peer, c->peer_port, local, c->local_port);
 }
 
+/* "AMQP 0-9-1" as [0,9,1]; what has no numbers stays text. */
+static json_t *
+protocol_version(struct lp_bytes protocol)
+{
+    json_t *version = json_array();
+    for (uint32_t i = 0; i < protocol.size; i++) {
+        if (protocol.data[i] >= '0' && protocol.data[i] <= '9') {
+            admin_append(version, json_integer(protocol.data[i] - '0'));
+        }
+    }
+    if (json_array_size(version) == 3) {
+        return version;
+    }
+    json_decref(version);
+    return admin_text(protocol);
+}
+
 static const char *
 state_name(uint8_t state)
 {
@@ -51,59 +59,47 @@ state_name(uint8_t state)
     return state < LP_COUNT_OF(names) ? names[state] : "unknown";
 }
 
-COLUMN(name_column, peer_to_local(c))
-COLUMN(pid_column, json_integer((json_int_t)c->id))
-COLUMN(user_column, admin_text(c->user))
-COLUMN(vhost_column, admin_text(c->vhost))
-COLUMN(protocol_column, admin_text(c->protocol))
-COLUMN(peer_host_column, address(c->peer_family, c->peer_ip))
-COLUMN(peer_port_column, json_integer(c->peer_port))
-COLUMN(host_column, address(c->local_family, c->local_ip))
-COLUMN(port_column, json_integer(c->local_port))
-COLUMN(state_column, json_string(state_name(row->state)))
-COLUMN(channels_column, json_integer(row->channels))
-COLUMN(timeout_column, json_integer(c->heartbeat_s))
-COLUMN(frame_max_column, json_integer(c->frame_max))
-COLUMN(channel_max_column, json_integer(c->channel_max))
-COLUMN(properties_column, admin_table(c->client_properties))
-COLUMN(connected_at_column, json_integer((json_int_t)c->connected_at_ms))
-COLUMN(received_column, json_integer((json_int_t)row->received_bytes))
-COLUMN(sent_column, json_integer((json_int_t)row->sent_bytes))
-COLUMN(ssl_column, json_false())
+#define CONNECTION_COLUMN(id, expression)                                           \
+    static json_t *connection_##id(const void *item, const struct admin_task *task) \
+    {                                                                               \
+        const struct row *row = item;                                               \
+        const struct control_connection *c = row->connection;                       \
+        (void)task;                                                                 \
+        (void)c;                                                                    \
+        return expression;                                                          \
+    }
 
-static const struct admin_column columns[] = {
-    {"pid", pid_column},
-    {"name", name_column},
-    {"port", port_column},
-    {"host", host_column},
-    {"peer_port", peer_port_column},
-    {"peer_host", peer_host_column},
-    {"ssl", ssl_column},
-    {"ssl_protocol", NULL},
-    {"ssl_key_exchange", NULL},
-    {"ssl_cipher", NULL},
-    {"ssl_hash", NULL},
-    {"peer_cert_subject", NULL},
-    {"peer_cert_issuer", NULL},
-    {"peer_cert_validity", NULL},
-    {"state", state_column},
-    {"channels", channels_column},
-    {"protocol", protocol_column},
-    {"auth_mechanism", NULL},
-    {"user", user_column},
-    {"vhost", vhost_column},
-    {"timeout", timeout_column},
-    {"frame_max", frame_max_column},
-    {"channel_max", channel_max_column},
-    {"client_properties", properties_column},
-    {"connected_at", connected_at_column},
-    {"recv_oct", received_column},
-    {"recv_cnt", NULL},
-    {"send_oct", sent_column},
-    {"send_cnt", NULL},
-    {"send_pend", NULL},
-    {NULL, NULL},
-};
+CONNECTION_COLUMN(name, peer_to_local(c))
+CONNECTION_COLUMN(pid, admin_pid(task, ADMIN_PID_CONNECTION, c->id, 0))
+CONNECTION_COLUMN(user, admin_text(c->user))
+CONNECTION_COLUMN(vhost, admin_text(c->vhost))
+CONNECTION_COLUMN(protocol, protocol_version(c->protocol))
+CONNECTION_COLUMN(peer_host, address(c->peer_family, c->peer_ip))
+CONNECTION_COLUMN(peer_port, json_integer(c->peer_port))
+CONNECTION_COLUMN(host, address(c->local_family, c->local_ip))
+CONNECTION_COLUMN(port, json_integer(c->local_port))
+CONNECTION_COLUMN(state, json_string(state_name(row->state)))
+CONNECTION_COLUMN(channels, json_integer(row->channels))
+CONNECTION_COLUMN(timeout, json_integer(c->heartbeat_s))
+CONNECTION_COLUMN(frame_max, json_integer(c->frame_max))
+CONNECTION_COLUMN(channel_max, json_integer(c->channel_max))
+CONNECTION_COLUMN(client_properties, admin_table(c->client_properties, false))
+CONNECTION_COLUMN(connected_at, json_integer((json_int_t)c->connected_at_ms))
+CONNECTION_COLUMN(recv_oct, json_integer((json_int_t)row->received_bytes))
+CONNECTION_COLUMN(send_oct, json_integer((json_int_t)row->sent_bytes))
+CONNECTION_COLUMN(ssl, json_false())
+#define connection_ssl_protocol       admin_column_empty
+#define connection_ssl_key_exchange   admin_column_empty
+#define connection_ssl_cipher         admin_column_empty
+#define connection_ssl_hash           admin_column_empty
+#define connection_peer_cert_subject  admin_column_empty
+#define connection_peer_cert_issuer   admin_column_empty
+#define connection_peer_cert_validity admin_column_empty
+#define connection_auth_mechanism     admin_column_empty
+/* Packets are not counted. */
+#define connection_recv_cnt  admin_column_zero
+#define connection_send_cnt  admin_column_zero
+#define connection_send_pend admin_column_zero
 
 static void
 listing_free(void *state)
@@ -114,46 +110,35 @@ listing_free(void *state)
 }
 
 static void
-connections_row(struct lp_control *control, void *context, struct lp_reader *fields)
+connections_row(struct admin_task *task, struct lp_reader *fields)
 {
-    struct admin_task *task = context;
-    struct row row = {.connection = control_connection(control, lp_reader_u64le(fields))};
+    struct row row = {.connection = control_connection(task->control, lp_reader_u64le(fields))};
     row.channels = lp_reader_u16le(fields);
     row.received_bytes = lp_reader_u64le(fields);
     row.sent_bytes = lp_reader_u64le(fields);
     row.state = lp_reader_u8(fields);
     if (!fields->failed && row.connection) {
-        admin_listing_add(task->state, &row, control);
+        admin_listing_add(task->state, &row, task);
     }
 }
 
 static void
-connections_done(struct lp_control *control, void *context, bool complete)
+connections_done(struct admin_task *task)
 {
-    struct admin_task *task = context;
-    (void)control;
-    if (complete) {
-        admin_answer(task, admin_listing_take(task->state));
-    } else {
-        admin_fail(task, ADMIN_EXIT_TEMPORARY, "the data plane did not answer in time");
-    }
+    admin_answer(task, admin_listing_take(task->state));
 }
 
 void
 admin_list_connections(struct admin_task *task)
 {
-    static const char *const defaults[] = {"user", "peer_host", "peer_port", "state", NULL};
-    struct admin_listing listing;
-    if (!admin_listing_init(&listing, task, columns, defaults)) {
-        return;
-    }
-    struct admin_listing *state = lp_heap_alloc(sizeof(*state));
-    *state = listing;
-    task->state = state;
+#define X(id) {#id, connection_##id},
+    static const struct admin_column columns[] = {LP_COLUMNS_CONNECTIONS(X){NULL, NULL}};
+#undef X
+    static const struct admin_query query = {LP_CONTROL_LIST_CONNECTIONS, connections_row,
+                                             connections_done};
+    struct admin_listing *listing = lp_heap_alloc(sizeof(*listing));
+    admin_listing_init(listing, task, columns);
+    task->state = listing;
     task->state_free = listing_free;
-    const struct control_query query = {.type = LP_CONTROL_LIST_CONNECTIONS,
-                                        .row = connections_row,
-                                        .done = connections_done,
-                                        .context = task};
-    control_query_add(task->control, &query);
+    admin_query(task, &query);
 }

@@ -1,59 +1,101 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* users.c - users, permissions and vhosts: changing and listing them. */
+/* users.c - users: their passwords and tags. */
 #include <stdio.h>
 
-#include "control/admin/admin_internal.h"
+#include "control/admin/admin_users.h"
 #include "control/auth/auth.h"
-#include "control/auth/permission.h"
 #include "control/topology/administer.h"
 
-/* ---- users ---- */
-
-/* NULL after a failure that ended the task. */
-static struct lp_catalog_user *
-user_of(struct admin_task *task)
+struct lp_catalog_user *
+admin_user_find(const struct admin_task *task)
 {
-    struct lp_catalog_user *user =
-        lp_catalog_user(task->control->catalog, admin_arg_bytes(task, 0));
+    return lp_catalog_user(task->control->catalog, admin_arg_bytes(task, 0));
+}
+
+/* rabbitmqctl has two ways of saying that there is no such user, and a third in JSON. */
+static struct lp_catalog_user *
+user_to_change(struct admin_task *task)
+{
+    char message[512];
+    struct lp_catalog_user *user = admin_user_find(task);
     if (!user) {
-        admin_fail(task, ADMIN_EXIT_NO_USER, "User \"%s\" does not exist", admin_arg(task, 0));
+        (void)snprintf(message, sizeof(message), "User %s does not exists", admin_arg(task, 0));
+        admin_fail_json(task, ADMIN_EXIT_NO_USER, message, "User \"%s\" does not exist",
+                        admin_arg(task, 0));
     }
     return user;
 }
 
-/* Why the catalog did not take a change. */
-static void
-refused(struct admin_task *task, const struct lp_refusal *refusal)
+struct lp_catalog_user *
+admin_user_term(struct admin_task *task, const char *name)
 {
-    admin_fail(task,
-               refusal->err == LP_ERR_EXISTS      ? ADMIN_EXIT_SOFTWARE
-               : refusal->err == LP_ERR_NOT_FOUND ? ADMIN_EXIT_NO_USER
-                                                  : ADMIN_EXIT_DATA,
-               "%s", refusal->text);
+    struct lp_catalog_user *user = lp_catalog_user(task->control->catalog, lp_bytes_of_text(name));
+    if (!user) {
+        admin_fail(task, ADMIN_EXIT_UNAVAILABLE, "{:no_such_user, \"%s\"}", name);
+    }
+    return user;
+}
+
+static bool
+is_base64(const char *text)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const size_t bytes = strlen(text);
+    const size_t plain = strspn(text, digits);
+    return bytes % 4 == 0 && bytes - plain <= 2 && strspn(text + plain, "=") == bytes - plain;
+}
+
+bool
+admin_check_add_user(struct admin_task *task)
+{
+    const char *secret = admin_arg(task, 1);
+    if (!secret) {
+        return true; /* it comes later */
+    }
+    if (admin_arg(task, 0)[0] == '\0') {
+        admin_invalid(task, ADMIN_EXIT_DATA, "Bad argument: user cannot be an empty string");
+        return false;
+    }
+    if (admin_switch(task, "pre-hashed-password") && !is_base64(secret)) {
+        admin_invalid(task, ADMIN_EXIT_DATA,
+                      "Bad argument: Could not Base64 decode provided password hash value");
+        return false;
+    }
+    return true;
 }
 
 void
 admin_add_user(struct admin_task *task)
 {
+    char message[512];
     struct lp_refusal refusal;
-    if (lp_catalog_user_add(task->control->catalog, admin_arg_bytes(task, 0),
-                            admin_arg_bytes(task, 1), &refusal)) {
+    struct lp_catalog *catalog = task->control->catalog;
+    const struct lp_bytes name = admin_arg_bytes(task, 0);
+    const struct lp_bytes secret = admin_arg_bytes(task, 1);
+    const bool good =
+        admin_switch(task, "pre-hashed-password")
+            ? lp_catalog_user_add_hashed(catalog, name, secret, lp_bytes_of(NULL, 0), &refusal)
+            : lp_catalog_user_add(catalog, name, secret, &refusal);
+    if (good) {
         admin_done_when_applied(task);
+    } else if (refusal.err == LP_ERR_EXISTS) {
+        (void)snprintf(message, sizeof(message), "User %s already exists", admin_arg(task, 0));
+        admin_fail_json(task, ADMIN_EXIT_SOFTWARE, message, "%s", refusal.text);
     } else {
-        refused(task, &refusal);
+        admin_fail(task, ADMIN_EXIT_UNAVAILABLE, "%s", refusal.text);
     }
 }
 
+/* Who is not there need not be deleted. */
 void
 admin_delete_user(struct admin_task *task)
 {
-    if (!user_of(task)) {
-        return;
-    }
     char text[LP_FAULT_TEXT_BYTES];
-    (void)snprintf(text, sizeof(text), "user '%s' is deleted", admin_arg(task, 0)); /* or cut */
-    control_connections_close(task->control, admin_arg_bytes(task, 0), 0, text);
-    (void)lp_catalog_user_delete(task->control->catalog, admin_arg_bytes(task, 0)); /* exists */
+    if (admin_user_find(task)) {
+        (void)snprintf(text, sizeof(text), "user '%s' is deleted", admin_arg(task, 0)); /* or cut */
+        control_connections_close(task->control, admin_arg_bytes(task, 0), 0, text);
+        (void)lp_catalog_user_delete(task->control->catalog, admin_arg_bytes(task, 0)); /* exists */
+    }
     admin_done_when_applied(task);
 }
 
@@ -61,39 +103,61 @@ void
 admin_change_password(struct admin_task *task)
 {
     struct lp_refusal refusal;
+    if (!user_to_change(task)) {
+        return;
+    }
     if (lp_catalog_user_password_set(task->control->catalog, admin_arg_bytes(task, 0),
                                      admin_arg_bytes(task, 1), &refusal)) {
         admin_done_when_applied(task);
     } else {
-        refused(task, &refusal);
+        admin_fail(task, ADMIN_EXIT_UNAVAILABLE, "%s", refusal.text);
+    }
+}
+
+void
+admin_clear_password(struct admin_task *task)
+{
+    struct lp_refusal refusal;
+    if (admin_user_term(task, admin_arg(task, 0))) {
+        const bool good = lp_catalog_user_password_clear(task->control->catalog,
+                                                         admin_arg_bytes(task, 0), &refusal);
+        LP_ASSERT(good);
+        admin_done_when_applied(task);
+    }
+}
+
+void
+admin_words_join(const struct admin_task *task, size_t from, struct lp_bytebuf *words)
+{
+    for (size_t i = from; i < admin_arg_count(task); i++) {
+        const struct lp_bytes word = admin_arg_bytes(task, i);
+        lp_bytebuf_append(words, ",", words->size > 0 && word.size > 0);
+        lp_bytebuf_append(words, word.data, word.size);
     }
 }
 
 void
 admin_set_user_tags(struct admin_task *task)
 {
-    const struct lp_catalog_user *user = user_of(task);
     struct lp_bytebuf tags = {0};
-    if (!user) {
+    struct lp_refusal refusal;
+    if (!user_to_change(task)) {
         return;
     }
-    for (size_t i = 1; i < admin_arg_count(task); i++) {
-        const struct lp_bytes tag = admin_arg_bytes(task, i);
-        if (tags.size > 0 && tag.size > 0) {
-            lp_bytebuf_append(&tags, ",", 1);
-        }
-        lp_bytebuf_append(&tags, tag.data, tag.size);
+    admin_words_join(task, 1, &tags);
+    if (lp_catalog_user_tags_set(task->control->catalog, admin_arg_bytes(task, 0),
+                                 lp_bytes_of(tags.data, (uint32_t)tags.size), &refusal)) {
+        admin_done_when_applied(task);
+    } else {
+        admin_fail(task, ADMIN_EXIT_UNAVAILABLE, "%s", refusal.text);
     }
-    struct lp_catalog_user like = *user;
-    like.tags = lp_bytes_of(tags.data, (uint32_t)tags.size);
-    lp_catalog_user_put(task->control->catalog, &like);
     lp_bytebuf_fini(&tags);
-    admin_done_when_applied(task);
 }
 
 void
 admin_authenticate_user(struct admin_task *task)
 {
+    const char *name = admin_arg(task, 0);
     const struct lp_auth_login login = {.mechanism = lp_bytes_of_text("PLAIN"),
                                         .user = admin_arg_bytes(task, 0),
                                         .password = admin_arg_bytes(task, 1),
@@ -102,44 +166,32 @@ admin_authenticate_user(struct admin_task *task)
     struct lp_fault fault;
     if (lp_auth_login(task->control->catalog, &login, &why, &fault)) {
         admin_done(task);
-        return;
+    } else if (login.password.size == 0) {
+        admin_fail(task, ADMIN_EXIT_DATA,
+                   "Error: failed to authenticate user \"%s\"\nuser '%s' attempted to log in with "
+                   "a blank password, which is prohibited by the internal authN backend. To use "
+                   "TLS/x509 certificate-based authentication, see the rabbitmq_auth_mechanism_ssl "
+                   "plugin and configure the client to use the EXTERNAL authentication mechanism. "
+                   "Alternatively change the password for the user to be non-blank.",
+                   name, name);
+    } else {
+        admin_fail(task, ADMIN_EXIT_DATA,
+                   "Error: failed to authenticate user \"%s\"\nuser '%s' - %s", name, name, why);
     }
-    admin_fail(task, ADMIN_EXIT_DATA, "Error: failed to authenticate user \"%s\"\nuser '%s' - %s",
-               admin_arg(task, 0), admin_arg(task, 0), why);
-}
-
-/* "a,b" as ["a","b"]. */
-static json_t *
-tags_of(struct lp_bytes tags)
-{
-    json_t *list = json_array();
-    uint32_t start = 0;
-    for (uint32_t i = 0; i <= tags.size; i++) {
-        if (i < tags.size && tags.data[i] != ',') {
-            continue;
-        }
-        if (i > start) {
-            const int failed =
-                json_array_append_new(list, admin_text(lp_bytes_of(tags.data + start, i - start)));
-            LP_ASSERT(failed == 0);
-        }
-        start = i + 1;
-    }
-    return list;
 }
 
 static json_t *
-user_name(const void *item, struct lp_control *control)
+user_name(const void *item, const struct admin_task *task)
 {
-    (void)control;
+    (void)task;
     return admin_text(((const struct lp_catalog_user *)item)->name);
 }
 
 static json_t *
-user_tags(const void *item, struct lp_control *control)
+user_tags(const void *item, const struct admin_task *task)
 {
-    (void)control;
-    return tags_of(((const struct lp_catalog_user *)item)->tags);
+    (void)task;
+    return admin_words(((const struct lp_catalog_user *)item)->tags);
 }
 
 void
@@ -147,164 +199,12 @@ admin_list_users(struct admin_task *task)
 {
     static const struct admin_column columns[] = {
         {"user", user_name}, {"tags", user_tags}, {NULL, NULL}};
-    static const char *const defaults[] = {"user", "tags", NULL};
     struct admin_listing listing;
-    if (!admin_listing_init(&listing, task, columns, defaults)) {
-        return;
-    }
+    admin_listing_init(&listing, task, columns);
     LP_CHAIN_EACH(link, &task->control->catalog->users)
     {
         admin_listing_add(&listing, LP_CONTAINER_OF(link, struct lp_catalog_user, in_catalog),
-                          task->control);
+                          task);
     }
     admin_answer(task, admin_listing_take(&listing));
-}
-
-/* ---- permissions ---- */
-
-void
-admin_set_permissions(struct admin_task *task)
-{
-    struct lp_bytes pattern[LP_CATALOG_RIGHTS];
-    char why[256];
-    struct lp_catalog_user *user = user_of(task);
-    const struct lp_catalog_vhost *vhost = user ? admin_vhost(task) : NULL;
-    if (!vhost) {
-        return;
-    }
-    for (size_t i = 0; i < LP_CATALOG_RIGHTS; i++) {
-        pattern[i] = admin_arg_bytes(task, i + 1);
-        if (!lp_permission_pattern_is_good(pattern[i], why, sizeof(why))) {
-            admin_fail(task, ADMIN_EXIT_DATA, "Invalid regular expression '%s': %s",
-                       admin_arg(task, i + 1), why);
-            return;
-        }
-    }
-    lp_catalog_permission_put(task->control->catalog, user, vhost, pattern);
-    admin_done_when_applied(task);
-}
-
-void
-admin_clear_permissions(struct admin_task *task)
-{
-    struct lp_catalog_user *user = user_of(task);
-    const struct lp_catalog_vhost *vhost = user ? admin_vhost(task) : NULL;
-    if (vhost) {
-        lp_catalog_permission_delete(task->control->catalog, user, vhost);
-        admin_done_when_applied(task);
-    }
-}
-
-static json_t *
-permission_user(const void *item, struct lp_control *control)
-{
-    (void)control;
-    return admin_text(((const struct lp_catalog_permission *)item)->user->name);
-}
-
-static json_t *
-permission_vhost(const void *item, struct lp_control *control)
-{
-    const struct lp_catalog_vhost *vhost = lp_catalog_vhost_by_id(
-        control->catalog, ((const struct lp_catalog_permission *)item)->vhost_id);
-    return vhost ? admin_text(vhost->name) : json_string("");
-}
-
-static json_t *
-permission_configure(const void *item, struct lp_control *control)
-{
-    (void)control;
-    return admin_text(((const struct lp_catalog_permission *)item)->pattern[0]);
-}
-
-static json_t *
-permission_write(const void *item, struct lp_control *control)
-{
-    (void)control;
-    return admin_text(((const struct lp_catalog_permission *)item)->pattern[1]);
-}
-
-static json_t *
-permission_read(const void *item, struct lp_control *control)
-{
-    (void)control;
-    return admin_text(((const struct lp_catalog_permission *)item)->pattern[2]);
-}
-
-static const struct admin_column permission_columns[] = {
-    {"user", permission_user},   {"vhost", permission_vhost}, {"configure", permission_configure},
-    {"write", permission_write}, {"read", permission_read},   {NULL, NULL},
-};
-
-void
-admin_list_permissions(struct admin_task *task)
-{
-    static const char *const defaults[] = {"user", "configure", "write", "read", NULL};
-    struct admin_listing listing;
-    const struct lp_catalog_vhost *vhost = admin_vhost(task);
-    if (!vhost || !admin_listing_init(&listing, task, permission_columns, defaults)) {
-        return;
-    }
-    LP_CHAIN_EACH(link, &task->control->catalog->users)
-    {
-        const struct lp_catalog_permission *permission = lp_catalog_permission(
-            LP_CONTAINER_OF(link, struct lp_catalog_user, in_catalog), vhost->id);
-        if (permission) {
-            admin_listing_add(&listing, permission, task->control);
-        }
-    }
-    admin_answer(task, admin_listing_take(&listing));
-}
-
-void
-admin_list_user_permissions(struct admin_task *task)
-{
-    static const char *const defaults[] = {"vhost", "configure", "write", "read", NULL};
-    struct admin_listing listing;
-    const struct lp_catalog_user *user = user_of(task);
-    if (!user) {
-        return;
-    }
-    task->args = NULL; /* the user's name is not a column */
-    if (!admin_listing_init(&listing, task, permission_columns, defaults)) {
-        return;
-    }
-    LP_CHAIN_EACH(link, &user->permissions)
-    {
-        admin_listing_add(&listing, LP_CONTAINER_OF(link, struct lp_catalog_permission, in_user),
-                          task->control);
-    }
-    admin_answer(task, admin_listing_take(&listing));
-}
-
-/* ---- vhosts ---- */
-
-void
-admin_add_vhost(struct admin_task *task)
-{
-    const struct lp_bytes name = admin_arg_bytes(task, 0);
-    if (name.size == 0 || name.size > UINT8_MAX) {
-        admin_fail(task, ADMIN_EXIT_DATA, "a virtual host's name has 1 to 255 bytes");
-    } else if (lp_catalog_vhost_add(task->control->catalog, name) != LP_OK) {
-        admin_fail(task, ADMIN_EXIT_SOFTWARE, "Virtual host \"%s\" already exists",
-                   admin_arg(task, 0));
-    } else {
-        admin_done_when_applied(task);
-    }
-}
-
-void
-admin_delete_vhost(struct admin_task *task)
-{
-    const struct lp_catalog_vhost *vhost =
-        lp_catalog_vhost(task->control->catalog, admin_arg_bytes(task, 0));
-    if (!vhost) {
-        admin_fail(task, ADMIN_EXIT_DATA, "Virtual host '%s' does not exist", admin_arg(task, 0));
-        return;
-    }
-    char text[LP_FAULT_TEXT_BYTES];
-    (void)snprintf(text, sizeof(text), "vhost '%s' is down", admin_arg(task, 0)); /* or cut */
-    control_connections_close(task->control, lp_bytes_of(NULL, 0), vhost->id, text);
-    (void)lp_catalog_vhost_delete(task->control->catalog, admin_arg_bytes(task, 0)); /* exists */
-    admin_done_when_applied(task);
 }

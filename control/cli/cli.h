@@ -2,13 +2,11 @@
 /*
  * cli.h - lepusctl: RabbitMQ's command line, spoken to the control process.
  *
- * A command is a row of the table in commands.c.  It is sent as one line of
- * JSON over the Unix socket in the data directory, and one line comes back:
- *
- *   {"command":"list_queues","args":["name","messages"],"options":{"vhost":"/"}}
- *   {"ok":true,"columns":["name","messages"],"rows":[["q",3]]}
- *   {"ok":true,"text":"..."}   {"ok":true}
- *   {"ok":false,"exit":67,"error":"User \"x\" does not exist"}
+ * A command is an entry of the list in control/command.  It is sent as one
+ * line of JSON over the Unix socket in the data directory, and one line comes
+ * back (control/admin/admin.h).  Before anything is printed the broker is
+ * asked whether the command may run ("check"), as rabbitmqctl does: mistakes
+ * come before banners.
  *
  *   Memory    jansson's; the process ends after one command
  *   Runs on   a process of its own
@@ -21,8 +19,11 @@
 #include <jansson.h>
 #include <lepus/base.h>
 
-#define CLI_ARGUMENTS_MAX     64u
+#include "control/command/command.h"
+
+#define CLI_ARGUMENTS_MAX     LP_COMMAND_ARGUMENTS_MAX
 #define CLI_DEFAULT_TIMEOUT_S 60
+#define CLI_NODE_BYTES        320
 
 /* sysexits.h, as RabbitMQ's tools use it. */
 enum cli_exit {
@@ -37,31 +38,11 @@ enum cli_exit {
 enum cli_formatter {
     CLI_FORMATTER_TABLE,
     CLI_FORMATTER_JSON,
+    CLI_FORMATTER_JSON_STREAM,
     CLI_FORMATTER_PRETTY_TABLE,
     CLI_FORMATTER_CSV,
     CLI_FORMATTER_COUNT,
 };
-
-struct cli_command {
-    const char *name;
-    const char *group;
-    const char *usage; /* after the name */
-    const char *summary;
-    const char *help;     /* about the arguments; may be "" */
-    const char *columns;  /* of a listing with a choice: the default ones, "a,b"; else NULL */
-    const char *banner;   /* %1 %2: arguments, %*: those after the first, %v: vhost, %n: node */
-    const char *done;     /* said after success when the broker says nothing; or NULL */
-    const char *switches; /* "--online|--local": accepted beside the general ones; or NULL */
-    const char *secret;   /* a last argument that may come from standard input; or NULL */
-    uint8_t arguments_min;
-    uint8_t arguments_max;
-    bool timeout_line;   /* begins with "Timeout: 60.0 seconds ..." */
-    bool local;          /* needs no broker */
-    bool done_is_advice; /* --quiet drops it */
-};
-
-extern const struct cli_command cli_commands[];
-extern const size_t cli_command_count;
 
 struct cli_io {
     FILE *in;
@@ -69,50 +50,102 @@ struct cli_io {
     FILE *err;
 };
 
+/* An option of the command's own. */
+struct cli_option {
+    const char *name;  /* as the list of commands spells it */
+    const char *value; /* NULL: a switch */
+    bool off;          /* --no-name */
+    bool integer;
+};
+
 struct cli_request {
     const char *program; /* as it was called: lepusctl, rabbitmqctl, rabbitmq-diagnostics */
+    uint8_t scopes;      /* enum lp_command_scope bits of that program */
     const char *command_name;
-    const struct cli_command *command; /* NULL: none given, or unknown */
+    const struct lp_command *command; /* NULL: none given, or unknown */
     const char *data;
     const char *socket;
     const char *vhost; /* NULL: not given */
-    const char *node;
-    double timeout_s;
+    char node[CLI_NODE_BYTES];
+    double timeout_s; /* 0: for ever */
+    bool timeout_given;
     enum cli_formatter formatter;
     bool quiet;
     bool silent;
-    bool no_headers;
+    int8_t headers; /* -1: --no-table-headers, 1: --table-headers, 0: as the command has it */
     bool help;
     bool version;
     size_t argument_count;
-    const char *argument[CLI_ARGUMENTS_MAX];
-    size_t switch_count;
-    const char *switched[CLI_ARGUMENTS_MAX]; /* without their dashes */
+    const char *argument[CLI_ARGUMENTS_MAX + 1];
+    size_t option_count;
+    struct cli_option option[CLI_ARGUMENTS_MAX];
+    size_t word_count; /* everything after the program's name, for messages */
+    const char *const *word;
 };
-
-/* ---- commands.c ---- */
-const struct cli_command *cli_command_find(const char *name);
-/* The nearest command to a misspelt one, or NULL. */
-const struct cli_command *cli_command_nearest(const char *name);
 
 /* ---- options.c: CLI_EXIT_OK, or the exit status after a message on `err` ---- */
 int cli_request_parse(struct cli_request *request, const struct cli_io *io, int argc, char **argv);
+/* The value of an option: NULL when it was not given; "" for a switch. */
+const char *cli_option_value(const struct cli_request *request, const char *name);
+
+/* ---- template.c ---- */
+/* The command's banner, unless nobody wants to see it. */
+void cli_banner_print(FILE *out, const struct cli_request *request);
+void cli_template_print(FILE *out, const struct cli_request *request, const char *template);
+/* Is the output for people (and not --formatter json or csv)? */
+bool cli_for_people(const struct cli_request *request);
 
 /* ---- help.c ---- */
 void cli_usage_print(FILE *out, const struct cli_request *request);
+void cli_commands_print(FILE *out, const struct cli_request *request);
 void cli_help_print(FILE *out, const struct cli_request *request);
 void cli_command_help_print(FILE *out, const struct cli_request *request,
-                            const struct cli_command *command);
-int cli_invalid(const struct cli_io *io, const struct cli_request *request, const char *what);
+                            const struct lp_command *command);
+/* "Error (argument validation): <what>" and how it would be right; gives `code` back. */
+int cli_invalid(const struct cli_io *io, const struct cli_request *request, const char *what,
+                int code);
+/* The same about the node's state. */
+int cli_unfit(const struct cli_io *io, const struct cli_request *request, const char *what,
+              int code);
 
-/* ---- client.c: one question, one answer; NULL after a message on `err` and `ret_exit` ---- */
-LP_MUST_CHECK json_t *cli_ask(const struct cli_request *request, const struct cli_io *io,
-                              int *ret_exit);
+/* ---- client.c ---- */
+struct cli_client {
+    int fd;
+};
+/* CLI_EXIT_OK, or the exit status after a message on `err`. */
+int cli_client_open(struct cli_client *client, const struct cli_request *request,
+                    const struct cli_io *io);
+/* The same without a message. */
+bool cli_client_try(struct cli_client *client, const struct cli_request *request);
+void cli_client_close(struct cli_client *client);
+/* One question, one answer; NULL after a message on `err` and `ret_exit`. */
+LP_MUST_CHECK json_t *cli_ask(struct cli_client *client, const struct cli_request *request,
+                              const struct cli_io *io, bool check, int *ret_exit);
+
+/* ---- term.c ---- */
+/* A value as a table shows it; the caller frees it. */
+char *cli_cell_text(const char *column, const json_t *value);
 
 /* ---- format.c ---- */
 void cli_listing_print(FILE *out, const struct cli_request *request, const json_t *columns,
                        const json_t *rows);
-void cli_banner_print(FILE *out, const struct cli_request *request);
+void cli_json_print(FILE *out, const json_t *value);
+/* A single text, as the formatter wants it. */
+void cli_text_print(FILE *out, const struct cli_request *request, const char *text);
 
-/* ---- run.c: the whole program; the exit status ---- */
+/* ---- local.c: commands that the tool carries out by itself ---- */
+int cli_local_run(struct cli_request *request, const struct cli_io *io);
+
+/* ---- answer.c ---- */
+/* Print an answer of the broker's; the exit status. */
+int cli_answer_print(const struct cli_request *request, const struct cli_io *io,
+                     const json_t *answer);
+
+/* ---- run.c ---- */
+/* A command that the broker carries out, from check to answer. */
+int cli_remote_run(struct cli_request *request, const struct cli_io *io);
+/* A password from standard input; false: there was none. */
+bool cli_password_read(const struct cli_request *request, const struct cli_io *io,
+                       char *ret_password, size_t password_bytes);
+/* The whole program; the exit status. */
 int cli_run(const struct cli_io *io, int argc, char **argv);

@@ -92,8 +92,26 @@ socket_connect(const char *path, double timeout_s)
     return fd;
 }
 
+/* Options of the command's own, as JSON. */
+static bool
+options_put(json_t *options, const struct cli_request *request)
+{
+    bool bad = false;
+    for (size_t i = 0; i < request->option_count; i++) {
+        const struct cli_option *option = &request->option[i];
+        char name[64];
+        const size_t bytes = strcspn(option->name, ": ");
+        (void)snprintf(name, sizeof(name), "%.*s", (int)bytes, option->name);
+        json_t *value = option->value == NULL ? json_boolean(!option->off)
+                        : option->integer     ? json_integer(strtoll(option->value, NULL, 10))
+                                              : json_string(option->value);
+        bad |= json_object_set_new(options, name, value) != 0;
+    }
+    return !bad;
+}
+
 static json_t *
-request_json(const struct cli_request *request)
+request_json(const struct cli_request *request, bool check)
 {
     json_t *arguments = json_array();
     json_t *options = json_object();
@@ -103,24 +121,19 @@ request_json(const struct cli_request *request)
     for (size_t i = 0; i < request->argument_count; i++) {
         bad |= json_array_append_new(arguments, json_string(request->argument[i])) != 0;
     }
-    for (size_t i = 0; i < request->switch_count; i++) {
-        bad |= json_object_set_new(options, request->switched[i], json_true()) != 0;
-    }
-    /* A listing's default columns are the tool's business. */
-    const char *at = request->argument_count == 0 ? request->command->columns : NULL;
-    while (at != NULL) {
-        const size_t span = strcspn(at, ",");
-        bad |= json_array_append_new(arguments, json_stringn(at, span)) != 0;
-        at = at[span] == ',' ? at + span + 1 : NULL;
-    }
+    bad |= !options_put(options, request);
     if (request->timeout_s > 0) {
         bad |= json_object_set_new(options, "timeout", json_real(request->timeout_s)) != 0;
     }
-    json_t *whole = json_pack("{s:s, s:o, s:o}", "command", request->command->name, "args",
-                              arguments, "options", options);
-    if (bad) {
+    json_t *whole = json_pack("{s:s, s:o, s:o, s:s}", "command", request->command->name, "args",
+                              arguments, "options", options, "node", request->node);
+    if (bad || whole == NULL) {
         json_decref(whole);
         return NULL; /* a word that is not UTF-8 */
+    }
+    if (check) {
+        bad = json_object_set_new(whole, "check", json_true()) != 0;
+        LP_ASSERT(!bad);
     }
     return whole;
 }
@@ -202,9 +215,9 @@ unreachable_print(const struct cli_request *request, const struct cli_io *io, co
                   int why)
 {
     (void)fprintf(io->err,
-                  "Error: unable to perform an operation: no broker answers at %s (%s).\n\n"
-                  "Most common reasons for this are:\n\n",
-                  path, strerrordesc_np(why));
+                  "Error: unable to perform an operation on node '%s': no broker answers at %s "
+                  "(%s).\n\nMost common reasons for this are:\n\n",
+                  request->node, path, strerrordesc_np(why));
     if (why == EACCES || why == EPERM) {
         (void)fprintf(io->err,
                       " * Only the user that runs the broker may use its socket: run this as that "
@@ -220,31 +233,38 @@ unreachable_print(const struct cli_request *request, const struct cli_io *io, co
                   request->data != NULL ? request->data : "", request->program);
 }
 
-static json_t *
-exchange_lines(const struct cli_request *request, const struct cli_io *io, int fd, int *ret_exit)
+/* What became of an exchange that brought no answer. */
+static int
+silence_explain(const struct cli_request *request, const struct cli_io *io, int why)
 {
-    json_t *question = request_json(request);
+    if (why == EAGAIN || why == EWOULDBLOCK) {
+        (void)fprintf(io->err,
+                      "Error: operation %s on node %s timed out. Timeout value used: %.0f\n",
+                      request->command->name, request->node, request->timeout_s * 1000);
+        return CLI_EXIT_TEMPORARY;
+    }
+    (void)fprintf(io->err, "Error: the broker ended the connection without an answer; it may be "
+                           "stopping, or its control process was just restarted. Try again.\n");
+    return CLI_EXIT_UNAVAILABLE;
+}
+
+json_t *
+cli_ask(struct cli_client *client, const struct cli_request *request, const struct cli_io *io,
+        bool check, int *ret_exit)
+{
+    json_t *question = request_json(request, check);
     if (question == NULL) {
-        *ret_exit = cli_invalid(io, request, "an argument is not valid UTF-8");
+        *ret_exit = cli_invalid(io, request, "an argument is not valid UTF-8", CLI_EXIT_USAGE);
         return NULL;
     }
     char *text = json_dumps(question, JSON_COMPACT);
     json_decref(question);
     LP_ASSERT(text != NULL);
-    const bool sent = line_send(fd, text) && line_send(fd, "\n");
+    const bool sent = line_send(client->fd, text) && line_send(client->fd, "\n");
     free(text);
-    text = sent ? line_receive(fd) : NULL;
+    text = sent ? line_receive(client->fd) : NULL;
     if (text == NULL) {
-        const bool late = errno == EAGAIN || errno == EWOULDBLOCK;
-        if (late) {
-            (void)fprintf(io->err, "Error: operation %s timed out. Timeout value used: %.0f ms\n",
-                          request->command->name, request->timeout_s * 1000);
-        } else {
-            (void)fprintf(io->err,
-                          "Error: the broker ended the connection without an answer; it may be "
-                          "stopping, or its control process was just restarted. Try again.\n");
-        }
-        *ret_exit = late ? CLI_EXIT_TEMPORARY : CLI_EXIT_UNAVAILABLE;
+        *ret_exit = silence_explain(request, io, errno);
         return NULL;
     }
     json_t *answer = json_loads(text, 0, NULL);
@@ -261,24 +281,40 @@ exchange_lines(const struct cli_request *request, const struct cli_io *io, int f
     return answer;
 }
 
-json_t *
-cli_ask(const struct cli_request *request, const struct cli_io *io, int *ret_exit)
+bool
+cli_client_try(struct cli_client *client, const struct cli_request *request)
+{
+    char path[PATH_MAX];
+    client->fd =
+        socket_path(request, path, sizeof(path)) ? socket_connect(path, request->timeout_s) : -1;
+    return client->fd >= 0;
+}
+
+int
+cli_client_open(struct cli_client *client, const struct cli_request *request,
+                const struct cli_io *io)
 {
     char path[PATH_MAX];
 
+    client->fd = -1;
     if (!socket_path(request, path, sizeof(path))) {
         (void)fprintf(io->err, "Error: there is no home directory to look for the broker's socket "
                                "in; say where it is with --data DIR\n");
-        *ret_exit = CLI_EXIT_UNAVAILABLE;
-        return NULL;
+        return CLI_EXIT_UNAVAILABLE;
     }
-    const int fd = socket_connect(path, request->timeout_s);
-    if (fd < 0) {
+    client->fd = socket_connect(path, request->timeout_s);
+    if (client->fd < 0) {
         unreachable_print(request, io, path, errno);
-        *ret_exit = CLI_EXIT_UNAVAILABLE;
-        return NULL;
+        return CLI_EXIT_UNAVAILABLE;
     }
-    json_t *answer = exchange_lines(request, io, fd, ret_exit);
-    (void)close(fd);
-    return answer;
+    return CLI_EXIT_OK;
+}
+
+void
+cli_client_close(struct cli_client *client)
+{
+    if (client->fd >= 0) {
+        (void)close(client->fd);
+        client->fd = -1;
+    }
 }

@@ -24,12 +24,12 @@ static const char general_options[] =
     "-p <vhost>       | --vhost <vhost>    | for commands that are scoped to a virtual host,\n"
     "                 |                    | virtual host to use\n"
     "                 | --no-table-headers | suppress the table header row\n"
-    "                 | --formatter <name> | json, pretty_table, table, csv\n";
+    "                 | --formatter <name> | json, json_stream, pretty_table, table, csv\n";
 
 void
 cli_usage_print(FILE *out, const struct cli_request *request)
 {
-    const struct cli_command *command = request->command;
+    const struct lp_command *command = request->command;
     if (command == NULL) {
         (void)fprintf(out,
                       "%s [--node <node>] [--timeout <timeout>] [--longnames] [--quiet] <command> "
@@ -39,41 +39,98 @@ cli_usage_print(FILE *out, const struct cli_request *request)
     }
     (void)fprintf(out, "%s [--node <node>] [--longnames] [--quiet] %s%s%s%s\n", request->program,
                   command->name, *command->usage != '\0' ? " " : "", command->usage,
-                  command->timeout_line ? " [--timeout <timeout>]" : "");
+                  command->flags & LP_COMMAND_TIMEOUT ? " [--timeout <timeout>]" : "");
+}
+
+/* Commands of one heading, by name. */
+static void
+group_print(FILE *out, const struct cli_request *request, enum lp_command_group group)
+{
+    const char *before = "";
+    for (;;) {
+        const struct lp_command *next = NULL;
+        for (size_t i = 0; i < lp_command_count; i++) {
+            const struct lp_command *command = &lp_commands[i];
+            if (command->group == group && (command->scopes & request->scopes) &&
+                strcmp(command->name, before) > 0 &&
+                (next == NULL || strcmp(command->name, next->name) < 0)) {
+                next = command;
+            }
+        }
+        if (next == NULL) {
+            return;
+        }
+        if (*before == '\0') {
+            (void)fprintf(out, "\n%s:\n\n", lp_command_group_name(group));
+        }
+        before = next->name;
+        (void)fprintf(out, "   %-29s %s\n", next->name, next->summary);
+    }
+}
+
+void
+cli_commands_print(FILE *out, const struct cli_request *request)
+{
+    for (unsigned group = 0; group < LP_COMMANDS_GROUPS; group++) {
+        group_print(out, request, (enum lp_command_group)group);
+    }
+}
+
+static void
+examples_print(FILE *out, const struct cli_request *request)
+{
+    static const struct {
+        const char *line;
+        uint8_t scope;
+    } examples[] = {
+        {"status", LP_SCOPE_CTL | LP_SCOPE_DIAGNOSTICS},
+        {"add_user ada 'a secret'", LP_SCOPE_CTL},
+        {"set_permissions ada '.*' '.*' '.*'", LP_SCOPE_CTL},
+        {"list_queues name messages_ready consumers --formatter json",
+         LP_SCOPE_CTL | LP_SCOPE_DIAGNOSTICS},
+        {"set_policy short '^logs-' '{\"max-length\": 1000}'", LP_SCOPE_CTL},
+        {"check_local_alarms && echo well", LP_SCOPE_DIAGNOSTICS},
+        {"--data /tmp/try stop", LP_SCOPE_CTL},
+    };
+    (void)fprintf(out, "\nExamples\n\n");
+    for (size_t i = 0; i < LP_COUNT_OF(examples); i++) {
+        if (examples[i].scope & request->scopes) {
+            (void)fprintf(out, "   %s %s\n", request->program, examples[i].line);
+        }
+    }
 }
 
 void
 cli_help_print(FILE *out, const struct cli_request *request)
 {
-    const char *group = "";
     struct cli_request general = *request;
 
     general.command = NULL;
     (void)fprintf(out, "\nUsage\n\n");
     cli_usage_print(out, &general);
     (void)fprintf(out, "\nAvailable commands:\n");
-    for (size_t i = 0; i < cli_command_count; i++) {
-        const struct cli_command *command = &cli_commands[i];
-        if (strcmp(command->group, group) != 0) {
-            group = command->group;
-            (void)fprintf(out, "\n%s:\n\n", group);
-        }
-        (void)fprintf(out, "   %-29s %s\n", command->name, command->summary);
+    cli_commands_print(out, request);
+    examples_print(out, request);
+    (void)fprintf(out, "\nUse '%s help <command>' to learn more about a specific command\n",
+                  request->program);
+}
+
+/* "a,b," as "<column>: must be one of a, b", with the default ones. */
+static void
+columns_print(FILE *out, const struct lp_command *command)
+{
+    (void)fprintf(out, "<column>\n\tmust be one of ");
+    for (const char *at = command->columns; *at != '\0';) {
+        const size_t bytes = strcspn(at, ",");
+        (void)fprintf(out, "%s%.*s", at == command->columns ? "" : ", ", (int)bytes, at);
+        at += bytes + (at[bytes] == ',');
     }
-    (void)fprintf(out,
-                  "\nExamples\n\n"
-                  "   %s status\n"
-                  "   %s add_user ada 'a secret' && %s set_permissions ada '.*' '.*' '.*'\n"
-                  "   %s list_queues name messages_ready consumers --formatter json\n"
-                  "   %s --data /tmp/try stop\n"
-                  "\nUse '%s help <command>' to learn more about a specific command\n",
-                  request->program, request->program, request->program, request->program,
-                  request->program, request->program);
+    (void)fprintf(out, "\n\tdefault: %s\n\n", command->preset);
 }
 
 void
 cli_command_help_print(FILE *out, const struct cli_request *request,
-                       const struct cli_command *command)
+                       const struct lp_command *command)
 {
     struct cli_request about = *request;
     const size_t bytes = strlen(command->summary);
@@ -83,26 +140,45 @@ cli_command_help_print(FILE *out, const struct cli_request *request,
     cli_usage_print(out, &about);
     (void)fprintf(out, "\n%s%s\n\n", command->summary,
                   bytes > 0 && command->summary[bytes - 1] == '.' ? "" : ".");
-    if (*command->help != '\0') {
-        (void)fprintf(out, "\nArguments and Options\n\n%s\n\n", command->help);
+    if (command->help != NULL || command->columns != NULL) {
+        (void)fprintf(out, "\nArguments and Options\n\n");
+        if (command->columns != NULL) {
+            columns_print(out, command);
+        }
+        (void)fprintf(out, "%s\n\n", command->help != NULL ? command->help : "");
     }
     (void)fprintf(out, "\n%s\n", general_options);
 }
 
-int
-cli_invalid(const struct cli_io *io, const struct cli_request *request, const char *what)
+static int
+complain(const struct cli_io *io, const struct cli_request *request, const char *what, int code)
 {
-    (void)fprintf(io->err, "Error (argument validation): %s\nArguments given:\n\t%s", what,
-                  request->command_name != NULL ? request->command_name : "");
-    for (size_t i = 0; i < request->argument_count; i++) {
-        /* A password in a log is worse than a shorter message. */
-        const bool secret = request->command != NULL && request->command->secret != NULL && i == 1;
-        (void)fprintf(io->err, " %s", secret ? "<password>" : request->argument[i]);
+    const char *secret = NULL;
+    if (request->command != NULL && request->command->secret != NULL) {
+        const size_t index = request->command->arguments_min - 1u;
+        secret = index < request->argument_count ? request->argument[index] : NULL;
     }
-    for (size_t i = 0; i < request->switch_count; i++) {
-        (void)fprintf(io->err, " %s", request->switched[i]);
+    (void)fprintf(io->err, "%s\nArguments given:\n\t", what);
+    for (size_t i = 0; i < request->word_count; i++) {
+        /* A password in a log is worse than a shorter message. */
+        (void)fprintf(io->err, "%s%s", i > 0 ? " " : "",
+                      request->word[i] == secret ? "<password>" : request->word[i]);
     }
     (void)fprintf(io->err, "\n\nUsage\n\n");
     cli_usage_print(io->err, request);
-    return CLI_EXIT_USAGE;
+    return code;
+}
+
+int
+cli_invalid(const struct cli_io *io, const struct cli_request *request, const char *what, int code)
+{
+    (void)fprintf(io->err, "Error (argument validation): ");
+    return complain(io, request, what, code);
+}
+
+int
+cli_unfit(const struct cli_io *io, const struct cli_request *request, const char *what, int code)
+{
+    (void)fprintf(io->err, "Error: ");
+    return complain(io, request, what, code);
 }

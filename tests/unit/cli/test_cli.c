@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include <jansson.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,33 +31,62 @@ struct broker {
     int listener;
     char folder[64];
     char path[96];
+    const char *check;  /* the answer to whether it may run */
     const char *answer; /* NULL: hang up */
     char question[1024];
     pthread_t thread;
 };
 
-/* One client: a question in, an answer out. */
+/* The next line of a client's; false: it is gone. */
+static bool
+line_receive(int fd, char *room, size_t room_bytes)
+{
+    size_t used = 0;
+    while (used < room_bytes - 1) {
+        const ssize_t bytes = recv(fd, room + used, 1, 0);
+        if (bytes <= 0) {
+            return false;
+        }
+        if (room[used] == '\n') {
+            room[used] = '\0';
+            return true;
+        }
+        used++;
+    }
+    return false;
+}
+
+/* Without the name of this machine. */
+static void
+question_note(struct broker *broker, json_t *question)
+{
+    json_object_del(question, "node");
+    char *text = json_dumps(question, JSON_COMPACT);
+    (void)snprintf(broker->question, sizeof(broker->question), "%s", text);
+    free(text);
+}
+
+/* One client: may it? it may; then a question and an answer. */
 static void *
 broker_serve(void *context)
 {
     struct broker *broker = context;
-    size_t used = 0;
+    char room[2048];
     const int fd = accept(broker->listener, NULL, NULL);
 
     if (fd < 0) {
         return NULL; /* the test ended without asking */
     }
-    while (used < sizeof(broker->question) - 1 && memchr(broker->question, '\n', used) == NULL) {
-        const ssize_t bytes =
-            recv(fd, broker->question + used, sizeof(broker->question) - 1 - used, 0);
-        if (bytes <= 0) {
+    while (line_receive(fd, room, sizeof(room))) {
+        json_t *question = json_loads(room, 0, NULL);
+        const bool check = json_is_true(json_object_get(question, "check"));
+        const char *answer = check ? broker->check : broker->answer;
+        question_note(broker, question);
+        json_decref(question);
+        if (answer == NULL) {
             break;
         }
-        used += (size_t)bytes;
-    }
-    broker->question[strcspn(broker->question, "\n")] = '\0';
-    if (broker->answer != NULL) {
-        (void)send(fd, broker->answer, strlen(broker->answer), MSG_NOSIGNAL);
+        (void)send(fd, answer, strlen(answer), MSG_NOSIGNAL);
         (void)send(fd, "\n", 1, MSG_NOSIGNAL);
     }
     (void)close(fd);
@@ -64,11 +94,11 @@ broker_serve(void *context)
 }
 
 static void
-broker_start(struct broker *broker, const char *answer)
+broker_start(struct broker *broker, const char *check, const char *answer)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    *broker = (struct broker){.answer = answer, .folder = "/tmp/lepus-cli-XXXXXX"};
+    *broker = (struct broker){.check = check, .answer = answer, .folder = "/tmp/lepus-cli-XXXXXX"};
     assert_non_null(mkdtemp(broker->folder));
     (void)snprintf(broker->path, sizeof(broker->path), "%s/lepus.sock", broker->folder);
     memcpy(address.sun_path, broker->path, strlen(broker->path) + 1);
@@ -105,15 +135,13 @@ session_run(struct session *session, const char *data)
     char *argv[WORDS_MAX + 4];
     int argc = 0;
     char name[] = "rabbitmqctl";
-    char option[128];
     size_t out_bytes;
     size_t err_bytes;
     char nothing[] = "";
 
     (void)snprintf(words, sizeof(words), "%s", session->line);
-    (void)snprintf(option, sizeof(option), "--data=%s", data);
+    assert_int_equal(setenv("LEPUS_DATA", data, 1), 0);
     argv[argc++] = name;
-    argv[argc++] = option;
     for (char *at = words; *session->line != '\0' && at != NULL && argc < WORDS_MAX;) {
         argv[argc++] = strsep(&at, "|");
     }
@@ -138,11 +166,11 @@ session_fini(struct session *session)
 }
 
 static void
-ask(struct session *session, const char *answer)
+ask(struct session *session, const char *check, const char *answer)
 {
     struct broker broker;
 
-    broker_start(&broker, answer);
+    broker_start(&broker, check, answer);
     session_run(session, broker.folder);
     broker_stop(&broker);
     (void)snprintf(session->question, sizeof(session->question), "%s", broker.question);
@@ -163,7 +191,7 @@ goldens_check(const struct golden *goldens, size_t count)
     for (size_t i = 0; i < count; i++) {
         struct session session = {.line = goldens[i].line};
 
-        ask(&session, goldens[i].answer);
+        ask(&session, "{\"ok\":true}", goldens[i].answer);
         assert_string_equal(session.out, goldens[i].out);
         assert_string_equal(session.err, goldens[i].err);
         assert_int_equal(session.code, goldens[i].code);
@@ -188,8 +216,7 @@ listings_look_like_rabbitmqctls(void **unused)
 {
     static const struct golden goldens[] = {
         {"list_queues",
-         "{\"command\":\"list_queues\",\"args\":[\"name\",\"messages\"],\"options\":{\"vhost\":"
-         "\"/\",\"timeout\":60.0}}",
+         "{\"command\":\"list_queues\",\"args\":[],\"options\":{\"vhost\":\"/\",\"timeout\":60.0}}",
          QUEUES,
          "Timeout: 60.0 seconds ...\nListing queues for vhost / ...\nname\tmessages\nq1\t0\nq2 "
          "x\t17\n",
@@ -211,14 +238,14 @@ listings_look_like_rabbitmqctls(void **unused)
         {"list_queues|name|arguments|-q", NULL, ARGUMENTS,
          "name\targuments\nq1\t[]\n"
          "q2\t[{\"x-max-length\",5},{\"k\",\"v\\\"q\"},{\"b\",true},{\"t\",[{\"a\",1}]}]\n"
-         "q3\t[{\"k\",1}]\n",
+         "q3\t[{<<\"k\">>, 1}]\n",
          "", 0},
         {"list_queues|--formatter|json", NULL, QUEUES,
          "[\n{\"name\":\"q1\",\"messages\":0}\n,{\"name\":\"q2 x\",\"messages\":17}\n]\n", "", 0},
         {"list_queues|--formatter=csv|name|arguments", NULL, ARGUMENTS,
          "\"name\",\"arguments\"\n\"q1\",\"[]\"\n"
          "\"q2\",\"[{\"\"x-max-length\"\",5},{\"\"k\"\",\"\"v\\\"\"q\"\"},{\"\"b\"\",true},"
-         "{\"\"t\"\",[{\"\"a\"\",1}]}]\"\n\"q3\",\"[{\"\"k\"\",1}]\"\n",
+         "{\"\"t\"\",[{\"\"a\"\",1}]}]\"\n\"q3\",\"[{<<\"\"k\"\">>, 1}]\"\n",
          "", 0},
         /* rabbitmqctl draws with a terminal's own line characters; these are Unicode's. */
         {"list_queues|--formatter|pretty_table|-q", NULL, QUEUES,
@@ -280,21 +307,33 @@ changes_say_what_rabbitmqctl_says(void **unused)
          0},
         {"add_vhost|v", NULL, "{\"ok\":true}", "Adding vhost \"v\" ...\n", "", 0},
         {"delete_vhost|v", NULL, "{\"ok\":true}", "Deleting vhost \"v\" ...\n", "", 0},
-        {"stop", NULL, "{\"ok\":true}", "Stopping and halting node lepus ...\n", "", 0},
+        {"stop|-n|rabbit@h", NULL, "{\"ok\":true}", "Stopping and halting node rabbit@h ...\n", "",
+         0},
         {"ping|-n|rabbit@h", NULL, "{\"ok\":true}",
-         "Will ping rabbit@h. This checks that its control process answers. Timeout: 60000 ms.\n"
+         "Will ping rabbit@h. This only checks if the OS process is running and its control "
+         "process answers. Timeout: 60000 ms.\n"
          "Ping succeeded\n",
          "", 0},
-        {"status", NULL, "{\"ok\":true,\"text\":\"Runtime\\n\\nOS PID: 1\"}",
-         "Status of node lepus ...\nRuntime\n\nOS PID: 1\n", "", 0},
+        {"status|-n|rabbit@h", NULL, "{\"ok\":true,\"text\":\"Runtime\\n\\nOS PID: 1\"}",
+         "Status of node rabbit@h ...\nRuntime\n\nOS PID: 1\n", "", 0},
         {"status|--formatter|json", NULL, "{\"ok\":true,\"text\":\"t\",\"data\":{\"pid\":1}}",
          "{\"pid\":1}\n", "", 0},
+        /* Some failures have words of their own in JSON, and then exit with 69. */
+        {"change_password|x|y|--formatter|json", NULL,
+         "{\"ok\":false,\"exit\":67,\"error\":\"no\",\"data\":{\"message\":\"not\",\"result\":"
+         "\"error\"}}",
+         "", "{\"message\":\"not\",\"result\":\"error\"}\n", 69},
         {"delete_user|x|--formatter|json", NULL, "{\"ok\":false,\"exit\":69,\"error\":\"no\"}", "",
-         "{\"message\":\"no\",\"result\":\"error\"}\n", 69},
+         "Error:\nno\n", 69},
+        {"delete_user|x|-n|h@i|--formatter|json", NULL, "{\"ok\":true}",
+         "{\"node\":\"h@i\",\"result\":\"ok\"}\n", "", 0},
+        {"list_permissions|-q", NULL,
+         "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\",\"bare\":true}",
+         "", "Virtual host 'v' does not exist\n", 65},
         {"list_queues|nosuch|-q", NULL,
-         "{\"ok\":false,\"exit\":64,\"error\":\"Info key(s) nosuch are not supported\"}", "",
+         "{\"ok\":false,\"exit\":64,\"validation\":\"Info key(s) nosuch are not supported\"}", "",
          "Error (argument validation): Info key(s) nosuch are not supported\nArguments given:\n\t"
-         "list_queues nosuch\n\nUsage\n\nrabbitmqctl [--node <node>] [--longnames] [--quiet] "
+         "list_queues nosuch -q\n\nUsage\n\nrabbitmqctl [--node <node>] [--longnames] [--quiet] "
          "list_queues [--vhost <vhost>] [--online] [--offline] [--local] [--no-table-headers] "
          "[<column>, ...] [--timeout <timeout>]\n",
          64},
@@ -336,7 +375,7 @@ mistakes_on_the_command_line_ask_nobody(void **unused)
         {"add_user",
          "Error (argument validation): not enough arguments.\nArguments given:\n\t"
          "add_user\n\nUsage\n\nrabbitmqctl [--node <node>] [--longnames] [--quiet] "
-         "add_user <username> [<password>]\n",
+         "add_user <username> [<password>] [<password_hash> --pre-hashed-password]\n",
          64},
         {"add_user|a|secret|c",
          "Error (argument validation): too many arguments.\nArguments "
@@ -353,12 +392,17 @@ mistakes_on_the_command_line_ask_nobody(void **unused)
          64},
         {"list_users|--formatter|erlang", "Error (argument validation): --formatter must be one",
          64},
-        {"list_users|-t|0", "Error (argument validation): --timeout must be", 64},
+        {"list_users|-t|0",
+         "Error (argument validation): Invalid options for this command:\n-t : 0\nArguments", 64},
+        {"list_users|-t|x|--bogus=1",
+         "Error (argument validation): Invalid options for this command:\n-t : x\n--bogus : 1\n",
+         64},
+        {"eval|1+1.", "Error:\neval is not for Lepus: there is no Erlang machine", 69},
         {"list_users|-p", "Error (argument validation): -p needs a value\n", 64},
         {"help|nosuch", "Error:\n\nCommand 'nosuch' not found.\n", 64},
         {"", "\nUsage\n\nrabbitmqctl [--node <node>]", 64},
-        {"status|-q",
-         "Error: unable to perform an operation: no broker answers at "
+        {"status|-q|-n|rabbit@h",
+         "Error: unable to perform an operation on node 'rabbit@h': no broker answers at "
          "/nonexistent/lepus.sock (No such file or directory).\n",
          69},
     };
@@ -380,29 +424,62 @@ a_password_may_come_from_standard_input(void **unused)
     struct session empty = {.line = "change_password|x"};
 
     (void)unused;
-    ask(&session, "{\"ok\":true}");
+    ask(&session, "{\"ok\":true}", "{\"ok\":true}");
     assert_string_equal(session.question, "{\"command\":\"add_user\",\"args\":[\"x\",\"se cret\"],"
                                           "\"options\":{\"vhost\":\"/\",\"timeout\":60.0}}");
     assert_int_equal(session.code, 0);
     session_fini(&session);
 
-    session_run(&empty, "/nonexistent");
+    ask(&empty, "{\"ok\":true}", "{\"ok\":true}");
+    assert_string_equal(empty.out, "Changing password for user \"x\" ...\nPassword: \n");
     assert_string_equal(empty.err, "Error:\nPassword is not provided via argument or stdin\n");
-    assert_int_equal(empty.code, CLI_EXIT_DATA);
+    assert_int_equal(empty.code, CLI_EXIT_SOFTWARE);
     session_fini(&empty);
+}
+
+static void
+what_the_broker_would_refuse_has_no_banner(void **unused)
+{
+    struct session session = {.line = "list_queues"};
+
+    (void)unused;
+    ask(&session, "{\"ok\":false,\"exit\":64,\"environment\":\"it is stopped\"}", NULL);
+    assert_string_equal(session.out, "");
+    assert_ptr_equal(strstr(session.err, "Error: it is stopped\nArguments given:\n\tlist_queues\n"),
+                     session.err);
+    assert_int_equal(session.code, 64);
+    session_fini(&session);
+}
+
+static void
+a_tool_has_the_commands_of_its_name(void **unused)
+{
+    char name[] = "/usr/bin/rabbitmq-diagnostics";
+    char word[] = "add_user";
+    char *argv[] = {name, word, NULL};
+    char *err = NULL;
+    size_t err_bytes;
+    const struct cli_io io = {stdin, stdout, open_memstream(&err, &err_bytes)};
+
+    (void)unused;
+    assert_non_null(io.err);
+    assert_int_equal(cli_run(&io, 2, argv), 64);
+    (void)fclose(io.err);
+    assert_ptr_equal(strstr(err, "\nCommand 'add_user' not found. \n"), err);
+    free(err);
 }
 
 static void
 help_of_every_command_shows_its_usage(void **unused)
 {
     (void)unused;
-    for (size_t i = 0; i < cli_command_count; i++) {
+    for (size_t i = 0; i < lp_command_count; i++) {
         char line[64];
         char usage[64];
         struct session session = {.line = line};
 
-        (void)snprintf(line, sizeof(line), "help|%s", cli_commands[i].name);
-        (void)snprintf(usage, sizeof(usage), "[--quiet] %s", cli_commands[i].name);
+        (void)snprintf(line, sizeof(line), "help|%s", lp_commands[i].name);
+        (void)snprintf(usage, sizeof(usage), "[--quiet] %s", lp_commands[i].name);
         session_run(&session, "/nonexistent");
         assert_int_equal(session.code, 0);
         assert_non_null(strstr(session.out, usage));
@@ -420,6 +497,8 @@ main(void)
         cmocka_unit_test(a_broker_that_answers_nonsense_is_survived),
         cmocka_unit_test(mistakes_on_the_command_line_ask_nobody),
         cmocka_unit_test(a_password_may_come_from_standard_input),
+        cmocka_unit_test(what_the_broker_would_refuse_has_no_banner),
+        cmocka_unit_test(a_tool_has_the_commands_of_its_name),
         cmocka_unit_test(help_of_every_command_shows_its_usage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,12 +55,14 @@ static const struct {
     {"{\"command\":\"nonsense\"}",
      "{\"ok\":false,\"exit\":64,\"error\":\"Command 'nonsense' not found.\"}"},
     {"{\"command\":\"add_user\",\"args\":[\"u\"]}",
-     "{\"ok\":false,\"exit\":64,\"error\":\"not enough arguments.\"}"},
+     "{\"ok\":false,\"exit\":64,\"validation\":\"not enough arguments.\"}"},
     {"{\"command\":\"add_user\",\"args\":[\"u\",\"p\"]}", "{\"ok\":true}"},
     {"{\"command\":\"add_user\",\"args\":[\"u\",\"p\"]}",
-     "{\"ok\":false,\"exit\":70,\"error\":\"User \\\"u\\\" already exists\"}"},
+     "{\"ok\":false,\"exit\":70,\"error\":\"User \\\"u\\\" already "
+     "exists\",\"data\":{\"message\":\"User u "
+     "already exists\",\"node\":\"lepus\",\"result\":\"error\"}}"},
     {"{\"command\":\"add_user\",\"args\":[\"\",\"p\"]}",
-     "{\"ok\":false,\"exit\":65,\"error\":\"user cannot be empty\"}"},
+     "{\"ok\":false,\"exit\":65,\"validation\":\"Bad argument: user cannot be an empty string\"}"},
     {"{\"command\":\"authenticate_user\",\"args\":[\"u\",\"p\"]}", "{\"ok\":true}"},
     {"{\"command\":\"change_password\",\"args\":[\"u\",\"p2\"]}", "{\"ok\":true}"},
     {"{\"command\":\"authenticate_user\",\"args\":[\"u\",\"p\"]}",
@@ -76,7 +78,8 @@ static const struct {
      "{\"ok\":true}"},
     {"{\"command\":\"set_permissions\",\"args\":[\"u\",\"^a\",\"\",\".*\"],\"options\":{"
      "\"vhost\":\"v\"}}",
-     "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\"}"},
+     "{\"ok\":false,\"exit\":69,\"error\":\"Virtual host v does not exist\",\"data\":{\"message\":"
+     "\"Virtual host v does not exist\",\"node\":\"lepus\",\"result\":\"error\"}}"},
     {"{\"command\":\"list_permissions\"}",
      "{\"ok\":true,\"columns\":[\"user\",\"configure\",\"write\",\"read\"],\"rows\":[["
      "\"guest\",\".*\",\".*\",\".*\"],[\"u\",\"^a\",\"\",\".*\"]]}"},
@@ -85,34 +88,32 @@ static const struct {
      "\"/\",\"^a\",\"\",\".*\"]]}"},
     {"{\"command\":\"clear_permissions\",\"args\":[\"u\"]}", "{\"ok\":true}"},
     {"{\"command\":\"delete_user\",\"args\":[\"u\"]}", "{\"ok\":true}"},
-    {"{\"command\":\"delete_user\",\"args\":[\"u\"]}",
-     "{\"ok\":false,\"exit\":67,\"error\":\"User \\\"u\\\" does not exist\"}"},
+    {"{\"command\":\"delete_user\",\"args\":[\"u\"]}", "{\"ok\":true}"},
     {"{\"command\":\"add_vhost\",\"args\":[\"v\"]}", "{\"ok\":true}"},
-    {"{\"command\":\"add_vhost\",\"args\":[\"v\"]}",
-     "{\"ok\":false,\"exit\":70,\"error\":\"Virtual host \\\"v\\\" already exists\"}"},
+    {"{\"command\":\"add_vhost\",\"args\":[\"v\"]}", "{\"ok\":true}"},
     {"{\"command\":\"list_vhosts\"}",
      "{\"ok\":true,\"columns\":[\"name\"],\"rows\":[[\"/\"],[\"v\"]]}"},
     {"{\"command\":\"delete_vhost\",\"args\":[\"v\"]}", "{\"ok\":true}"},
     {"{\"command\":\"delete_vhost\",\"args\":[\"v\"]}",
-     "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\"}"},
+     "{\"ok\":false,\"exit\":65,\"error\":\"Virtual host 'v' does not exist\",\"bare\":true}"},
     {"{\"command\":\"list_exchanges\",\"args\":[\"name\",\"internal\"]}",
      "{\"ok\":true,\"columns\":[\"name\",\"internal\"],\"rows\":[[\"\",false],[\"amq.direct\","
      "false],[\"amq.fanout\",false],[\"amq.headers\",false],[\"amq.match\",false],[\"amq."
      "rabbitmq.trace\",true],[\"amq.topic\",false]]}"},
     {"{\"command\":\"list_queues\",\"args\":[\"name\",\"nonsense\"]}",
-     "{\"ok\":false,\"exit\":64,\"error\":\"Info key(s) nonsense are not supported\"}"},
+     "{\"ok\":false,\"exit\":64,\"validation\":\"Info key(s) nonsense are not supported\"}"},
     {"{\"command\":\"list_queues\"}",
      "{\"ok\":true,\"columns\":[\"name\",\"messages\"],\"rows\":[[\"q\",5],[\"r\",5]]}"},
     {"{\"command\":\"list_queues\",\"args\":[\"name\",\"messages_ready\",\"consumers\","
      "\"durable\",\"arguments\",\"policy\"]}",
      "{\"ok\":true,\"columns\":[\"name\",\"messages_ready\",\"consumers\",\"durable\","
-     "\"arguments\",\"policy\"],\"rows\":[[\"q\",3,1,true,{\"x-queue-type\":\"classic\"},"
-     "\"\"],[\"r\",3,1,false,{\"x-queue-type\":\"classic\"},\"\"]]}"},
+     "\"arguments\",\"policy\"],\"rows\":[[\"q\",3,1,true,[[\"x-queue-type\",\"longstr\","
+     "\"classic\"]],\"\"],[\"r\",3,1,false,[[\"x-queue-type\",\"longstr\",\"classic\"]],\"\"]]}"},
     {"{\"command\":\"list_bindings\"}",
      "{\"ok\":true,\"columns\":[\"source_name\",\"source_kind\",\"destination_name\","
      "\"destination_kind\",\"routing_key\",\"arguments\"],\"rows\":[[\"\",\"exchange\",\"q\","
-     "\"queue\",\"q\",{}],[\"\",\"exchange\",\"r\",\"queue\",\"r\",{}],[\"amq.direct\","
-     "\"exchange\",\"q\",\"queue\",\"key\",{}]]}"},
+     "\"queue\",\"q\",[]],[\"\",\"exchange\",\"r\",\"queue\",\"r\",[]],[\"amq.direct\","
+     "\"exchange\",\"q\",\"queue\",\"key\",[]]]}"},
     {"{\"command\":\"list_connections\"}",
      "{\"ok\":true,\"columns\":[\"user\",\"peer_host\",\"peer_port\",\"state\"],\"rows\":[["
      "\"guest\",\"127.0.0.1\",40000,\"running\"],[\"guest\",\"127.0.0.1\",40000,\"running\"]]"

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* admin_users.h - users, as several families find them. */
+#pragma once
+
+#include "control/admin/admin_internal.h"
+
+/* The user that the first argument names, or NULL. */
+struct lp_catalog_user *admin_user_find(const struct admin_task *task);
+/* NULL after a failure that ended the task with {:no_such_user, "name"}. */
+struct lp_catalog_user *admin_user_term(struct admin_task *task, const char *name);
+
+/* `count` regular expressions; false after a failure that ended the task. */
+bool admin_patterns_read(struct admin_task *task, size_t from, size_t count,
+                         struct lp_bytes *ret_patterns);
+/* The arguments from `from` on, as one text with commas. */
+void admin_words_join(const struct admin_task *task, size_t from, struct lp_bytebuf *words);
+
+admin_check_fn admin_check_add_user;

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* list_queues.c - queues: half of what there is to know is in the shards. */
+#include <stdlib.h>
+
+#include "control/admin/admin_internal.h"
+#include "control/command/columns.h"
+
+/* What a queue's home says about it. */
+struct queue_counts {
+    struct lp_map_node by_id;
+    struct queue_counts *next;
+    uint32_t id;
+    uint32_t consumers;
+    uint64_t ready, unacked, bytes, unacked_bytes, persistent;
+};
+
+struct queue_row {
+    const struct lp_catalog_queue *queue;
+    struct queue_counts counts;
+};
+
+struct queues_state {
+    struct lp_map by_id;
+    struct queue_counts *all;
+};
+
+#define QUEUE_COLUMN(id, expression)                                           \
+    static json_t *queue_##id(const void *item, const struct admin_task *task) \
+    {                                                                          \
+        const struct queue_row *row = item;                                    \
+        (void)row;                                                             \
+        (void)task;                                                            \
+        return expression;                                                     \
+    }
+#define FLAG(flag)    json_boolean((row->queue->flags & (flag)) != 0)
+#define COUNT(number) json_integer((json_int_t)(number))
+
+QUEUE_COLUMN(name, admin_text(row->queue->name))
+QUEUE_COLUMN(durable, FLAG(LP_OBJECT_DURABLE))
+QUEUE_COLUMN(auto_delete, FLAG(LP_OBJECT_AUTO_DELETE))
+QUEUE_COLUMN(exclusive, FLAG(LP_OBJECT_EXCLUSIVE))
+QUEUE_COLUMN(arguments, admin_table(row->queue->arguments, true))
+QUEUE_COLUMN(effective_policy_definition, json_array())
+QUEUE_COLUMN(pid, admin_pid(task, ADMIN_PID_QUEUE, row->queue->id, 0))
+QUEUE_COLUMN(owner_pid, row->queue->owner == 0
+                            ? json_string("")
+                            : admin_pid(task, ADMIN_PID_CONNECTION, row->queue->owner, 0))
+QUEUE_COLUMN(messages_ready, COUNT(row->counts.ready))
+QUEUE_COLUMN(messages_unacknowledged, COUNT(row->counts.unacked))
+QUEUE_COLUMN(messages, COUNT(row->counts.ready + row->counts.unacked))
+QUEUE_COLUMN(messages_persistent, COUNT(row->counts.persistent))
+QUEUE_COLUMN(message_bytes, COUNT(row->counts.bytes + row->counts.unacked_bytes))
+QUEUE_COLUMN(message_bytes_ready, COUNT(row->counts.bytes))
+QUEUE_COLUMN(message_bytes_unacknowledged, COUNT(row->counts.unacked_bytes))
+QUEUE_COLUMN(consumers, COUNT(row->counts.consumers))
+QUEUE_COLUMN(state, json_string("running"))
+QUEUE_COLUMN(type, json_string("classic"))
+QUEUE_COLUMN(leader, json_string(task->node))
+QUEUE_COLUMN(members, json_pack("[s]", task->node))
+
+/* All messages are in memory. */
+#define queue_messages_ready_ram          queue_messages_ready
+#define queue_messages_unacknowledged_ram queue_messages_unacknowledged
+#define queue_messages_ram                queue_messages
+#define queue_message_bytes_ram           queue_message_bytes
+/* Not counted, or nothing that exists here. */
+#define queue_policy                   admin_column_empty
+#define queue_operator_policy          admin_column_empty
+#define queue_exclusive_consumer_pid   admin_column_empty
+#define queue_exclusive_consumer_tag   admin_column_empty
+#define queue_message_bytes_persistent admin_column_zero
+#define queue_head_message_timestamp   admin_column_empty
+#define queue_disk_reads               admin_column_zero
+#define queue_disk_writes              admin_column_zero
+#define queue_consumer_utilisation     admin_column_zero
+#define queue_consumer_capacity        admin_column_zero
+#define queue_memory                   queue_message_bytes
+#define queue_online                   admin_column_empty
+
+static void
+queues_free(void *context)
+{
+    struct queues_state *state = context;
+    while (state->all) {
+        struct queue_counts *counts = state->all;
+        state->all = counts->next;
+        free(counts);
+    }
+    lp_map_fini(&state->by_id);
+    free(state);
+}
+
+static void
+queues_row(struct admin_task *task, struct lp_reader *fields)
+{
+    struct queues_state *state = task->state;
+    struct queue_counts *counts = lp_heap_alloc(sizeof(*counts));
+    counts->id = lp_reader_u32le(fields);
+    counts->ready = lp_reader_u64le(fields);
+    counts->unacked = lp_reader_u64le(fields);
+    counts->consumers = lp_reader_u32le(fields);
+    counts->bytes = lp_reader_u64le(fields);
+    (void)lp_reader_u8(fields); /* state */
+    counts->unacked_bytes = lp_reader_u64le(fields);
+    counts->persistent = lp_reader_u64le(fields);
+    counts->next = state->all;
+    state->all = counts;
+    lp_map_insert(&state->by_id, &counts->by_id, lp_map_hash_number(counts->id));
+}
+
+static struct queue_counts
+counts_find(const struct queues_state *state, uint32_t id)
+{
+    struct lp_map_node *node = lp_map_first(&state->by_id, lp_map_hash_number(id));
+    for (; node; node = lp_map_next(node)) {
+        const struct queue_counts *counts = LP_CONTAINER_OF(node, struct queue_counts, by_id);
+        if (counts->id == id) {
+            return *counts;
+        }
+    }
+    return (struct queue_counts){.id = id};
+}
+
+static void
+queues_done(struct admin_task *task)
+{
+#define X(id) {#id, queue_##id},
+    static const struct admin_column columns[] = {LP_COLUMNS_QUEUES(X){NULL, NULL}};
+#undef X
+    struct admin_listing listing;
+    const struct lp_catalog_vhost *vhost = admin_vhost_or_none(task);
+    /* Every queue can be reached: those that cannot are none. */
+    const bool none = admin_switch(task, "offline") && !admin_switch(task, "online") &&
+                      !admin_switch(task, "local");
+    admin_listing_init(&listing, task, columns);
+    if (vhost && !none) {
+        LP_CHAIN_EACH(link, &vhost->queues)
+        {
+            struct queue_row row = {.queue =
+                                        LP_CONTAINER_OF(link, struct lp_catalog_queue, in_vhost)};
+            row.counts = counts_find(task->state, row.queue->id);
+            admin_listing_add(&listing, &row, task);
+        }
+    }
+    admin_answer(task, admin_listing_take(&listing));
+}
+
+void
+admin_list_queues(struct admin_task *task)
+{
+    static const struct admin_query query = {LP_CONTROL_LIST_QUEUES, queues_row, queues_done};
+    task->state = lp_heap_alloc(sizeof(struct queues_state));
+    task->state_free = queues_free;
+    admin_query(task, &query);
+}
