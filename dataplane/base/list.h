@@ -73,6 +73,17 @@ lp_list_remove(struct lp_list *link)
     link->prev = link;
 }
 
+/* Off the list that it is on; the link is zeroed. */
+static inline void
+lp_list_unlink(struct lp_list *link)
+{
+    LP_ASSERT_SLOW(lp_list_linked(link));
+    link->prev->next = link->next;
+    link->next->prev = link->prev;
+    link->next = NULL;
+    link->prev = NULL;
+}
+
 /* The first link, taken off, or NULL. */
 static inline struct lp_list *
 lp_list_pop_front(struct lp_list *list)

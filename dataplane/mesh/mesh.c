@@ -32,16 +32,6 @@ mesh_stage(struct lp_mesh *mesh, uint32_t to, const struct lp_mesh_record *recor
     mesh->sent++;
 }
 
-/* Room that is not kept for replies: a peer's credits can all come due at once. */
-uint32_t
-lp_mesh_news_room(struct lp_mesh *mesh, uint32_t to)
-{
-    /* Enough for whoever asks, publishers included: a stale view must never say less than that. */
-    const uint32_t room =
-        lp_ring_room(mesh->port[to].out, LP_MESH_CREDITS + LP_MESH_CREDITS_KEPT + 64);
-    return room > LP_MESH_CREDITS ? room - LP_MESH_CREDITS : 0;
-}
-
 uint32_t
 lp_mesh_request_room(struct lp_mesh *mesh, uint32_t to)
 {

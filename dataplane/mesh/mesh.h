@@ -85,7 +85,16 @@ LP_MUST_CHECK bool lp_mesh_request(struct lp_mesh *mesh, uint32_t to,
 /* Stage news, which may carry withheld credits; false: no room now. */
 LP_MUST_CHECK bool lp_mesh_news(struct lp_mesh *mesh, uint32_t to,
                                 const struct lp_mesh_record *record);
-uint32_t lp_mesh_news_room(struct lp_mesh *mesh, uint32_t to);
+/* Room that is not kept for replies: a peer's credits can all come due at once. */
+static inline uint32_t
+lp_mesh_news_room(struct lp_mesh *mesh, uint32_t to)
+{
+    /* Enough for whoever asks, publishers included: a stale view must never say less than that. */
+    const uint32_t room =
+        lp_ring_room(mesh->port[to].out, LP_MESH_CREDITS + LP_MESH_CREDITS_KEPT + 64);
+    return room > LP_MESH_CREDITS ? room - LP_MESH_CREDITS : 0;
+}
+
 /*
  * Stage a reply; always fits, if a request gets one reply at most.  It gives
  * `record->credits` back: fewer than it answers when the rest is withheld and

@@ -65,8 +65,7 @@ classic_level_pop(struct classic_level *level)
     if (link == &level->fresh) {
         return NULL;
     }
-    lp_list_remove(link);
-    *link = (struct lp_list){NULL, NULL};
+    lp_list_unlink(link);
     return LP_LIST_ITEM(link, struct lp_entry, link);
 }
 

@@ -62,10 +62,9 @@ void
 engine_untake(struct lp_subscription *subscription, struct lp_entry *entry)
 {
     struct lp_engine *engine = engine_of(subscription->queue);
-    LP_ASSERT(engine_has(subscription, entry));
-    lp_list_remove(&entry->link);
-    entry->link = (struct lp_list){NULL, NULL};
+    LP_ASSERT_SLOW(engine_has(subscription, entry));
     LP_ASSERT(subscription->unacked_count > 0);
+    lp_list_unlink(&entry->link);
     subscription->unacked_count--;
     engine->unacked_count--;
     engine->unacked_bytes -= entry->body_bytes;

@@ -44,6 +44,12 @@ links_go_where_they_are_put(void **unused)
     expect_order(&list, "032");
     lp_list_push_back(&list, &item[1].link);
     expect_order(&list, "0321");
+    lp_list_unlink(&item[2].link);
+    assert_null(item[2].link.next);
+    assert_null(item[2].link.prev);
+    expect_order(&list, "031");
+    lp_list_insert_before(&item[1].link, &item[2].link);
+    expect_order(&list, "0321");
     assert_ptr_equal(lp_list_pop_front(&list), &item[0].link);
     assert_ptr_equal(lp_list_pop_front(&list), &item[3].link);
     assert_ptr_equal(lp_list_pop_front(&list), &item[2].link);
