@@ -26,6 +26,7 @@ struct lp_queue {
     lp_handle self;                       /* in lp_broker.queues */
     struct lp_queue_settings settings;    /* names lie in dead_letters */
     struct lp_dead_letters *dead_letters; /* NULL: what dies is dropped */
+    uint64_t reply_key; /* of a reply queue (reply.h): who sends to it knows it; else 0 */
     uint32_t id;
     bool deleting;          /* DELETE_CHECK allowed it: takes nothing more */
     uint32_t deleted_ready; /* what that check counted */

@@ -7,6 +7,7 @@
 
 #include "dataplane/broker/message.h"
 #include "dataplane/broker/queue.h"
+#include "dataplane/broker/reply.h"
 
 /* ---- confirms: several numbers of one session share a record ---- */
 
@@ -199,11 +200,16 @@ lp_queue_flush(struct lp_broker *broker)
 
 /* ---- records ---- */
 
-/* A request for a queue that is not here (any more). */
+/* A request for a queue that is in no topology: a reply queue, or one that is gone. */
 static void
 record_no_queue(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record)
 {
     struct lp_mesh_record reply = {.credits = 1, .w = {record->w[0]}};
+    struct lp_queue *reply_queue = lp_reply_queue_find(broker, record);
+    if (reply_queue) {
+        reply_queue->type->handle(reply_queue, from, record);
+        return;
+    }
     switch (record->op) {
     case LP_MESH_ENQUEUE:
         lp_queue_refuse(broker, from, record, 0);

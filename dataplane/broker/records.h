@@ -12,7 +12,8 @@
 
 enum lp_mesh_op {
     /* C->H request.  a queue, w0 message, w1 session (0: no confirm wanted), w2 confirm number,
-     * w3 body bytes, w4 expiration in ms, w5 priority; flags: enum lp_message_flag. */
+     * w3 body bytes, w4 expiration in ms, w5 priority, w6 the key of a reply queue (reply.h);
+     * flags: enum lp_message_flag. */
     LP_MESH_ENQUEUE = 1,
     /* H->C reply.  Taken.  a: how many numbers, w0 session, w1..: numbers' low 32 bits, two a word.
      */
@@ -57,8 +58,8 @@ enum lp_mesh_op {
     /* H->C reply.  a owner shard, w0 consumer, w1 entry, w2 message, w3 ready messages left, w4
      * subscription, w5 fault code or 0; flags EMPTY REDELIVERED. */
     LP_MESH_GOT,
-    /* C->H request.  a queue, w0 session, w1 connection.  Count (and PURGE: drop) ready messages.
-     */
+    /* C->H request.  a queue, w0 session, w1 connection, w6 the key of a reply queue.  Count (and
+     * PURGE: drop) ready messages. */
     LP_MESH_STAT,
     LP_MESH_PURGE,
     /* H->C reply.  a fault code or 0, w0 session, w1 ready messages (before a purge), w2 consumers.

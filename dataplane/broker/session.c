@@ -70,6 +70,7 @@ session_finish(struct lp_session *session)
     lp_list_remove(&session->in_waiting);
     lp_list_remove(&session->in_confirms);
     lp_list_remove(&session->in_settles);
+    session_reply_close(session);
     lp_window_fini(&session->unacked);
     lp_window_fini(&session->confirms);
     const struct lp_session_ops *ops = session->ops;
@@ -219,6 +220,9 @@ record_consumed(struct lp_consumer *consumer, const struct lp_mesh_record *recor
     }
     session->ops->consumed(session->owner, consumer, code);
     if (code != 0) {
+        if (consumer->reply) {
+            session_reply_close(session);
+        }
         session_consumer_free(consumer);
     }
 }
@@ -229,6 +233,9 @@ session_consumer_cancelled(struct lp_consumer *consumer)
     struct lp_session *session = consumer->session;
     consumer->state = LP_CONSUMER_CANCELLED;
     session->ops->cancelled(session->owner, consumer);
+    if (consumer->reply) {
+        session_reply_close(session);
+    }
     session_consumer_retire(consumer);
 }
 

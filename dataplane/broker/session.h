@@ -24,6 +24,7 @@
 #include "dataplane/base/window.h"
 #include "dataplane/broker/message.h"
 #include "dataplane/broker/outgoing.h"
+#include "dataplane/broker/reply.h"
 #include "dataplane/broker/topology.h"
 
 struct lp_broker;
@@ -67,6 +68,7 @@ struct lp_consumer {
     uint8_t state; /* enum lp_consumer_state */
     bool no_ack;
     bool limited;         /* counts against the session's shared prefetch */
+    bool reply;           /* of the session's reply queue: its deliveries use no numbers up */
     bool gone;            /* the queue was deleted */
     bool busy;            /* an answer is outstanding: CONSUME, CANCEL, GET or DETACH */
     bool limit_owed;      /* the home shard must be told that `limited` is on */
@@ -156,8 +158,9 @@ struct lp_session {
     bool starved; /* a delivery waits for memory: tried again with room() */
     uint64_t
         settle_upto; /* what "all" meant when settling all found no room; 0: nothing under way */
-    struct lp_outgoing outgoing; /* the publish that found no room */
-    struct lp_tx *tx;            /* NULL: not transactional */
+    struct lp_outgoing outgoing;  /* the publish that found no room */
+    struct lp_tx *tx;             /* NULL: not transactional */
+    struct lp_queue *reply_queue; /* NULL: it does not wait for answers */
     /* Settlements of one subscription and outcome that share a record. */
     struct lp_settle_batch {
         lp_handle subscription;
@@ -211,8 +214,10 @@ struct lp_publish {
                           (closing the session then drops it), unless unroutable */
     struct lp_bytes headers; /* field table of the properties, or empty */
     uint64_t number;         /* out: the confirm number, 0 when not in confirm mode */
-    bool unroutable; /* out: nothing matched.  The message is NOT freed: the protocol may return it
-                        to its publisher and then calls lp_publish_drop() */
+    bool
+        unroutable; /* out: no queue matched: the protocol may return it to its publisher.  The
+                       message is NOT freed: the protocol calls lp_session_publish_drop(), unless */
+    bool replied;   /* out: it went to who asked for it (C161) all the same */
 };
 
 /*
@@ -278,6 +283,18 @@ enum lp_result lp_session_tx_recover(struct lp_session *session);
 enum lp_result lp_session_tx_commit(struct lp_session *session);
 /* Publishes are dropped, settled deliveries are open again.  DONE or WAIT. */
 enum lp_result lp_session_tx_rollback(struct lp_session *session);
+
+/* ---- direct reply-to ---- */
+
+/* Wait for answers: as lp_session_consume(), without acknowledgements; one at a time a session. */
+enum lp_result lp_session_reply_consume(struct lp_session *session, void *user,
+                                        struct lp_consumer **ret_consumer);
+/* Where they are to be sent, while there is a reply_queue. */
+void lp_session_reply_name(const struct lp_session *session,
+                           uint8_t ret_name[static LP_REPLY_ADDRESS_BYTES]);
+/* Is somebody there?  LATER: ops->counts comes, with one consumer, or 404; WAIT. */
+enum lp_result lp_session_reply_stat(struct lp_session *session,
+                                     const struct lp_reply_address *address);
 
 /* Prefetch shared by all consumers started from now on (basic.qos global=true); 0: none. */
 void lp_session_prefetch_shared(struct lp_session *session, uint32_t limit);

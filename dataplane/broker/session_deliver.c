@@ -45,7 +45,9 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
     };
     if (consumer->no_ack) {
         delivery.number = session->unacked.next;
-        lp_window_skip(&session->unacked);
+        if (!consumer->reply) {
+            lp_window_skip(&session->unacked);
+        }
     } else {
         struct lp_unacked *slot = lp_window_append(&session->unacked, &delivery.number);
         if (!slot) {
@@ -225,8 +227,7 @@ session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *r
 
 /* ---- consume, cancel, get, counts ---- */
 
-/* A request, behind the settlements that came before it on this session (C48). */
-static bool
+bool
 session_request(struct lp_session *session, uint32_t home_shard,
                 const struct lp_mesh_record *record)
 {

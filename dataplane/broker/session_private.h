@@ -13,6 +13,20 @@
 /* Put the session on the list of those whose ops->room() is called next step. */
 void session_wait(struct lp_session *session);
 
+/* A request, behind the settlements that came before it on this session (C48).  False: no room,
+ * the session waits for some. */
+bool session_request(struct lp_session *session, uint32_t home_shard,
+                     const struct lp_mesh_record *record);
+
+/* The answer's addressee, if that is where this publish goes. */
+bool session_reply_address(const struct lp_session *session, const struct lp_publish *publish,
+                           struct lp_reply_address *ret_address);
+bool session_reply_room(struct lp_session *session, const struct lp_reply_address *address);
+/* Lend the message once more, and send; false: no room. */
+bool session_reply_send(struct lp_session *session, const struct lp_reply_address *address,
+                        lp_handle message, uint64_t number);
+void session_reply_close(struct lp_session *session);
+
 /* A number's queue answered. */
 void session_confirm_answer(struct lp_session *session, uint64_t number, bool nack);
 

@@ -27,6 +27,30 @@ publish_number(struct lp_session *session, uint32_t queues, uint64_t *ret_number
     return true;
 }
 
+/* No queue matched: an answer may be sent all the same (C161). */
+static enum lp_result
+publish_nowhere(struct lp_session *session, struct lp_publish *publish)
+{
+    struct lp_reply_address address;
+    const bool reply = session_reply_address(session, publish, &address);
+    if ((reply && !session_reply_room(session, &address)) ||
+        !publish_number(session, reply, &publish->number)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    session->outgoing.message = LP_HANDLE_NONE;
+    publish->unroutable = true;
+    publish->replied = reply;
+    if (reply) {
+        const bool sent = session_reply_send(session, &address, publish->message, publish->number);
+        LP_ASSERT(sent);
+        session->broker->stats->messages_routed++;
+    } else {
+        session->broker->stats->messages_unroutable++;
+    }
+    return LP_DONE;
+}
+
 enum lp_result
 lp_session_publish(struct lp_session *session, struct lp_publish *publish)
 {
@@ -45,16 +69,13 @@ lp_session_publish(struct lp_session *session, struct lp_publish *publish)
         return LP_WAIT;
     }
     const uint32_t count = broker->topology.route_count;
+    if (count == 0) {
+        return publish_nowhere(session, publish);
+    }
     if (!publish_number(session, count, &publish->number)) {
         lp_outgoing_unaim(broker, outgoing);
         session_wait(session);
         return LP_WAIT;
-    }
-    if (count == 0) {
-        outgoing->message = LP_HANDLE_NONE;
-        publish->unroutable = true;
-        broker->stats->messages_unroutable++;
-        return LP_DONE;
     }
     broker->stats->messages_routed++;
     outgoing->number = publish->number;

@@ -27,6 +27,7 @@ struct lp_tx_publish {
     uint32_t *targets; /* queue ids; NULL: nothing matched */
     uint32_t target_count;
     bool mandatory;
+    bool lent; /* an answer, which did not wait: kept only to be returned */
 };
 
 /* ---- marks ---- */
@@ -59,8 +60,19 @@ static struct lp_message *
 message_of(const struct lp_session *session, lp_handle handle)
 {
     struct lp_message *message = lp_pool_get(&session->broker->messages, handle);
-    LP_ASSERT(message && message->loans == 0); /* nobody else has it yet */
+    LP_ASSERT(message);
     return message;
+}
+
+static void
+item_message_drop(struct lp_session *session, const struct lp_tx_publish *item)
+{
+    struct lp_pool *messages = &session->broker->messages;
+    if (item->lent) {
+        lp_message_unlend(messages, item->message, 1);
+    } else {
+        lp_message_free(messages, item->message);
+    }
 }
 
 static void
@@ -92,7 +104,7 @@ publishes_drop(struct lp_session *session)
 {
     struct lp_tx_publish *item;
     for (uint32_t i = 0; i < STEP_MAX && (item = item_first(session->tx)) != NULL; i++) {
-        lp_message_free(&session->broker->messages, item->message);
+        item_message_drop(session, item);
         item_free(session, item);
     }
     return lp_list_empty(&session->tx->publishes);
@@ -136,10 +148,11 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
 {
     struct lp_broker *broker = session->broker;
     struct lp_tx *tx = session->tx;
-    const struct lp_message *message = message_of(session, publish->message);
+    struct lp_message *message = message_of(session, publish->message);
     const struct lp_route_input input = {lp_message_key(message), publish->headers};
-    LP_ASSERT(tx);
+    LP_ASSERT(tx && message->loans == 0);
 
+    struct lp_reply_address address;
     struct lp_tx_publish *item = lp_memory_alloc(broker->memory, sizeof(*item));
     if (!item || !lp_topology_route(&broker->topology, publish->exchange, &input)) {
         goto wait;
@@ -155,6 +168,14 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
         goto wait;
     }
     *item = fresh;
+    if (fresh.target_count == 0 && session_reply_address(session, publish, &address)) {
+        /* Answers do not wait for a commit, in RabbitMQ and here; returns do. */
+        if (!session_reply_send(session, &address, publish->message, 0)) {
+            goto wait;
+        }
+        item->lent = true;
+        message->loans++;
+    }
     lp_list_push_back(&tx->publishes, &item->link);
     tx->publish_count++;
     broker->transaction_bytes += item->bytes;
@@ -181,8 +202,8 @@ item_return(struct lp_session *session, struct lp_tx_publish *item)
         }
         session->ops->returned(session->owner, message);
     }
-    broker->stats->messages_unroutable++;
-    lp_message_free(&broker->messages, item->message);
+    broker->stats->messages_unroutable += !item->lent;
+    item_message_drop(session, item);
     item_free(session, item);
     return true;
 }
@@ -198,6 +219,7 @@ item_send(struct lp_session *session, struct lp_tx_publish *item)
         return false;
     }
     struct lp_message *message = message_of(session, item->message);
+    LP_ASSERT(message->loans == 0); /* nobody else has it yet */
     slot->remaining = item->target_count;
     message->loans = item->target_count;
     const struct lp_outgoing outgoing = {

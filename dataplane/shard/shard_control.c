@@ -354,6 +354,9 @@ owe_queue_row(struct lp_broker *broker, uint64_t sequence, const struct lp_queue
     struct lp_queue_counts counts = {0};
     uint8_t payload[64];
     struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    if (queue->reply_key != 0) {
+        return true; /* nobody knows of it */
+    }
     queue->type->counts(queue, &counts);
     lp_writer_u32le(&writer, queue->id);
     lp_writer_u64le(&writer, counts.ready);

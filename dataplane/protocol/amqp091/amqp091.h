@@ -127,7 +127,7 @@ enum amqp091_content_flag {
     AMQP091_CONTENT_TOO_LARGE = 1,
     AMQP091_CONTENT_BAD_EXPIRATION = 2,
     AMQP091_CONTENT_COPIES = 4,
-    AMQP091_CONTENT_DIRECT_REPLY = 8,
+    AMQP091_CONTENT_NO_ASKER = 8, /* it wants an answer, and the channel does not wait for any */
     AMQP091_CONTENT_OTHER_USER = 16,
     AMQP091_CONTENT_MANDATORY = 32,
     AMQP091_CONTENT_IMMEDIATE = 64,
@@ -166,8 +166,9 @@ struct amqp091_channel {
     uint8_t pending_small[AMQP091_PENDING_SMALL_BYTES];
     struct amqp091_parked *parked_head;
     struct amqp091_parked *parked_tail;
-    struct lp_list consumers; /* amqp091_consumer.in_channel */
-    struct lp_list notices;   /* cancelled by a queue.delete of ours: told after delete-ok */
+    struct lp_list consumers;       /* amqp091_consumer.in_channel */
+    struct amqp091_consumer *reply; /* waits for answers (C160); NULL: nobody does */
+    struct lp_list notices;         /* cancelled by a queue.delete of ours: told after delete-ok */
     /* The content on its way in. */
     struct lp_message *message;
     lp_handle message_handle;
@@ -185,6 +186,7 @@ struct amqp091_consumer {
     struct lp_list in_channel;
     struct amqp091_channel *channel;
     struct lp_consumer *consumer;
+    bool reply; /* the channel's reply consumer: not by tag, whose like another may have */
     uint8_t tag_bytes;
     uint8_t tag[];
 };

@@ -12,7 +12,6 @@
 #define CANCEL_NOWAIT     1u
 #define GET_NO_ACK        1u
 #define TAG_PREFIX        "amq.ctag-"
-#define REPLY_TO_QUEUE    "amq.rabbitmq.reply-to"
 
 /* ---- tags ---- */
 
@@ -39,7 +38,7 @@ consumer_find(const struct amqp091_channel *channel, struct lp_bytes tag)
 }
 
 static struct amqp091_consumer *
-consumer_make(struct amqp091_channel *channel, struct lp_bytes tag)
+consumer_make(struct amqp091_channel *channel, struct lp_bytes tag, bool reply)
 {
     struct amqp091_shard *shard = channel->connection->shard;
     struct amqp091_consumer *consumer =
@@ -51,7 +50,12 @@ consumer_make(struct amqp091_channel *channel, struct lp_bytes tag)
     consumer->channel = channel;
     consumer->tag_bytes = (uint8_t)tag.size;
     memcpy(consumer->tag, tag.data, tag.size);
-    lp_hash_insert(&shard->consumers, &consumer->by_tag, tag_hash(channel, tag));
+    consumer->reply = reply;
+    if (reply) {
+        channel->reply = consumer;
+    } else {
+        lp_hash_insert(&shard->consumers, &consumer->by_tag, tag_hash(channel, tag));
+    }
     lp_list_push_back(&channel->consumers, &consumer->in_channel);
     return consumer;
 }
@@ -60,7 +64,11 @@ static void
 consumer_free(struct amqp091_consumer *consumer)
 {
     struct amqp091_shard *shard = consumer->channel->connection->shard;
-    lp_hash_remove(&shard->consumers, &consumer->by_tag);
+    if (consumer->reply) {
+        consumer->channel->reply = NULL;
+    } else {
+        lp_hash_remove(&shard->consumers, &consumer->by_tag);
+    }
     lp_list_remove(&consumer->in_channel);
     void *block = consumer;
     lp_memory_release(shard->broker->memory, &block);
@@ -198,39 +206,66 @@ priority_read(struct amqp091_channel *channel, const struct amqp091_method *meth
     return true;
 }
 
+/* `consume` NULL: wait for answers. */
 static enum amqp091_flow
 consume_start(struct amqp091_channel *channel, struct lp_consume *consume, struct lp_bytes tag)
 {
-    struct amqp091_consumer *consumer = consumer_make(channel, tag);
+    uint8_t made[sizeof(TAG_PREFIX) - 1 + AMQP091_RANDOM_NAME_BYTES];
+    if (tag.size == 0) {
+        memcpy(made, TAG_PREFIX, sizeof(TAG_PREFIX) - 1);
+        amqp091_random_name(channel->connection->shard->broker, made + sizeof(TAG_PREFIX) - 1);
+        tag = lp_bytes_of(made, sizeof(made));
+    }
+    struct amqp091_consumer *consumer = consumer_make(channel, tag, consume == NULL);
     if (!consumer) {
         lp_session_want_room(channel->session);
         channel->waiting = AMQP091_WAIT_ROOM;
         return AMQP091_PARK;
     }
-    consume->user = consumer;
     channel->waiting = AMQP091_WAIT_SESSION;
-    if (lp_session_consume(channel->session, consume, &consumer->consumer) == LP_WAIT) {
+    enum lp_result result;
+    if (consume) {
+        consume->user = consumer;
+        result = lp_session_consume(channel->session, consume, &consumer->consumer);
+    } else {
+        result = lp_session_reply_consume(channel->session, consumer, &consumer->consumer);
+    }
+    if (result == LP_WAIT) {
         consumer_free(consumer);
         channel->waiting = AMQP091_WAIT_ROOM;
     }
     return AMQP091_PARK;
 }
 
+/* C160 */
+static enum amqp091_flow
+reply_consume(struct amqp091_channel *channel, const struct amqp091_method *method)
+{
+    if ((method->bits & CONSUME_NO_ACK) == 0) {
+        return amqp091_channel_fault_text(channel, LP_FAULT_PRECONDITION_FAILED,
+                                          "reply consumer cannot acknowledge", method->id);
+    }
+    if (channel->reply) {
+        return amqp091_channel_fault_text(channel, LP_FAULT_PRECONDITION_FAILED,
+                                          "reply consumer already set", method->id);
+    }
+    return consume_start(channel, NULL, method->name[1]);
+}
+
 enum amqp091_flow
 amqp091_basic_consume(struct amqp091_channel *channel, const struct amqp091_method *method)
 {
-    struct lp_bytes tag = method->name[1];
+    const struct lp_bytes tag = method->name[1];
     struct lp_bytes name;
     struct lp_fault fault;
-    if (lp_bytes_equal_text(method->name[0], REPLY_TO_QUEUE)) {
-        return amqp091_channel_fault_text(channel, LP_FAULT_NOT_IMPLEMENTED,
-                                          "direct reply-to is not implemented yet", method->id);
-    }
     if (tag.size > 0 && consumer_find(channel, tag)) {
         amqp091_text_make(&fault, LP_FAULT_NOT_ALLOWED, "attempt to reuse consumer tag '");
         amqp091_text_add_bytes(&fault, tag);
         amqp091_text_add(&fault, "'");
         return amqp091_channel_fault(channel, &fault, method->id);
+    }
+    if (lp_bytes_equal_text(method->name[0], LP_REPLY_NAME)) {
+        return reply_consume(channel, method);
     }
     if (!amqp091_queue_name(channel, method->name[0], method->id, &name)) {
         return AMQP091_NEXT;
@@ -248,12 +283,6 @@ amqp091_basic_consume(struct amqp091_channel *channel, const struct amqp091_meth
     if (!amqp091_queue_find(channel, name, method->id, &consume.queue) ||
         !priority_read(channel, method, name, &consume.priority)) {
         return AMQP091_NEXT;
-    }
-    uint8_t made[sizeof(TAG_PREFIX) - 1 + AMQP091_RANDOM_NAME_BYTES];
-    if (tag.size == 0) {
-        memcpy(made, TAG_PREFIX, sizeof(TAG_PREFIX) - 1);
-        amqp091_random_name(channel->connection->shard->broker, made + sizeof(TAG_PREFIX) - 1);
-        tag = lp_bytes_of(made, sizeof(made));
     }
     return consume_start(channel, &consume, tag);
 }
@@ -292,6 +321,10 @@ enum amqp091_flow
 amqp091_basic_cancel(struct amqp091_channel *channel, const struct amqp091_method *method)
 {
     struct amqp091_consumer *consumer = consumer_find(channel, method->name[0]);
+    if (channel->reply && lp_bytes_equal(method->name[0], lp_bytes_of(channel->reply->tag,
+                                                                      channel->reply->tag_bytes))) {
+        consumer = channel->reply;
+    }
     if (!consumer) { /* there is nothing left to cancel (C116) */
         cancel_done(channel, method);
         return AMQP091_NEXT;

@@ -274,6 +274,34 @@ declare_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
     amqp091_channel_unpark(channel);
 }
 
+/* Passive, whatever it says, and for every name that begins so (C161). */
+static enum amqp091_flow
+reply_declare(struct amqp091_channel *channel, const struct amqp091_method *method,
+              struct lp_bytes name)
+{
+    const struct lp_broker *broker = channel->connection->shard->broker;
+    const bool everybodys = lp_bytes_equal_text(name, LP_REPLY_NAME);
+    struct lp_reply_address address;
+    if (!everybodys && !lp_reply_address_read(name, broker->mesh.count, &address)) {
+        amqp091_queue_fault(channel, LP_FAULT_NOT_FOUND, name, method->id);
+        return AMQP091_NEXT;
+    }
+    if (!last_queue_set(channel, name)) {
+        return AMQP091_PARK;
+    }
+    if (everybodys) {
+        if (!is_nowait(method)) {
+            declare_ok(channel, 0, 1);
+        }
+        return AMQP091_NEXT;
+    }
+    channel->waiting = AMQP091_WAIT_SESSION;
+    if (lp_session_reply_stat(channel->session, &address) == LP_WAIT) {
+        channel->waiting = AMQP091_WAIT_ROOM;
+    }
+    return AMQP091_PARK;
+}
+
 /* Even for a queue that is there: its name was ours to give (C61). */
 static enum amqp091_flow
 reserved_fault(struct amqp091_channel *channel, struct lp_bytes name, uint32_t method_id)
@@ -308,6 +336,9 @@ amqp091_queue_declare(struct amqp091_channel *channel, const struct amqp091_meth
     struct lp_bytes name = amqp091_name_clean(method->name[0], room);
     uint32_t flags = 0;
 
+    if (lp_bytes_start_with(method->name[0], LP_REPLY_NAME)) {
+        return reply_declare(channel, method, name);
+    }
     if (channel->stage == DECLARE_STAT) {
         return declare_stat(channel, method);
     }
@@ -393,13 +424,22 @@ void
 amqp091_counts(struct amqp091_channel *channel, uint16_t code, uint64_t ready, uint64_t consumers)
 {
     const struct amqp091_method method = pending_method(channel);
+    const bool reply = lp_bytes_start_with(method.name[0], LP_REPLY_NAME);
+    if (code == 0 && reply) {
+        code = consumers == 0 ? LP_FAULT_NOT_FOUND : 0; /* it has just been cancelled */
+        ready = 0;
+    }
     if (code != 0) {
         amqp091_queue_fault(channel, code, method.name[0], method.id);
         return;
     }
+    if (is_nowait(&method)) {
+        amqp091_channel_unpark(channel);
+        return;
+    }
     if (method.id == AMQP091_QUEUE_DECLARE) {
         declare_ok(channel, ready, consumers);
-    } else if (!is_nowait(&method)) {
+    } else {
         LP_ASSERT(method.id == AMQP091_QUEUE_PURGE);
         struct amqp091_out out;
         amqp091_out_begin(&out, channel->number, AMQP091_QUEUE_PURGE_OK);

@@ -30,6 +30,12 @@ amqp091_basic_publish(struct amqp091_channel *channel, const struct amqp091_meth
     return AMQP091_NEXT;
 }
 
+static bool
+wants_answer(const struct amqp091_properties *properties)
+{
+    return lp_bytes_equal_text(properties->reply_to, LP_REPLY_NAME);
+}
+
 /* What the properties say is kept as flags: it is used when the content is whole. */
 static void
 properties_note(struct amqp091_channel *channel, const struct amqp091_properties *properties,
@@ -40,8 +46,8 @@ properties_note(struct amqp091_channel *channel, const struct amqp091_properties
     if (properties->has_copies) {
         flags |= AMQP091_CONTENT_COPIES;
     }
-    if (lp_bytes_equal_text(properties->reply_to, "amq.rabbitmq.reply-to")) {
-        flags |= AMQP091_CONTENT_DIRECT_REPLY;
+    if (wants_answer(properties) && !channel->reply) {
+        flags |= AMQP091_CONTENT_NO_ASKER;
     }
     if ((properties->flags & AMQP091_USER_ID) != 0 &&
         !lp_bytes_equal(properties->user_id,
@@ -142,6 +148,31 @@ content_begin(struct amqp091_channel *channel, uint64_t bytes)
     return answer == LP_CONTENT_BEGUN;
 }
 
+/* The same with the address that answers are to be sent to (C161); false: no memory. */
+static bool
+message_make_asking(struct amqp091_channel *channel, const struct amqp091_properties *properties,
+                    struct lp_bytes raw)
+{
+    struct lp_memory *memory = channel->connection->shard->broker->memory;
+    const uint32_t before = (uint32_t)(properties->reply_to.data - raw.data) - 1; /* its length */
+    const uint32_t behind = before + 1 + properties->reply_to.size;
+    const uint32_t room = raw.size + (uint32_t)LP_REPLY_ADDRESS_BYTES;
+    void *block = lp_memory_alloc(memory, room);
+    if (!block) {
+        return false;
+    }
+    uint8_t name[LP_REPLY_ADDRESS_BYTES];
+    struct lp_writer writer = lp_writer_of(block, room);
+    lp_session_reply_name(channel->session, name);
+    lp_writer_copy(&writer, raw.data, before);
+    lp_writer_short(&writer, lp_bytes_of(name, sizeof(name)));
+    lp_writer_copy(&writer, raw.data + behind, raw.size - behind);
+    LP_ASSERT(!writer.failed);
+    const bool made = message_make(channel, properties, lp_writer_bytes(&writer));
+    lp_memory_release(memory, &block);
+    return made;
+}
+
 static enum amqp091_flow
 complete(struct amqp091_channel *channel)
 {
@@ -202,7 +233,9 @@ amqp091_publish_header(struct amqp091_channel *channel, const struct amqp091_fra
     channel->body_bytes = body_bytes;
     if (!kept) {
         channel->content_flags |= AMQP091_CONTENT_TOO_LARGE; /* read, not kept (C93) */
-    } else if (!message_make(channel, &properties, raw)) {
+    } else if (!(channel->reply && wants_answer(&properties)
+                     ? message_make_asking(channel, &properties, raw)
+                     : message_make(channel, &properties, raw))) {
         lp_connection_content_end(channel->connection->base, 0, body_bytes);
         amqp091_connection_stall(channel->connection);
         return AMQP091_STALL;
@@ -300,6 +333,10 @@ static enum amqp091_flow
 content_refused(struct amqp091_channel *channel)
 {
     const uint8_t flags = channel->content_flags;
+    if ((flags & AMQP091_CONTENT_NO_ASKER) != 0) {
+        return publish_fault_text(channel, LP_FAULT_PRECONDITION_FAILED,
+                                  "fast reply consumer does not exist");
+    }
     if ((flags & AMQP091_CONTENT_BAD_EXPIRATION) != 0) {
         return bad_expiration(channel);
     }
@@ -308,12 +345,8 @@ content_refused(struct amqp091_channel *channel)
             channel, LP_FAULT_NOT_IMPLEMENTED,
             "sender-selected distribution (CC, BCC headers) is not implemented yet");
     }
-    if ((flags & AMQP091_CONTENT_OTHER_USER) != 0) {
-        return other_user(channel);
-    }
-    LP_ASSERT((flags & AMQP091_CONTENT_DIRECT_REPLY) != 0);
-    return publish_fault_text(channel, LP_FAULT_NOT_IMPLEMENTED,
-                              "direct reply-to is not implemented yet");
+    LP_ASSERT((flags & AMQP091_CONTENT_OTHER_USER) != 0);
+    return other_user(channel);
 }
 
 /* It waits for its commit. */
@@ -350,7 +383,9 @@ publish_result(struct amqp091_channel *channel, struct lp_publish *publish, enum
             /* Before its confirm (C96). */
             amqp091_return_send(channel, channel->message);
         }
-        lp_session_publish_drop(channel->session, publish);
+        if (!publish->replied) {
+            lp_session_publish_drop(channel->session, publish);
+        }
     }
     channel->message = NULL; /* the session layer's now */
     channel->message_handle = LP_HANDLE_NONE;
@@ -364,7 +399,7 @@ amqp091_publish_run(struct amqp091_channel *channel)
     struct amqp091_connection *connection = channel->connection;
     struct lp_broker *broker = connection->shard->broker;
     const uint32_t refused = AMQP091_CONTENT_BAD_EXPIRATION | AMQP091_CONTENT_COPIES |
-                             AMQP091_CONTENT_OTHER_USER | AMQP091_CONTENT_DIRECT_REPLY;
+                             AMQP091_CONTENT_OTHER_USER | AMQP091_CONTENT_NO_ASKER;
     const uint32_t later = AMQP091_CONTENT_TRANSACTION;
     struct lp_fault fault;
 
