@@ -29,6 +29,9 @@ book_fini(struct book *book)
     for (uint32_t i = 1; i < book->subscriptions; i++) {
         free(book->subscription[i].settled_ns);
     }
+    for (uint32_t i = 0; i < book->queues; i++) {
+        free(book->queue[i].dropped);
+    }
     free(book->publisher);
     free(book->subscription);
 }
@@ -343,6 +346,48 @@ check_sole(const struct book *book, uint32_t number)
     }
 }
 
+static bool
+queue_drops_head(const struct book_queue *queue)
+{
+    for (uint32_t v = 0; v < queue->variants; v++) {
+        if (queue->variant[v].overflow != LP_OVERFLOW_DROP_HEAD) {
+            return false;
+        }
+    }
+    return !queue->quorum && queue->max_priority == BOOK_NONE;
+}
+
+static struct book_dropped *
+queue_dropped(struct book_queue *queue, uint32_t publisher)
+{
+    while (publisher >= queue->dropped_room) {
+        queue->dropped = list_grow_u32(queue->dropped, queue->dropped_room, &queue->dropped_room,
+                                       sizeof(*queue->dropped));
+    }
+    return &queue->dropped[publisher];
+}
+
+/* B16: note what was dropped, and whether this one should have been before it. */
+static void
+check_dropped(struct book *book, const struct book_delivery *delivery,
+              const struct book_deaths *deaths, uint64_t decided_ns, bool first)
+{
+    struct book_queue *queue = &book->queue[delivery->queue];
+    if (first && queue_drops_head(queue)) {
+        const struct book_dropped *dropped = queue_dropped(queue, delivery->publisher);
+        LP_ASSERT(delivery->sequence > dropped->sequence || decided_ns <= dropped->seen_ns);
+    }
+    if (deaths->count == 0 || !book_deaths_single(deaths) ||
+        deaths->death[deaths->count - 1].reason != BOOK_MAXLEN) {
+        return;
+    }
+    struct book_queue *from = &book->queue[deaths->death[deaths->count - 1].queue];
+    struct book_dropped *dropped = queue_dropped(from, delivery->publisher);
+    if (delivery->sequence > dropped->sequence) {
+        *dropped = (struct book_dropped){delivery->sequence, book->now_ns};
+    }
+}
+
 /* B5 */
 static void
 check_copy(struct book_copy *copy, const struct book_subscription *subscription, uint32_t number,
@@ -370,13 +415,15 @@ book_deliver(struct book *book, uint32_t subscription, const struct sim_content 
     const uint32_t level = message_level(queue, message);
 
     LP_ASSERT(message->state != BOOK_OPEN && message->state != BOOK_ROLLED_BACK); /* B9 */
-    delivery.lineage = book_headers_check(book, message, delivery.queue, content);
+    struct book_deaths deaths;
+    delivery.lineage = book_headers_check(book, message, delivery.queue, content, &deaths);
     const bool original = delivery.lineage == BOOK_LINEAGE_FIRST;
     const bool first = original && !content->redelivered;
     decided_ns = subscription_decided(it, decided_ns);
     check_time(book, message, &delivery, decided_ns);
     check_priority(it, message, level, decided_ns, first);
     check_sole(book, subscription);
+    check_dropped(book, &delivery, &deaths, decided_ns, first);
     check_copy(message_copy(message, delivery.queue, delivery.lineage), it, subscription,
                content->redelivered);
     if (first) {

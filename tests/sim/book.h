@@ -20,6 +20,7 @@
  *   B8  no lower priority is handed out while a higher one is ready (C158)
  *   B9  nothing of a transaction before its commit, or after its rollback (C110, C112)
  *   B10 a second consumer of a single-active queue gets nothing while the first is there (C120)
+ *   B16 nothing is dropped over a limit while an older message of its publisher is there (C147)
  *   B11 what is refused (nack) was for a queue that refuses (C106); a return before its confirm
  *   B12 no message comes back into a queue that is in its deaths, unless a consumer rejected it
  *       since (C153)
@@ -55,6 +56,12 @@ struct book_settings {
     uint32_t targets; /* bits of queues where its dead letters go */
 };
 
+/* The newest message of a publisher that is known to have been dropped over the limit. */
+struct book_dropped {
+    uint64_t sequence;
+    uint64_t seen_ns;
+};
+
 struct book_queue {
     struct book_settings variant[BOOK_VARIANTS_MAX]; /* any of them may have been in force */
     uint32_t variants;
@@ -65,9 +72,11 @@ struct book_queue {
     bool quorum;
     bool sole;
     /* What has happened to it. */
-    uint64_t purged_ns; /* the last answer to a purge */
-    bool lossy;         /* a consumer that does not acknowledge died */
-    bool requeued;      /* something came back */
+    uint64_t purged_ns;           /* the last answer to a purge */
+    struct book_dropped *dropped; /* [publisher] */
+    uint32_t dropped_room;
+    bool lossy;    /* a consumer that does not acknowledge died */
+    bool requeued; /* something came back */
 };
 
 enum book_state {
@@ -215,7 +224,10 @@ enum book_reason {
 
 /* Read and check the headers of a delivery (B1, B3, B4, B12); gives its lineage.  book_deaths.c */
 uint64_t book_headers_check(const struct book *book, const struct book_message *message,
-                            uint32_t queue, const struct sim_content *content);
+                            uint32_t queue, const struct sim_content *content,
+                            struct book_deaths *ret_deaths);
+/* Has every (queue, reason) died once?  Then the list is the way that the message took. */
+bool book_deaths_single(const struct book_deaths *deaths);
 /* The shortest and longest TTL that the queue may have had; INT64_MAX: none. */
 int64_t book_ttl_least(const struct book_queue *queue);
 int64_t book_ttl_most(const struct book_queue *queue);

@@ -85,9 +85,8 @@ deaths_lineage(const struct book_deaths *deaths)
     return lineage;
 }
 
-/* Has every (queue, reason) died once?  Then the list is the way that the message took. */
-static bool
-deaths_single(const struct book_deaths *deaths)
+bool
+book_deaths_single(const struct book_deaths *deaths)
 {
     for (uint32_t i = 0; i < deaths->count; i++) {
         if (deaths->death[i].count != 1) {
@@ -246,7 +245,7 @@ static void
 check_way(const struct book *book, const struct book_message *message,
           const struct book_deaths *deaths)
 {
-    const bool single = deaths_single(deaths);
+    const bool single = book_deaths_single(deaths);
     for (uint32_t i = 0; i < deaths->count; i++) {
         const uint32_t to = deaths->death[i].queue;
         bool possible = (!single || i + 1 == deaths->count) && came_published(deaths, i, message);
@@ -272,7 +271,7 @@ check_times(const struct book *book, const struct book_message *message,
     }
     /* The first death takes the expiration away and remembers it (C145). */
     LP_ASSERT(expirations == (message->expiration_ms != BOOK_NONE));
-    if (deaths_single(deaths)) {
+    if (book_deaths_single(deaths)) {
         for (uint32_t i = 0; i + 1 < deaths->count; i++) {
             LP_ASSERT(deaths->death[i].time_s >= deaths->death[i + 1].time_s); /* B4 */
         }
@@ -302,7 +301,7 @@ check_first_and_last(struct lp_bytes headers, const struct book_message *message
     }
     const uint32_t first = graph_queue_of(field_of(headers, "x-first-death-queue", 'S').raw);
     LP_ASSERT(first < BOOK_QUEUES_MAX && (message->targets >> first & 1)); /* B4 */
-    if (deaths_single(deaths)) {
+    if (book_deaths_single(deaths)) {
         LP_ASSERT(first == deaths->death[oldest].queue); /* B4 */
         check_text(headers, "x-first-death-reason", reason_names[deaths->death[oldest].reason]);
     }
@@ -406,22 +405,21 @@ check_delivery_count(const struct book_queue *queue, const struct sim_content *c
 
 uint64_t
 book_headers_check(const struct book *book, const struct book_message *message, uint32_t queue,
-                   const struct sim_content *content)
+                   const struct sim_content *content, struct book_deaths *ret_deaths)
 {
-    struct book_deaths deaths;
     const struct lp_bytes headers = content->properties.headers;
-    deaths_read(book, headers, &deaths);
-    check_published(message, content, deaths.count == 0);
+    deaths_read(book, headers, ret_deaths);
+    check_published(message, content, ret_deaths->count == 0);
     check_delivery_count(&book->queue[queue], content);
-    if (deaths.count == 0) {
+    if (ret_deaths->count == 0) {
         LP_ASSERT(message->targets >> queue & 1); /* B2 */
         return BOOK_LINEAGE_FIRST;
     }
-    check_reasons(book, message, &deaths);
-    check_way(book, message, &deaths);
-    check_times(book, message, &deaths);
-    check_first_and_last(headers, message, &deaths);
-    check_arrival(book, &deaths, queue, content, message);
-    check_cycle(&deaths, queue);
-    return deaths_lineage(&deaths);
+    check_reasons(book, message, ret_deaths);
+    check_way(book, message, ret_deaths);
+    check_times(book, message, ret_deaths);
+    check_first_and_last(headers, message, ret_deaths);
+    check_arrival(book, ret_deaths, queue, content, message);
+    check_cycle(ret_deaths, queue);
+    return deaths_lineage(ret_deaths);
 }
