@@ -21,6 +21,7 @@ static const struct scenario *const scenarios[] = {
     &scenario_copies,
     &scenario_policies,
     &scenario_graph,
+    &scenario_replies,
 };
 /* clang-format on */
 
