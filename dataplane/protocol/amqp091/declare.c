@@ -313,18 +313,17 @@ reserved_fault(struct amqp091_channel *channel, struct lp_bytes name, uint32_t m
     return amqp091_channel_fault(channel, &fault, method_id);
 }
 
-/* It was there before: what is in it? */
-static enum amqp091_flow
-declare_stat(struct amqp091_channel *channel, const struct amqp091_method *method)
+/* It was there before: what is in it?  NULL: it went meanwhile, and is to be declared again. */
+static struct lp_queue_ref *
+declare_stat(struct amqp091_channel *channel)
 {
-    struct lp_queue_ref *queue =
-        lp_topology_queue_by_id(&channel->connection->shard->broker->topology, channel->queue_id);
-    if (!queue) {
-        const struct lp_bytes name = lp_bytes_of(channel->last_queue, channel->last_queue_bytes);
-        amqp091_queue_fault(channel, LP_FAULT_NOT_FOUND, name, method->id);
-        return AMQP091_NEXT;
+    struct lp_queue_ref *queue = NULL;
+    if (channel->stage == DECLARE_STAT) {
+        queue = lp_topology_queue_by_id(&channel->connection->shard->broker->topology,
+                                        channel->queue_id);
     }
-    return queue_stat(channel, queue);
+    channel->stage = queue ? DECLARE_STAT : DECLARE_ASK;
+    return queue;
 }
 
 enum amqp091_flow
@@ -339,8 +338,9 @@ amqp091_queue_declare(struct amqp091_channel *channel, const struct amqp091_meth
     if (lp_bytes_start_with(method->name[0], LP_REPLY_NAME)) {
         return reply_declare(channel, method, name);
     }
-    if (channel->stage == DECLARE_STAT) {
-        return declare_stat(channel, method);
+    struct lp_queue_ref *there = declare_stat(channel);
+    if (there) {
+        return queue_stat(channel, there);
     }
     if ((method->bits & QUEUE_PASSIVE) != 0) {
         return declare_passive(channel, method, name);
@@ -428,6 +428,11 @@ amqp091_counts(struct amqp091_channel *channel, uint16_t code, uint64_t ready, u
     if (code == 0 && reply) {
         code = consumers == 0 ? LP_FAULT_NOT_FOUND : 0; /* it has just been cancelled */
         ready = 0;
+    }
+    if (code == LP_FAULT_NOT_FOUND && channel->stage == DECLARE_STAT) {
+        channel->stage = DECLARE_ASK; /* it expired, or was deleted, since we asked for it */
+        amqp091_channel_continue(channel);
+        return;
     }
     if (code != 0) {
         amqp091_queue_fault(channel, code, method.name[0], method.id);
