@@ -16,6 +16,22 @@ struct lp_pattern {
     pcre2_match_context *context;
 };
 
+/* RabbitMQ's words are those of the older PCRE, which called some things by other names. */
+static const char *
+older_words(int error)
+{
+    switch (error) {
+    case PCRE2_ERROR_QUANTIFIER_INVALID:
+        return "nothing to repeat";
+    case PCRE2_ERROR_MISSING_CLOSING_PARENTHESIS:
+        return "missing )";
+    case PCRE2_ERROR_UNMATCHED_CLOSING_PARENTHESIS:
+        return "unmatched parentheses";
+    default:
+        return NULL;
+    }
+}
+
 static void
 why_write(int error, PCRE2_SIZE at, char *ret_why)
 {
@@ -23,8 +39,9 @@ why_write(int error, PCRE2_SIZE at, char *ret_why)
     if (pcre2_get_error_message(error, words, sizeof(words)) < 0) {
         words[0] = '\0';
     }
-    (void)snprintf(ret_why, LP_PATTERN_WHY_BYTES, "{\"%s\",%zu}", (const char *)words,
-                   at); /* fits */
+    const char *older = older_words(error);
+    (void)snprintf(ret_why, LP_PATTERN_WHY_BYTES, "{\"%s\",%zu}",
+                   older ? older : (const char *)words, at); /* fits */
 }
 
 struct lp_pattern *

@@ -35,16 +35,16 @@ administer_json(struct lp_bytes text, struct lp_refusal *refusal)
     if (value) {
         return value;
     }
-    if (text.size == 0 || json_error_code(&error) == json_error_premature_end_of_input) {
-        (void)administer_refuse(refusal, LP_ERR_REFUSED,
-                                "Could not parse JSON document: unexpected_end_of_input");
-        return NULL;
+    struct lp_bytebuf shown = {0};
+    json_t *string = json_stringn(text.size > 0 ? (const char *)text.data : "", text.size);
+    if (string) {
+        erlang_text_json(&shown, string);
+        json_decref(string);
     }
-    /* The parser stands behind the byte that it did not expect. */
-    const uint32_t at = error.position > 0 ? LP_MIN((uint32_t)error.position, text.size) - 1 : 0;
     (void)administer_refuse(refusal, LP_ERR_REFUSED,
-                            "Could not parse JSON document: {unexpected_byte,<<\"0x%02X\">>,%u}",
-                            text.data[at], at);
+                            "Could not parse JSON document: {error,{failed_to_decode_json,%.*s}}",
+                            (int)shown.size, (const char *)shown.data);
+    lp_bytebuf_fini(&shown);
     return NULL;
 }
 
