@@ -25,6 +25,7 @@ static const struct {
     admin_check_fn *check;
 } checks[] = {
     {"add_user", admin_check_add_user},
+    {"update_vhost_metadata", admin_check_update_vhost_metadata},
 };
 
 /* ---- ends of a task ---- */
@@ -38,6 +39,7 @@ admin_answer(struct admin_task *task, json_t *answer)
         task->state_free(task->state);
     }
     json_decref(task->request);
+    json_decref(task->text);
     free(task);
 }
 
@@ -140,11 +142,14 @@ admin_invalid(struct admin_task *task, int code, const char *format, ...)
 static void
 applied(struct lp_control *control, void *context, bool good)
 {
+    struct admin_task *task = context;
     (void)control;
-    if (good) {
-        admin_done(context);
+    if (good && task->text) {
+        admin_answer(task, json_pack("{s:b,s:O}", "ok", 1, "text", task->text));
+    } else if (good) {
+        admin_done(task);
     } else {
-        admin_fail(context, ADMIN_EXIT_TEMPORARY,
+        admin_fail(task, ADMIN_EXIT_TEMPORARY,
                    "the change could not be stored; see the broker's log and try again");
     }
 }
@@ -152,6 +157,16 @@ applied(struct lp_control *control, void *context, bool good)
 void
 admin_done_when_applied(struct admin_task *task)
 {
+    control_when_applied(task->control, applied, task);
+}
+
+void
+admin_say_when_applied(struct admin_task *task, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    task->text = formatted(format, arguments);
+    va_end(arguments);
     control_when_applied(task->control, applied, task);
 }
 

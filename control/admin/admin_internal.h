@@ -28,6 +28,7 @@ struct admin_task {
     void *done_context;
     const json_t *args;    /* array of strings */
     const json_t *options; /* object or NULL */
+    json_t *text;          /* to say when it is applied; NULL: nothing */
     void *state;           /* the command's; freed with the task */
     void (*state_free)(void *state);
 };
@@ -59,6 +60,9 @@ void admin_invalid(struct admin_task *task, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Changed something: answer {"ok":true} when every shard has applied it. */
 void admin_done_when_applied(struct admin_task *task);
+/* The same with a text. */
+void admin_say_when_applied(struct admin_task *task, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* ---- arguments ---- */
 const char *admin_arg(const struct admin_task *task, size_t index);
@@ -82,6 +86,8 @@ json_t *admin_text(struct lp_bytes bytes);
 json_t *admin_table(struct lp_bytes table, bool sorted);
 /* "a,b" as ["a","b"]. */
 json_t *admin_words(struct lp_bytes words);
+/* A value (taken) as the text of its JSON. */
+json_t *admin_json_text(json_t *value);
 void admin_set(json_t *object, const char *name, json_t *value);
 void admin_append(json_t *array, json_t *value);
 /* A name for a thing, in the shape of an Erlang process identifier: <node.run.number.kind>. */

@@ -19,7 +19,7 @@ EXCHANGE_COLUMN(durable, json_boolean(exchange->flags &LP_OBJECT_DURABLE))
 EXCHANGE_COLUMN(auto_delete, json_boolean(exchange->flags &LP_OBJECT_AUTO_DELETE))
 EXCHANGE_COLUMN(internal, json_boolean(exchange->flags &LP_OBJECT_INTERNAL))
 EXCHANGE_COLUMN(arguments, admin_table(exchange->arguments, false))
-#define exchange_policy admin_column_empty
+EXCHANGE_COLUMN(policy, exchange->policy ? admin_text(exchange->policy->name) : json_string(""))
 
 void
 admin_list_exchanges(struct admin_task *task)

@@ -24,6 +24,29 @@ struct queues_state {
     struct queue_counts *all;
 };
 
+static json_t *
+policy_name(const struct lp_catalog_policy *policy)
+{
+    return policy ? admin_text(policy->name) : json_string("");
+}
+
+/* An object, or an empty list, as an empty one looks like in RabbitMQ. */
+static json_t *
+effective_definition(const struct lp_catalog_policy *policy,
+                     const struct lp_catalog_policy *operator_policy)
+{
+    struct lp_bytebuf text = {0};
+    lp_catalog_policies_merge(policy, operator_policy, &text);
+    json_t *definition = json_loadb((const char *)text.data, text.size, 0, NULL);
+    lp_bytebuf_fini(&text);
+    LP_ASSERT(definition != NULL);
+    if (json_object_size(definition) > 0) {
+        return definition;
+    }
+    json_decref(definition);
+    return json_array();
+}
+
 #define QUEUE_COLUMN(id, expression)                                           \
     static json_t *queue_##id(const void *item, const struct admin_task *task) \
     {                                                                          \
@@ -40,7 +63,10 @@ QUEUE_COLUMN(durable, FLAG(LP_OBJECT_DURABLE))
 QUEUE_COLUMN(auto_delete, FLAG(LP_OBJECT_AUTO_DELETE))
 QUEUE_COLUMN(exclusive, FLAG(LP_OBJECT_EXCLUSIVE))
 QUEUE_COLUMN(arguments, admin_table(row->queue->arguments, true))
-QUEUE_COLUMN(effective_policy_definition, json_array())
+QUEUE_COLUMN(policy, policy_name(row->queue->policy))
+QUEUE_COLUMN(operator_policy, policy_name(row->queue->operator_policy))
+QUEUE_COLUMN(effective_policy_definition,
+             effective_definition(row->queue->policy, row->queue->operator_policy))
 QUEUE_COLUMN(pid, admin_pid(task, ADMIN_PID_QUEUE, row->queue->id, 0))
 QUEUE_COLUMN(owner_pid, row->queue->owner == 0
                             ? json_string("")
@@ -54,7 +80,7 @@ QUEUE_COLUMN(message_bytes_ready, COUNT(row->counts.bytes))
 QUEUE_COLUMN(message_bytes_unacknowledged, COUNT(row->counts.unacked_bytes))
 QUEUE_COLUMN(consumers, COUNT(row->counts.consumers))
 QUEUE_COLUMN(state, json_string("running"))
-QUEUE_COLUMN(type, json_string("classic"))
+QUEUE_COLUMN(type, json_string(lp_queue_kind_name(row->queue->kind)))
 QUEUE_COLUMN(leader, json_string(task->node))
 QUEUE_COLUMN(members, json_pack("[s]", task->node))
 
@@ -64,8 +90,6 @@ QUEUE_COLUMN(members, json_pack("[s]", task->node))
 #define queue_messages_ram                queue_messages
 #define queue_message_bytes_ram           queue_message_bytes
 /* Not counted, or nothing that exists here. */
-#define queue_policy                   admin_column_empty
-#define queue_operator_policy          admin_column_empty
 #define queue_exclusive_consumer_pid   admin_column_empty
 #define queue_exclusive_consumer_tag   admin_column_empty
 #define queue_message_bytes_persistent admin_column_zero

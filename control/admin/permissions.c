@@ -7,9 +7,8 @@
 #include "control/base/pattern.h"
 #include "control/topology/administer.h"
 
-/* NULL after a failure that ended the task. */
-static struct lp_catalog_user *
-user_of(struct admin_task *task)
+struct lp_catalog_user *
+admin_user_to_grant(struct admin_task *task)
 {
     char message[512];
     struct lp_catalog_user *user = admin_user_find(task);
@@ -20,8 +19,8 @@ user_of(struct admin_task *task)
     return user;
 }
 
-static struct lp_catalog_vhost *
-vhost_of(struct admin_task *task)
+struct lp_catalog_vhost *
+admin_vhost_to_grant(struct admin_task *task)
 {
     char message[512];
     struct lp_catalog_vhost *vhost = admin_vhost_or_none(task);
@@ -66,8 +65,8 @@ admin_set_permissions(struct admin_task *task)
     if (!admin_patterns_read(task, 1, LP_CATALOG_RIGHTS, pattern)) {
         return;
     }
-    struct lp_catalog_user *user = user_of(task);
-    const struct lp_catalog_vhost *vhost = user ? vhost_of(task) : NULL;
+    struct lp_catalog_user *user = admin_user_to_grant(task);
+    const struct lp_catalog_vhost *vhost = user ? admin_vhost_to_grant(task) : NULL;
     if (vhost) {
         lp_catalog_permission_put(task->control->catalog, user, vhost, pattern);
         admin_done_when_applied(task);
@@ -81,7 +80,7 @@ admin_set_permissions_globally(struct admin_task *task)
     if (!admin_patterns_read(task, 1, LP_CATALOG_RIGHTS, pattern)) {
         return;
     }
-    struct lp_catalog_user *user = user_of(task);
+    struct lp_catalog_user *user = admin_user_to_grant(task);
     if (!user) {
         return;
     }

@@ -42,6 +42,17 @@ admin_text(struct lp_bytes bytes)
 }
 
 json_t *
+admin_json_text(json_t *value)
+{
+    char *dumped = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    LP_ASSERT(dumped != NULL);
+    json_t *text = json_string(dumped);
+    free(dumped);
+    json_decref(value);
+    return text;
+}
+
+json_t *
 admin_words(struct lp_bytes words)
 {
     json_t *list = json_array();
