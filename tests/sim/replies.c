@@ -9,7 +9,7 @@
  *   R1  a reply comes to the connection that asked, whole, with a number that it asked
  *   R2  no reply twice; those of one server's life in order
  *   R3  an asker that stays is answered (a request whose server died is another's)
- *   R4  a mandatory reply to somebody who is gone comes back (312), and to nobody else's (C161)
+ *   R4  a mandatory reply comes back to its server (312), as RabbitMQ does whoever takes it (C161)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +39,7 @@ struct server {
     uint32_t life; /* replies of one life come in order */
     struct request open[REQUESTS_MAX];
     uint32_t open_count;
+    uint32_t returns; /* mandatory replies that have not come back yet */
 };
 
 struct asker {
@@ -61,8 +62,7 @@ struct replies {
     uint32_t servers, askers;
     uint32_t server_lives;
     uint32_t asker_lives;
-    bool gone[LIVES_MAX]; /* asker's life: over, or about to be */
-    uint64_t numbers;     /* replies so far */
+    uint64_t numbers; /* replies so far */
 };
 
 static const char *
@@ -105,7 +105,7 @@ server_content(struct pilot *pilot, const struct sim_content *content)
     LP_ASSERT(asker < replies->asker_lives);
     if (content->method == 50) {
         LP_ASSERT(content->code == 312);
-        LP_ASSERT(replies->gone[asker]); /* R4 */
+        LP_ASSERT(server->returns-- > 0); /* R4 */
         return;
     }
     LP_ASSERT(server->open_count < REQUESTS_MAX);
@@ -124,7 +124,7 @@ server_work(struct pilot *pilot)
     struct server *server = LP_CONTAINER_OF(pilot, struct server, pilot);
     struct replies *replies = server->replies;
     uint8_t body[2000];
-    if (pilot->scene->calm && server->open_count == 0) {
+    if (pilot->scene->calm && server->open_count == 0 && server->returns == 0) {
         pilot_close(pilot);
         return true;
     }
@@ -137,8 +137,9 @@ server_work(struct pilot *pilot)
         ++replies->numbers << 24 | (uint64_t)server->life << 16 | request.number;
     const uint32_t bytes = LEDGER_BODY_BYTES_MIN + scene_below(pilot->scene, 1900);
     ledger_body_write(body, bytes, request.asker, number);
-    sim_publish(&pilot->client, 1, "", request.address, scene_below(pilot->scene, 2) == 0,
-                lp_bytes_of(body, bytes));
+    const bool mandatory = scene_below(pilot->scene, 2) == 0;
+    server->returns += mandatory;
+    sim_publish(&pilot->client, 1, "", request.address, mandatory, lp_bytes_of(body, bytes));
     say_ack(&pilot->client, request.tag, false);
     return true;
 }
@@ -148,6 +149,7 @@ server_gone(struct pilot *pilot)
 {
     struct server *server = LP_CONTAINER_OF(pilot, struct server, pilot);
     server->open_count = 0;
+    server->returns = 0;
 }
 
 static const struct pilot_ops server_ops = {
@@ -212,7 +214,6 @@ asker_work(struct pilot *pilot)
         if (asker->answers < asker->asked) {
             return false; /* R3: it waits until all have come */
         }
-        replies->gone[asker->life] = true;
         pilot_close(pilot);
         return true;
     }
@@ -236,8 +237,7 @@ asker_work(struct pilot *pilot)
 static void
 asker_gone(struct pilot *pilot)
 {
-    struct asker *asker = LP_CONTAINER_OF(pilot, struct asker, pilot);
-    asker->replies->gone[asker->life] = true;
+    (void)pilot; /* what still comes for it goes nowhere */
 }
 
 static const struct pilot_ops asker_ops = {
@@ -414,7 +414,7 @@ replies_close(void *self)
 
 const struct scenario scenario_replies = {
     .name = "replies",
-    .weight = 0,
+    .weight = 1,
     .open = replies_open,
     .step = replies_step,
     .done = replies_done,
