@@ -85,7 +85,7 @@ class Rig
     /* Queues found; 0 stands for an error, too, and is one here. */
     uint32_t route(const std::string &key, const std::string &headers = "")
     {
-        const struct lp_route_input input = {bytes_of(key), bytes_of(headers)};
+        const struct lp_route_input input = {bytes_of(key), bytes_of(headers), {}};
         if (!lp_topology_route(&topology, exchange, &input)) {
             std::abort();
         }

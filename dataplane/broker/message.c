@@ -23,7 +23,8 @@ head_make(struct lp_memory *memory, const struct lp_message_parts *parts)
     const uint64_t head_bytes =
         (uint64_t)parts->exchange.size + parts->key.size + parts->properties.size;
     struct lp_chunk *chunk;
-    if (head_bytes + sizeof(struct lp_chunk) > LP_CHUNK_BYTES_MAX || parts->body_moves) {
+    if (LP_UNLIKELY(head_bytes + sizeof(struct lp_chunk) > LP_CHUNK_BYTES_MAX ||
+                    parts->body_moves)) {
         /* One block of the right size; the body has its own chunks. */
         chunk = lp_memory_alloc(memory, sizeof(*chunk) + head_bytes);
         if (chunk) {
@@ -48,17 +49,14 @@ head_make(struct lp_memory *memory, const struct lp_message_parts *parts)
 static bool
 annotations_make(struct lp_memory *memory, struct lp_bytes annotations, struct lp_chunk **ret_chunk)
 {
-    struct lp_chunk *chunk = NULL;
-    if (annotations.size > 0) {
-        chunk = lp_memory_alloc(memory, sizeof(*chunk) + (uint64_t)annotations.size);
-        if (!chunk) {
-            return false;
-        }
-        chunk->next = NULL;
-        chunk->used = annotations.size;
-        chunk->room = annotations.size;
-        memcpy(chunk->data, annotations.data, annotations.size);
+    struct lp_chunk *chunk = lp_memory_alloc(memory, sizeof(*chunk) + (uint64_t)annotations.size);
+    if (!chunk) {
+        return false;
     }
+    chunk->next = NULL;
+    chunk->used = annotations.size;
+    chunk->room = annotations.size;
+    memcpy(chunk->data, annotations.data, annotations.size);
     *ret_chunk = chunk;
     return true;
 }
@@ -84,7 +82,8 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
 
     struct lp_chunk *head = head_make(messages->memory, parts);
     struct lp_message *message = NULL;
-    if (head && annotations_make(messages->memory, parts->annotations, &annotations)) {
+    if (head && (LP_LIKELY(parts->annotations.size == 0) ||
+                 annotations_make(messages->memory, parts->annotations, &annotations))) {
         message = lp_pool_alloc(messages, &handle);
     }
     if (!message) {
@@ -108,12 +107,9 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
 }
 
 struct lp_bytes
-lp_message_annotation(const struct lp_message *message, enum lp_annotation which)
+message_annotation(const struct lp_message *message, enum lp_annotation which)
 {
     struct lp_bytes found = {0};
-    if (!message->annotations) {
-        return found;
-    }
     struct lp_reader reader = lp_reader_of(message->annotations->data, message->annotations->used);
     while (lp_reader_left(&reader) > 0 && !reader.failed) {
         const uint8_t tag = lp_reader_u8(&reader);

@@ -130,8 +130,15 @@ lp_message_properties(const struct lp_message *message)
                        message->properties_bytes);
 }
 
+struct lp_bytes message_annotation(const struct lp_message *message, enum lp_annotation which);
+
 /* One of its annotations, or empty. */
-struct lp_bytes lp_message_annotation(const struct lp_message *message, enum lp_annotation which);
+static inline struct lp_bytes
+lp_message_annotation(const struct lp_message *message, enum lp_annotation which)
+{
+    return LP_UNLIKELY(message->annotations) ? message_annotation(message, which)
+                                             : lp_bytes_of(NULL, 0);
+}
 
 /* A walk over the body's pieces. */
 struct lp_message_body {

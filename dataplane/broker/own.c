@@ -50,6 +50,7 @@ own_route(struct lp_broker *broker, uint32_t vhost_id, const struct lp_message *
     const struct lp_route_input input = {
         .key = lp_message_key(message),
         .headers = lp_broker_protocol(broker, message->protocol)->headers(message),
+        .more_keys = lp_message_annotation(message, LP_ANNOTATION_KEYS),
     };
     return lp_topology_route(&broker->topology, exchange, &input);
 }

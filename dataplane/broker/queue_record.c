@@ -57,7 +57,9 @@ lp_queue_confirm(struct lp_broker *broker, uint32_t from, const struct lp_mesh_r
         batch->number[batch->count++] = (uint32_t)record->w[2];
     }
     batch->credits++;
-    batch->own += (record->flags & LP_MESSAGE_OWN) != 0;
+    if (LP_UNLIKELY(record->flags & LP_MESSAGE_OWN)) {
+        batch->own++;
+    }
     if (batch->credits == UINT16_MAX) {
         confirm_batch_send(broker, from);
     }

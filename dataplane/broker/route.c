@@ -163,6 +163,24 @@ route_default(struct lp_topology *topology, const struct lp_exchange *exchange, 
     return queue == NULL || route_add_queue(topology, queue);
 }
 
+/* A message of several keys: each of them on its own; who is matched twice gets it once (C99). */
+static void
+route_more_keys(struct lp_route_sink *sink, struct lp_exchange *exchange,
+                const struct lp_route_input *input)
+{
+    struct lp_reader keys = lp_reader_of_bytes(input->more_keys);
+    struct lp_route_input one = {.headers = input->headers};
+    while (lp_reader_left(&keys) > 0 && !sink->failed) {
+        one.key = lp_reader_long_le(&keys);
+        LP_ASSERT(!keys.failed); /* whoever made the list is one of us */
+        if (exchange->is_default) {
+            sink->failed |= !route_default(sink->topology, exchange, one.key);
+        } else {
+            exchange->type->route(exchange->state, &one, sink);
+        }
+    }
+}
+
 static void
 route_walk_one(struct lp_route_sink *sink, struct lp_exchange *exchange,
                const struct lp_route_input *input)
@@ -171,10 +189,16 @@ route_walk_one(struct lp_route_sink *sink, struct lp_exchange *exchange,
     sink->reads_headers |= exchange->type->reads_headers;
     if (exchange->is_default) {
         sink->failed |= !route_default(sink->topology, exchange, input->key);
+        if (LP_UNLIKELY(input->more_keys.size > 0)) {
+            route_more_keys(sink, exchange, input);
+        }
         return;
     }
     sink->matched = 0;
     exchange->type->route(exchange->state, input, sink);
+    if (LP_UNLIKELY(input->more_keys.size > 0) && exchange->type->reads_key) {
+        route_more_keys(sink, exchange, input);
+    }
     if (sink->matched > 0 || exchange->alternate_bytes == 0) {
         return;
     }
@@ -352,11 +376,32 @@ lp_topology_route_strike(struct lp_topology *topology, const struct lp_queue_ref
     return true;
 }
 
+/* Without any cache.  False: memory was short, and the result is empty. */
+static bool
+route_find(struct lp_topology *topology, struct lp_exchange *exchange,
+           const struct lp_route_input *input, struct lp_route_sink *sink)
+{
+    memset(sink, 0, offsetof(struct lp_route_sink, work_inline));
+    sink->topology = topology;
+    topology->routing++;
+    topology->route_count = 0;
+    route_walk(sink, exchange, input);
+    if (sink->failed) {
+        topology->route_count = 0;
+    }
+    return !sink->failed;
+}
+
 bool
 lp_topology_route(struct lp_topology *topology, struct lp_exchange *exchange,
                   const struct lp_route_input *input)
 {
+    struct lp_route_sink sink;
     LP_ASSERT(topology->cache != NULL);
+    if (LP_UNLIKELY(input->more_keys.size > 0)) {
+        topology->last_route.exchange = NULL;
+        return route_find(topology, exchange, input, &sink);
+    }
     if (route_is_last(topology, exchange, input->key)) {
         return true;
     }
@@ -367,15 +412,7 @@ lp_topology_route(struct lp_topology *topology, struct lp_exchange *exchange,
         route_is_next(topology, exchange, input->key);
         return true;
     }
-
-    struct lp_route_sink sink;
-    memset(&sink, 0, offsetof(struct lp_route_sink, work_inline));
-    sink.topology = topology;
-    topology->routing++;
-    topology->route_count = 0;
-    route_walk(&sink, exchange, input);
-    if (sink.failed) {
-        topology->route_count = 0;
+    if (!route_find(topology, exchange, input, &sink)) {
         return false;
     }
     if (cacheable && !sink.reads_headers && topology->route_count <= ROUTE_CACHE_QUEUES_MAX) {

@@ -27,6 +27,10 @@ bool session_reply_send(struct lp_session *session, const struct lp_reply_addres
                         lp_handle message, uint64_t number);
 void session_reply_close(struct lp_session *session);
 
+/* Where a publish goes, by all of its keys: topology->route.  False: memory is short. */
+bool session_publish_route(struct lp_session *session, const struct lp_publish *publish,
+                           const struct lp_message *message);
+
 /* A number's queue answered. */
 void session_confirm_answer(struct lp_session *session, uint64_t number, bool nack);
 

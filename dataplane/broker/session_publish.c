@@ -51,6 +51,18 @@ publish_nowhere(struct lp_session *session, struct lp_publish *publish)
     return LP_DONE;
 }
 
+bool
+session_publish_route(struct lp_session *session, const struct lp_publish *publish,
+                      const struct lp_message *message)
+{
+    const struct lp_route_input input = {
+        .key = lp_message_key(message),
+        .headers = publish->headers,
+        .more_keys = lp_message_annotation(message, LP_ANNOTATION_KEYS),
+    };
+    return lp_topology_route(&session->broker->topology, publish->exchange, &input);
+}
+
 enum lp_result
 lp_session_publish(struct lp_session *session, struct lp_publish *publish)
 {
@@ -58,13 +70,11 @@ lp_session_publish(struct lp_session *session, struct lp_publish *publish)
     struct lp_outgoing *outgoing = &session->outgoing;
     const struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
     LP_ASSERT(message && message->loans == 0);
-    const struct lp_route_input input = {lp_message_key(message), publish->headers};
 
     outgoing->message = publish->message; /* ours, until it is sent or handed back */
     publish->unroutable = false;
     publish->number = 0;
-    if (!lp_topology_route(&broker->topology, publish->exchange, &input) ||
-        !lp_outgoing_aim(broker, outgoing)) {
+    if (!session_publish_route(session, publish, message) || !lp_outgoing_aim(broker, outgoing)) {
         session_wait(session);
         return LP_WAIT;
     }

@@ -149,12 +149,11 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
     struct lp_broker *broker = session->broker;
     struct lp_tx *tx = session->tx;
     struct lp_message *message = message_of(session, publish->message);
-    const struct lp_route_input input = {lp_message_key(message), publish->headers};
     LP_ASSERT(tx && message->loans == 0);
 
     struct lp_reply_address address;
     struct lp_tx_publish *item = lp_memory_alloc(broker->memory, sizeof(*item));
-    if (!item || !lp_topology_route(&broker->topology, publish->exchange, &input)) {
+    if (!item || !session_publish_route(session, publish, message)) {
         goto wait;
     }
     const struct lp_tx_publish fresh = {
@@ -228,6 +227,7 @@ item_send(struct lp_session *session, struct lp_tx_publish *item)
         .number = number,
         .targets = item->targets,
         .target_count = item->target_count,
+        .credits_kept = session->outgoing.credits_kept,
     };
     session->outgoing = outgoing;
     item->targets = NULL;

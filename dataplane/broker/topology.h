@@ -231,7 +231,8 @@ struct lp_queue_ref *lp_topology_queue_by_id(const struct lp_topology *topology,
 /*
  * Where does a message go?  Follows bindings to exchanges (each exchange once,
  * iteratively), then the alternate exchange where an exchange itself matched
- * nothing (C97, C98); each queue once.  Gives the number of queues; they are
+ * nothing (C97, C98); each queue once.  A message of several keys goes where
+ * any of them leads (C99).  Gives the number of queues; they are
  * in topology->route until the next call or change.  Cached by exchange, key
  * and epoch when no headers were looked at.
  *

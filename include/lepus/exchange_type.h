@@ -19,7 +19,8 @@ struct lp_memory;
 /* What a message shows to a type. */
 struct lp_route_input {
     struct lp_bytes key;
-    struct lp_bytes headers; /* field table without its length; empty when there is none */
+    struct lp_bytes headers;   /* field table without its length; empty when there is none */
+    struct lp_bytes more_keys; /* long_le each: the broker's, a type is asked for each as `key` */
 };
 
 /* Receives each match, in any order; the same destination may be given twice. */

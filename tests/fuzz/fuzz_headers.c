@@ -76,7 +76,7 @@ check_one(struct lp_memory *memory, struct lp_bytes arguments, struct lp_bytes h
     LP_ASSERT(lp_topology_queue_up(&topology, &queue) == LP_OK);
     const enum lp_err err = lp_topology_bind_up(&topology, &binding);
     if (err == LP_OK) {
-        const struct lp_route_input input = {lp_bytes_of(NULL, 0), headers};
+        const struct lp_route_input input = {.headers = headers};
         LP_ASSERT(lp_topology_route(
             &topology, lp_topology_exchange(&topology, 1, lp_bytes_of_text("x")), &input));
         LP_ASSERT((topology.route_count == 1) == naive_match(arguments, headers));

@@ -126,8 +126,8 @@ enum amqp091_waiting {
 enum amqp091_content_flag {
     AMQP091_CONTENT_TOO_LARGE = 1,
     AMQP091_CONTENT_BAD_EXPIRATION = 2,
-    AMQP091_CONTENT_COPIES = 4,
-    AMQP091_CONTENT_NO_ASKER = 8, /* it wants an answer, and the channel does not wait for any */
+    AMQP091_CONTENT_BAD_COPIES = 4, /* CC or BCC: copies.h */
+    AMQP091_CONTENT_NO_ASKER = 8,   /* it wants an answer, and the channel does not wait for any */
     AMQP091_CONTENT_OTHER_USER = 16,
     AMQP091_CONTENT_MANDATORY = 32,
     AMQP091_CONTENT_IMMEDIATE = 64,

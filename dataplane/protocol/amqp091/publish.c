@@ -4,6 +4,7 @@
  * once the content is whole (C91).
  */
 #include "dataplane/protocol/amqp091/amqp091.h"
+#include "dataplane/protocol/amqp091/copies.h"
 #include "dataplane/protocol/amqp091/erlang_text.h"
 #include "dataplane/protocol/amqp091/expiration.h"
 #include "dataplane/protocol/amqp091/properties.h"
@@ -43,9 +44,6 @@ properties_note(struct amqp091_channel *channel, const struct amqp091_properties
 {
     const struct amqp091_connection *connection = channel->connection;
     uint32_t flags = channel->content_flags;
-    if (properties->has_copies) {
-        flags |= AMQP091_CONTENT_COPIES;
-    }
     if (wants_answer(properties) && !channel->reply) {
         flags |= AMQP091_CONTENT_NO_ASKER;
     }
@@ -73,9 +71,10 @@ expiration_note(struct amqp091_channel *channel, const struct amqp091_properties
 }
 
 static bool
-message_make(struct amqp091_channel *channel, const struct amqp091_properties *properties,
+message_make(struct amqp091_channel *channel, struct amqp091_properties *properties,
              struct lp_bytes raw)
 {
+    void *copies = NULL;
     struct lp_broker *broker = channel->connection->shard->broker;
     struct lp_message_parts parts = {
         .exchange = lp_bytes_of(channel->names, channel->exchange_bytes),
@@ -89,7 +88,16 @@ message_make(struct amqp091_channel *channel, const struct amqp091_properties *p
     if ((properties->flags & AMQP091_EXPIRATION) != 0) {
         expiration_note(channel, properties, &parts);
     }
+    if (properties->has_copies) {
+        if (!amqp091_copies_take(broker->memory, properties, &parts, &copies)) {
+            return false;
+        }
+        channel->content_flags |= copies ? 0 : AMQP091_CONTENT_BAD_COPIES;
+    }
     channel->message = lp_message_make(&broker->messages, &parts, &channel->message_handle);
+    if (copies) {
+        lp_memory_release(broker->memory, &copies);
+    }
     if (channel->message) {
         channel->message->stage_ns[LP_STAGE_RECEIVED] = broker->now_ns;
     }
@@ -150,7 +158,7 @@ content_begin(struct amqp091_channel *channel, uint64_t bytes)
 
 /* The same with the address that answers are to be sent to (C161); false: no memory. */
 static bool
-message_make_asking(struct amqp091_channel *channel, const struct amqp091_properties *properties,
+message_make_asking(struct amqp091_channel *channel, struct amqp091_properties *properties,
                     struct lp_bytes raw)
 {
     struct lp_memory *memory = channel->connection->shard->broker->memory;
@@ -315,6 +323,15 @@ bad_expiration(struct amqp091_channel *channel)
 }
 
 static enum amqp091_flow
+bad_copies(struct amqp091_channel *channel)
+{
+    const struct amqp091_properties properties = properties_again(channel);
+    struct lp_fault fault;
+    amqp091_copies_fault(properties.headers, &fault);
+    return publish_fault(channel, &fault);
+}
+
+static enum amqp091_flow
 other_user(struct amqp091_channel *channel)
 {
     const struct amqp091_connection *connection = channel->connection;
@@ -340,10 +357,8 @@ content_refused(struct amqp091_channel *channel)
     if ((flags & AMQP091_CONTENT_BAD_EXPIRATION) != 0) {
         return bad_expiration(channel);
     }
-    if ((flags & AMQP091_CONTENT_COPIES) != 0) {
-        return publish_fault_text(
-            channel, LP_FAULT_NOT_IMPLEMENTED,
-            "sender-selected distribution (CC, BCC headers) is not implemented yet");
+    if ((flags & AMQP091_CONTENT_BAD_COPIES) != 0) {
+        return bad_copies(channel);
     }
     LP_ASSERT((flags & AMQP091_CONTENT_OTHER_USER) != 0);
     return other_user(channel);
@@ -398,7 +413,7 @@ amqp091_publish_run(struct amqp091_channel *channel)
 {
     struct amqp091_connection *connection = channel->connection;
     struct lp_broker *broker = connection->shard->broker;
-    const uint32_t refused = AMQP091_CONTENT_BAD_EXPIRATION | AMQP091_CONTENT_COPIES |
+    const uint32_t refused = AMQP091_CONTENT_BAD_EXPIRATION | AMQP091_CONTENT_BAD_COPIES |
                              AMQP091_CONTENT_OTHER_USER | AMQP091_CONTENT_NO_ASKER;
     const uint32_t later = AMQP091_CONTENT_TRANSACTION;
     struct lp_fault fault;

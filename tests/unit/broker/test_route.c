@@ -286,7 +286,7 @@ no_memory_for_the_result_is_said(void **state)
     }
     struct lp_exchange *exchange =
         lp_topology_exchange(&rig.topology, RIG_VHOST, lp_bytes_of_text("x"));
-    const struct lp_route_input input = {lp_bytes_of_text("k"), lp_bytes_of(NULL, 0)};
+    const struct lp_route_input input = {.key = lp_bytes_of_text("k")};
     assert_false(lp_topology_route(&rig.topology, exchange, &input));
     assert_int_equal(rig.topology.route_count, 0);
     while (count > 0) {
@@ -364,6 +364,92 @@ the_list_of_types_has_each_kind_once(void **state)
     assert_null(exchange_type_of(LP_COUNT_OF(names)));
 }
 
+/* Route by a key and others, which are separated by blanks; the names of the queues. */
+static const char *
+route_keys(struct rig *rig, const char *exchange, const char *key, const char *more)
+{
+    uint8_t room[256];
+    struct lp_writer keys = lp_writer_of(room, sizeof(room));
+    while (*more) {
+        const uint32_t size = (uint32_t)strcspn(more, " ");
+        lp_writer_long_le(&keys, lp_bytes_of(more, size));
+        more += size + (more[size] == ' ');
+    }
+    assert_false(keys.failed);
+    struct lp_exchange *found =
+        lp_topology_exchange(&rig->topology, RIG_VHOST, lp_bytes_of_text(exchange));
+    const struct lp_route_input input = {.key = lp_bytes_of_text(key),
+                                         .more_keys = lp_writer_bytes(&keys)};
+    assert_true(lp_topology_route(&rig->topology, found, &input));
+    return rig_names(rig);
+}
+
+/* C99 */
+static void
+several_keys_lead_where_any_of_them_leads_once(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    rig_open(&rig);
+    rig_exchange(&rig, 1, LP_EXCHANGE_DIRECT, "direct");
+    rig_exchange(&rig, 2, LP_EXCHANGE_TOPIC, "topic");
+    rig_exchange(&rig, 3, LP_EXCHANGE_FANOUT, "fan");
+    rig_exchange(&rig, 4, LP_EXCHANGE_DIRECT, "");
+    rig_exchange_alternate(&rig, 5, LP_EXCHANGE_DIRECT, "other", "fan");
+    rig_queue(&rig, 1, "a");
+    rig_queue(&rig, 2, "b");
+    rig_queue(&rig, 3, "c");
+    rig_bind(&rig, 1, 1, 1, "one");
+    rig_bind(&rig, 2, 1, 2, "two");
+    rig_bind(&rig, 3, 1, 1, "two");
+    rig_bind(&rig, 4, 2, 3, "x.#");
+    rig_bind(&rig, 5, 2, 2, "*.y");
+    rig_bind(&rig, 6, 3, 3, "");
+    rig_bind(&rig, 7, 5, 1, "here");
+    assert_string_equal(route_keys(&rig, "direct", "one", "none"), "a");
+    assert_string_equal(route_keys(&rig, "direct", "none", "two one"), "b a");
+    assert_string_equal(route_keys(&rig, "direct", "one", "two"), "a b");
+    assert_string_equal(route_keys(&rig, "topic", "x.y", "x z.y"), "c b");
+    assert_string_equal(route_keys(&rig, "fan", "one", "two three"), "c");
+    assert_string_equal(route_keys(&rig, "", "c", "a nobody c"), "c a");
+    /* The alternate exchange is for what no key matched. */
+    assert_string_equal(route_keys(&rig, "other", "no", "nor"), "c");
+    assert_string_equal(route_keys(&rig, "other", "no", "here"), "a");
+    /* Nothing of that is remembered for the same key alone, nor the other way round. */
+    assert_string_equal(rig_route(&rig, "direct", "one"), "a");
+    assert_string_equal(route_keys(&rig, "direct", "one", "two"), "a b");
+    assert_string_equal(rig_route(&rig, "direct", "one"), "a");
+    rig_close(&rig);
+}
+
+static void
+a_queue_that_is_struck_out_is_back_in_the_next_route(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    rig_open(&rig);
+    rig_exchange(&rig, 1, LP_EXCHANGE_FANOUT, "fan");
+    rig_queue(&rig, 1, "a");
+    rig_queue(&rig, 2, "b");
+    rig_queue(&rig, 3, "c");
+    rig_bind(&rig, 1, 1, 1, "");
+    rig_bind(&rig, 2, 1, 2, "");
+    rig_bind(&rig, 3, 1, 3, "");
+    const char *all = rig_route(&rig, "fan", "k");
+    char before[64];
+    (void)strcpy(before, all);
+    const struct lp_queue_ref *b =
+        lp_topology_queue(&rig.topology, RIG_VHOST, lp_bytes_of_text("b"));
+    assert_true(lp_topology_route_strike(&rig.topology, b));
+    assert_false(lp_topology_route_strike(&rig.topology, b));
+    assert_string_equal(rig_names(&rig), "a c");
+    assert_string_equal(rig_route(&rig, "fan", "k"), before);
+    lp_topology_route_none(&rig.topology);
+    assert_string_equal(rig_names(&rig), "");
+    assert_string_equal(rig_route(&rig, "fan", "k"), before);
+    rig_close(&rig);
+}
+
 int
 main(void)
 {
@@ -382,6 +468,8 @@ main(void)
         cmocka_unit_test(no_memory_for_the_result_is_said),
         cmocka_unit_test(two_nodes_give_the_same_order_and_the_cache_the_same_answer),
         cmocka_unit_test(the_list_of_types_has_each_kind_once),
+        cmocka_unit_test(several_keys_lead_where_any_of_them_leads_once),
+        cmocka_unit_test(a_queue_that_is_struck_out_is_back_in_the_next_route),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

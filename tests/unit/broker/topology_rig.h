@@ -147,7 +147,7 @@ rig_route_headers(struct rig *rig, const char *exchange, const char *key, struct
     struct lp_exchange *found =
         lp_topology_exchange(&rig->topology, RIG_VHOST, lp_bytes_of_text(exchange));
     assert_non_null(found);
-    const struct lp_route_input input = {lp_bytes_of_text(key), headers};
+    const struct lp_route_input input = {.key = lp_bytes_of_text(key), .headers = headers};
     assert_true(lp_topology_route(&rig->topology, found, &input));
     return rig_names(rig);
 }
