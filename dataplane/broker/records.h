@@ -67,6 +67,9 @@ enum lp_mesh_op {
     LP_MESH_COUNTS,
     /* H->C news.  The queue was deleted under the consumer w0: C answers with DETACH. */
     LP_MESH_GONE,
+    /* H->C news.  Deliveries to the consumer w0 wait for their acknowledgement for more than w1 ms;
+     * said again while that is so. */
+    LP_MESH_TIMEOUT,
     LP_MESH_OP_COUNT,
 };
 

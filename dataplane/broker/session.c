@@ -297,6 +297,17 @@ record_detached(struct lp_consumer *consumer)
     }
 }
 
+/* Not said when nobody can act on it: it will be said again. */
+static void
+record_timeout(struct lp_consumer *consumer, uint64_t timeout_ms)
+{
+    struct lp_session *session = consumer->session;
+    if (session->closing || consumer->state == LP_CONSUMER_DETACHING) {
+        return;
+    }
+    session->ops->timed_out(session->owner, timeout_ms);
+}
+
 bool
 session_record_answer(struct lp_broker *broker, const struct lp_mesh_record *record)
 {
@@ -316,6 +327,9 @@ session_record_answer(struct lp_broker *broker, const struct lp_mesh_record *rec
         return true;
     case LP_MESH_GONE:
         record_gone(consumer);
+        return true;
+    case LP_MESH_TIMEOUT:
+        record_timeout(consumer, record->w[1]);
         return true;
     default:
         return false;

@@ -117,6 +117,9 @@ struct lp_session_ops {
     /* A mandatory publish of the commit that is under way went nowhere: before committed(), and
      * only after can_deliver() said yes. */
     void (*returned)(void *owner, const struct lp_message *message);
+    /* A delivery waits for its acknowledgement for longer than its queue's `timeout_ms` (C134);
+     * told again while that is so. */
+    void (*timed_out)(void *owner, uint64_t timeout_ms);
     /* close is complete: everything is requeued and detached; the session is freed when this
      * returns. */
     void (*closed)(void *owner);

@@ -61,6 +61,7 @@ struct lp_control_region {
     X(messages_overflowed)    \
     X(messages_rejected)      \
     X(queues_expired)         \
+    X(consumers_timed_out)    \
     X(bytes_received)         \
     X(bytes_sent)             \
     X(mesh_records_sent)      \

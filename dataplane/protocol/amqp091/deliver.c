@@ -326,6 +326,23 @@ session_returned(void *owner, const struct lp_message *message)
 }
 
 static void
+session_timed_out(void *owner, uint64_t timeout_ms)
+{
+    struct amqp091_channel *channel = callback_enter(owner);
+    struct amqp091_shard *shard = channel->connection->shard;
+    struct lp_fault fault;
+    shard->broker->stats->consumers_timed_out += amqp091_channel_runs(channel);
+    amqp091_text_make(&fault, LP_FAULT_PRECONDITION_FAILED, "delivery acknowledgement on channel ");
+    amqp091_text_add_number(&fault, channel->number);
+    amqp091_text_add(&fault, " timed out. Timeout value used: ");
+    amqp091_text_add_number(&fault, timeout_ms);
+    amqp091_text_add(&fault, " ms. This timeout value can be configured, see consumers doc guide "
+                             "to learn more");
+    (void)amqp091_channel_fault(channel, &fault, AMQP091_METHOD_NONE);
+    callback_leave(shard);
+}
+
+static void
 session_closed(void *owner)
 {
     struct amqp091_channel *channel = callback_enter(owner);
@@ -346,5 +363,6 @@ const struct lp_session_ops amqp091_session_ops = {
     .confirm = session_confirm,
     .committed = session_committed,
     .returned = session_returned,
+    .timed_out = session_timed_out,
     .closed = session_closed,
 };

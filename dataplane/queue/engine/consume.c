@@ -41,6 +41,7 @@ engine_consume(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
         queue->had_consumer = true;
         reply.w[1] = subscription->self;
         engine_update(engine, subscription);
+        engine_timeout_watch(engine);
     }
     lp_mesh_reply(&queue->broker->mesh, from, &reply);
 }

@@ -25,6 +25,7 @@ lp_engine_configure(struct lp_queue *queue)
         limited || settings->message_ttl_ms != LP_SETTING_UNSET || settings->max_priority > 0;
     engine->trims = limited && settings->overflow == LP_OVERFLOW_DROP_HEAD;
     engine_sole_configure(engine);
+    engine_timeout_configure(engine);
     if (engine->ready_count > 0) {
         lp_queue_dirty(queue); /* there may be too much now */
     }
@@ -79,6 +80,7 @@ lp_engine_close(struct lp_queue *queue)
 {
     struct lp_engine *engine = engine_of(queue);
     lp_timer_disarm(&queue->broker->wheel, &engine->head_timer);
+    lp_timer_disarm(&queue->broker->wheel, &engine->look_timer);
     engine_drop_ready(engine);
     for (struct lp_list *at = queue->subscriptions.next; at != &queue->subscriptions;
          at = at->next) {
@@ -129,6 +131,8 @@ engine_subscriptions_check(const struct lp_engine *engine)
     LP_ASSERT(unacked == engine->unacked_count);
     LP_ASSERT(consumers == queue->consumers);
     LP_ASSERT(grants == engine->grants);
+    LP_ASSERT(lp_list_empty(&queue->subscriptions) || lp_timer_armed(&engine->look_timer) ||
+              queue->settings.consumer_timeout_ms == LP_SETTING_UNSET);
     LP_ASSERT(!engine->single_active || (engine->sole != NULL) == (consumers > 0));
 }
 

@@ -47,9 +47,11 @@ struct lp_engine {
     uint64_t unacked_bytes;
     uint64_t persistent_count; /* of both */
     uint64_t next_position;
-    struct lp_timer head_timer;   /* when the next message expires, or earlier */
-    uint32_t grants;              /* held by all subscriptions */
+    struct lp_timer head_timer; /* when the next message expires, or earlier */
+    struct lp_timer look_timer; /* for deliveries that nobody acknowledges */
+
     struct lp_subscription *sole; /* the exclusive, or the single active consumer; NULL: none */
+    uint32_t grants;              /* held by all subscriptions */
     bool single_active;
     bool guarded;  /* settings make admission more than adding an entry */
     bool trims;    /* has a limit, and drops its head for it */
@@ -116,6 +118,13 @@ void engine_sole_come(struct lp_engine *engine, struct lp_subscription *subscrip
 void engine_sole_leave(struct lp_engine *engine, const struct lp_subscription *subscription);
 /* The settings may say otherwise than before. */
 void engine_sole_configure(struct lp_engine *engine);
+
+/* ---- timeout.c ---- */
+
+/* There is a subscription: look after what it has unacknowledged. */
+void engine_timeout_watch(struct lp_engine *engine);
+/* The settings may have another time than before. */
+void engine_timeout_configure(struct lp_engine *engine);
 
 /* ---- settle.c ---- */
 

@@ -25,6 +25,7 @@ engine_getter(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record
     if (getter) {
         getter->getter = true;
         getter->no_ack = (record->flags & LP_MESH_NO_ACK) != 0;
+        engine_timeout_watch(engine_of(queue));
     }
     return getter;
 }
@@ -39,11 +40,15 @@ engine_get_fault(const struct lp_engine *engine, const struct lp_mesh_record *re
     return lp_queue_locked(&engine->base, record->w[2]) ? LP_FAULT_RESOURCE_LOCKED : 0;
 }
 
-/* What is expired neither counts nor is given; false: more than we look at is. */
+/*
+ * What consumers could have taken before is theirs, and what is expired neither
+ * counts nor is given; false: more than we look at is.
+ */
 static bool
 engine_look(struct lp_engine *engine)
 {
     uint32_t budget = ENGINE_EXPIRE_BUDGET;
+    engine_hand_out(engine);
     if (engine->expiring) {
         engine_expire(engine, &budget);
     }

@@ -31,6 +31,8 @@ struct rig_client {
     uint32_t committed, partial, returned;
     uint16_t code; /* of the last answer that has one */
     uint64_t ready, consumers;
+    uint32_t timed_out;
+    uint64_t timeout_ms;
     struct rig_delivery got_last;
 };
 
@@ -144,6 +146,14 @@ client_returned(void *owner, const struct lp_message *message)
 }
 
 static inline void
+client_timed_out(void *owner, uint64_t timeout_ms)
+{
+    struct rig_client *client = owner;
+    client->timed_out++;
+    client->timeout_ms = timeout_ms;
+}
+
+static inline void
 client_closed(void *owner)
 {
     struct rig_client *client = owner;
@@ -163,6 +173,7 @@ static const struct lp_session_ops client_ops = {
     .confirm = client_confirm,
     .committed = client_committed,
     .returned = client_returned,
+    .timed_out = client_timed_out,
     .closed = client_closed,
 };
 
