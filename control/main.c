@@ -28,6 +28,7 @@
 #include "control/config/config.h"
 #include "control/link/control.h"
 #include "control/server.h"
+#include "control/settings.h"
 
 /* For clients to take their leave. */
 #define STOP_GRACE_MS 10000u
@@ -61,11 +62,7 @@ struct program {
     struct lp_store_sqlite *store;
     struct lp_control *control;
     struct server *server;
-    char *loopback_users[64];
-    size_t loopback_user_count;
-    struct lp_bytebuf tags;
-    char cluster_name[256];
-    char node_name[256];
+    struct settings *settings_read;
 };
 
 /* ---- drivers ---- */
@@ -264,29 +261,6 @@ config_open(struct program *program)
     return !err;
 }
 
-static void
-loopback_user_add(void *context, const char *name, const char *value)
-{
-    struct program *program = context;
-    if (strcmp(value, "true") == 0 &&
-        program->loopback_user_count < LP_COUNT_OF(program->loopback_users)) {
-        program->loopback_users[program->loopback_user_count++] =
-            lp_heap_text(lp_bytes_of_text(name));
-    }
-}
-
-static void
-tag_add(void *context, const char *name, const char *value)
-{
-    struct program *program = context;
-    if (strcmp(value, "true") == 0) {
-        if (program->tags.size > 0) {
-            lp_bytebuf_append(&program->tags, ",", 1);
-        }
-        lp_bytebuf_append(&program->tags, name, strlen(name));
-    }
-}
-
 static int
 log_level_of(const struct lp_config *config)
 {
@@ -302,41 +276,6 @@ log_level_of(const struct lp_config *config)
     }
     return strcmp(name, "error") == 0 || strcmp(name, "critical") == 0 ? LP_CONTROL_LOG_ERROR
                                                                        : LP_CONTROL_LOG_INFO;
-}
-
-static void
-settings_make(struct program *program, struct lp_control_settings *settings)
-{
-    const struct lp_config *config = program->config;
-    char host[128] = "localhost";
-    (void)gethostname(host, sizeof(host) - 1); /* keeps "localhost" if it fails */
-    const char *cluster_name = lp_config_text(config, "cluster_name");
-    (void)snprintf(program->cluster_name, sizeof(program->cluster_name), "%s%s",
-                   cluster_name[0] ? cluster_name : "lepus@", cluster_name[0] ? "" : host);
-    (void)snprintf(program->node_name, sizeof(program->node_name), "lepus@%s", host);
-    lp_config_each(config, "loopback_users.$user", loopback_user_add, program);
-    lp_config_each(config, "default_user_tags.$tag", tag_add, program);
-    lp_bytebuf_append(&program->tags, "", 1); /* its NUL */
-    *settings = (struct lp_control_settings){
-        .default_user = lp_config_text(config, "default_user"),
-        .default_password = lp_config_text(config, "default_pass"),
-        .default_vhost = lp_config_text(config, "default_vhost"),
-        .default_permissions = {lp_config_text(config, "default_permissions.configure"),
-                                lp_config_text(config, "default_permissions.write"),
-                                lp_config_text(config, "default_permissions.read")},
-        .default_tags = (const char *)program->tags.data,
-        .loopback_users = (const char *const *)program->loopback_users,
-        .loopback_user_count = program->loopback_user_count,
-        .cluster_name = program->cluster_name,
-        .data_folder = program->data,
-        .config_file = program->config_path ? program->config_path : "",
-        .node_name = program->node_name,
-        .rules = lp_catalog_rules_default,
-        .connections_max = UINT64_MAX,
-        .channels_max = UINT64_MAX,
-        .process_id = (uint32_t)getpid(),
-    };
-    program->log_level = log_level_of(config);
 }
 
 /* ---- boot ---- */
@@ -396,7 +335,9 @@ control_open(struct program *program)
         .log = log_line,
         .context = program,
     };
-    settings_make(program, &options.settings);
+    program->settings_read = settings_open(program->config, program->data, program->config_path);
+    options.settings = *settings_of(program->settings_read);
+    program->log_level = log_level_of(program->config);
     if (lp_store_sqlite_open(program->data, program->fresh, &program->store, why, sizeof(why)) !=
         LP_OK) {
         (void)fprintf(stderr, "lepus-control: %s\n", why);
@@ -538,11 +479,8 @@ program_close(struct program *program)
     lp_control_close(&program->control);
     server_close(&program->server);
     lp_store_sqlite_close(&program->store);
+    settings_close(&program->settings_read);
     lp_config_close(&program->config);
-    for (size_t i = 0; i < program->loopback_user_count; i++) {
-        free(program->loopback_users[i]);
-    }
-    lp_bytebuf_fini(&program->tags);
 }
 
 int

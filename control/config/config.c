@@ -407,6 +407,58 @@ lp_config_each(const struct lp_config *config, const char *pattern, lp_config_ea
     }
 }
 
+static bool
+is_below(const struct config_value *value, const char *prefix)
+{
+    return strncmp(value->row->pattern, prefix, strlen(prefix)) == 0;
+}
+
+void
+lp_config_names(const struct lp_config *config, const char *prefix, lp_config_each_fn *fn,
+                void *context)
+{
+    for (size_t i = 0; i < config->count; i++) {
+        bool seen = !is_below(&config->values[i], prefix);
+        for (size_t j = 0; j < i && !seen; j++) {
+            seen = is_below(&config->values[j], prefix) &&
+                   strcmp(config->values[j].name, config->values[i].name) == 0;
+        }
+        if (!seen) {
+            fn(context, config->values[i].name, NULL);
+        }
+    }
+}
+
+static const struct config_value *
+value_named(const struct lp_config *config, const struct config_key *row, const char *name)
+{
+    for (size_t i = 0; i < config->count; i++) {
+        if (config->values[i].row == row && strcmp(config->values[i].name, name) == 0) {
+            return &config->values[i];
+        }
+    }
+    return NULL;
+}
+
+const char *
+lp_config_text_named(const struct lp_config *config, const char *pattern, const char *name)
+{
+    const struct config_key *row = row_of(pattern);
+    const struct config_value *value = value_named(config, row, name);
+    return value != NULL ? value->text : row->default_value;
+}
+
+bool
+lp_config_integer_named(const struct lp_config *config, const char *pattern, const char *name,
+                        int64_t *ret_integer)
+{
+    const struct config_value *value = value_named(config, row_of(pattern), name);
+    if (value != NULL) {
+        *ret_integer = value->integer;
+    }
+    return value != NULL;
+}
+
 void
 lp_config_ignored_each(const struct lp_config *config, lp_config_each_fn *fn, void *context)
 {

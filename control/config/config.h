@@ -54,6 +54,20 @@ typedef void lp_config_each_fn(void *context, const char *name, const char *valu
 void lp_config_each(const struct lp_config *config, const char *pattern, lp_config_each_fn *fn,
                     void *context);
 
+/*
+ * Families of pattern keys, such as "default_users.$name.password": each name
+ * that was given with any key below `prefix` ("default_users.$name."), once
+ * and in file order; value is NULL.
+ */
+void lp_config_names(const struct lp_config *config, const char *prefix, lp_config_each_fn *fn,
+                     void *context);
+/* The entry of a pattern key for a name; its default when it was not given. */
+const char *lp_config_text_named(const struct lp_config *config, const char *pattern,
+                                 const char *name);
+/* The same as a number; false: it was not given. */
+LP_MUST_CHECK bool lp_config_integer_named(const struct lp_config *config, const char *pattern,
+                                           const char *name, int64_t *ret_integer);
+
 /* Keys that were given, are RabbitMQ's, and have no meaning here (name: key, value: why): worth a
  * log line each. */
 void lp_config_ignored_each(const struct lp_config *config, lp_config_each_fn *fn, void *context);

@@ -24,6 +24,11 @@
     {                                                                        \
         pattern, CONFIG_TEXT, CONFIG_REFUSED, "", 0, 0, harmless, NULL, help \
     }
+/* A family: one entry for each name, none unless it is given. */
+#define NAMED(pattern, type, preset, least, most, help)                          \
+    {                                                                            \
+        pattern, type, CONFIG_IMPLEMENTED, preset, least, most, NULL, NULL, help \
+    }
 #define IGNORED(pattern, help)                                           \
     {                                                                    \
         pattern, CONFIG_TEXT, CONFIG_IGNORED, "", 0, 0, NULL, NULL, help \
@@ -56,6 +61,36 @@ const struct config_key config_keys[] = {
     KEY("channel_max", CONFIG_INTEGER, "2047", 1, 65535, "Channels on one connection."),
     KEY("max_message_size", CONFIG_BYTES, "16777216", 0, 512 * MIB, "The largest message body, in bytes."),
     KEY("handshake_timeout", CONFIG_TIME_MS, "10000", 100, 3600000, "Milliseconds from accepting a connection to its connection.open."),
+    KEY("connection_max", CONFIG_LIMIT, "infinity", 0, INT32_MAX, "Open connections of the node, or \"infinity\"."),
+    KEY("channel_max_per_node", CONFIG_LIMIT, "infinity", 0, INT32_MAX, "Open channels of the node, or \"infinity\"."),
+    KEY("vhost_max", CONFIG_LIMIT, "infinity", 0, INT32_MAX, "Virtual hosts, or \"infinity\"; those that are there stay."),
+    KEY("cluster_queue_limit", CONFIG_LIMIT, "infinity", 0, INT32_MAX, "Queues of all virtual hosts, or \"infinity\"; those that are there stay."),
+    KEY("cluster_exchange_limit", CONFIG_LIMIT, "infinity", 0, INT32_MAX, "Exchanges of all virtual hosts, or \"infinity\"; those that are there stay."),
+    ENUM("default_queue_type", "classic", "classic|rabbit_classic_queue", "The type of queues whose clients name none."),
+    KEY("consumer_timeout", CONFIG_TIME_MS, "1800000", 1, INT64_C(1) << 53, "Milliseconds after which a delivery that was not acknowledged closes its channel."),
+    ENUM("password_hashing_module", "rabbit_password_hashing_sha256", "rabbit_password_hashing_sha256|rabbit_password_hashing_sha512|rabbit_password_hashing_md5", "How new passwords are hashed; the others keep what they have."),
+    ENUM("credential_validator.validation_backend", "rabbit_credential_validator_accept_everything", "rabbit_credential_validator_accept_everything|rabbit_credential_validator_min_password_length|rabbit_credential_validator_password_regexp", "What new passwords have to keep to."),
+    KEY("credential_validator.min_length", CONFIG_INTEGER, "5", 0, 255, "Bytes of a password, for rabbit_credential_validator_min_password_length."),
+    KEY("credential_validator.regexp", CONFIG_PATTERN, "", 0, 0, "What a password has to match, for rabbit_credential_validator_password_regexp."),
+    NAMED("default_users.$name.vhost_pattern", CONFIG_PATTERN, ".*", 0, 0, "In new virtual hosts whose names match, this user has rights; it is made when it does not exist."),
+    NAMED("default_users.$name.password", CONFIG_TEXT, "", 0, 0, "Its password; without one it cannot log in with a password."),
+    NAMED("default_users.$name.configure", CONFIG_PATTERN, ".*", 0, 0, "What it may declare and delete there."),
+    NAMED("default_users.$name.write", CONFIG_PATTERN, ".*", 0, 0, "What it may publish to and bind there."),
+    NAMED("default_users.$name.read", CONFIG_PATTERN, ".*", 0, 0, "What it may consume from there."),
+    NAMED("default_users.$name.tags", CONFIG_TEXT, "", 0, 0, "Its tags, separated by commas."),
+    NAMED("default_policies.operator.$id.vhost_pattern", CONFIG_PATTERN, ".*", 0, 0, "New virtual hosts whose names match get this operator policy."),
+    NAMED("default_policies.operator.$id.queue_pattern", CONFIG_PATTERN, ".*", 0, 0, "The queues that it is for."),
+    NAMED("default_policies.operator.$id.expires", CONFIG_TIME_MS, "", 1, INT64_C(1) << 53, "Its expires."),
+    NAMED("default_policies.operator.$id.message_ttl", CONFIG_TIME_MS, "", 0, INT64_C(1) << 53, "Its message-ttl."),
+    NAMED("default_policies.operator.$id.max_length", CONFIG_INTEGER, "", 1, INT64_C(1) << 53, "Its max-length."),
+    NAMED("default_policies.operator.$id.max_length_bytes", CONFIG_BYTES, "", 1, INT64_C(1) << 53, "Its max-length-bytes."),
+    NAMED("default_policies.operator.$id.max_in_memory_bytes", CONFIG_BYTES, "", 1, INT64_C(1) << 53, "Its max-in-memory-bytes, which has no effect."),
+    NAMED("default_policies.operator.$id.max_in_memory_length", CONFIG_INTEGER, "", 1, INT64_C(1) << 53, "Its max-in-memory-length, which has no effect."),
+    NAMED("default_policies.operator.$id.delivery_limit", CONFIG_INTEGER, "", 1, INT64_C(1) << 53, "Its delivery-limit."),
+    NAMED("default_policies.operator.$id.classic_queues.queue_version", CONFIG_INTEGER, "", 1, 2, "Its queue-version, which has no effect."),
+    NAMED("default_limits.vhosts.$id.pattern", CONFIG_PATTERN, ".*", 0, 0, "New virtual hosts whose names match get these limits; the first that matches counts."),
+    NAMED("default_limits.vhosts.$id.max_connections", CONFIG_INTEGER, "", 1, INT32_MAX, "Connections of such a virtual host."),
+    NAMED("default_limits.vhosts.$id.max_queues", CONFIG_INTEGER, "", 1, INT32_MAX, "Queues of such a virtual host."),
     TEXT("cluster_name", "", "The name that clients see in the server properties; default: lepus@ and this machine's name."),
 
     KEY("vm_memory_high_watermark.relative", CONFIG_SHARE, "auto", 1, 1000000, "Publishers wait when messages take this share of the machine's memory; default: four fifths of lepus.memory."),
@@ -79,27 +114,17 @@ const struct config_key config_keys[] = {
     NOT_YET("auth_backends.$num", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
     NOT_YET("auth_backends.$num.authn", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
     NOT_YET("auth_backends.$num.authz", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
-    NOT_YET("password_hashing_module", "rabbit_password_hashing_sha256", "Passwords are kept as salted SHA-256."),
-    NOT_YET("credential_validator.*", NULL, "Rules for passwords."),
-    NOT_YET("default_users.*", NULL, "More users at the first start; use 'lepusctl add_user'."),
-    NOT_YET("default_policies.*", NULL, "Policies at the first start."),
-    NOT_YET("default_limits.*", NULL, "Limits at the first start."),
+    NOT_YET("default_policies.*", NULL, "Classic queues are not mirrored since RabbitMQ 4.0."),
     NOT_YET("anonymous_login_user", "none", "The ANONYMOUS mechanism."),
     NOT_YET("anonymous_login_pass", NULL, "The ANONYMOUS mechanism."),
     NOT_YET("load_definitions", NULL, "Definition files."),
     NOT_YET("definitions.*", NULL, "Definition files."),
-    NOT_YET("connection_max", "infinity", "A limit on connections."),
     NOT_YET("max_connections", "infinity", "A limit on connections."),
     NOT_YET("max_channels_per_connection", NULL, "Use channel_max."),
-    NOT_YET("vhost_max", "infinity", "A limit on virtual hosts."),
-    NOT_YET("cluster_queue_limit", "infinity", "A limit on queues."),
-    NOT_YET("cluster_exchange_limit", "infinity", "A limit on exchanges."),
     NOT_YET("initial_frame_max", "4096", "The largest frame before tune-ok."),
-    NOT_YET("consumer_timeout", NULL, "A limit on the age of unacknowledged deliveries."),
     NOT_YET("disk_free_limit.relative", NULL, "Messages are not on disk yet."),
     NOT_YET("disk_free_limit.absolute", NULL, "Messages are not on disk yet."),
-    NOT_YET("default_queue_type", "classic|rabbit_classic_queue", "Queue types other than classic."),
-    NOT_YET("classic_queue.*", NULL, "Versions of classic queues."),
+    IGNORED("classic_queue.default_version", "Classic queues have one form."),
     NOT_YET("quorum_queue.*", NULL, "Quorum queues."),
     NOT_YET("stream.*", NULL, "Streams."),
     NOT_YET("cluster_formation.*", NULL, "Clusters."),

@@ -19,6 +19,8 @@ enum config_type {
     CONFIG_ADDRESS,
     CONFIG_PATH,
     CONFIG_ENUM,
+    CONFIG_LIMIT,   /* a whole number, or "infinity": INT64_MAX */
+    CONFIG_PATTERN, /* a regular expression */
 };
 
 enum config_status {

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "control/base/pattern.h"
+
 struct config_suffix {
     const char *text;
     int64_t factor;
@@ -44,8 +46,8 @@ static const struct config_suffix none[] = {{"", 1}, {NULL, 0}};
 const char *
 config_type_text(enum config_type type)
 {
-    static const char *const text[] = {"text",     "integer", "bool",    "bytes", "time (ms)",
-                                       "time (s)", "share",   "address", "path",  "enum"};
+    static const char *const text[] = {"text",  "integer", "bool", "bytes", "time (ms)", "time (s)",
+                                       "share", "address", "path", "enum",  "limit",     "pattern"};
     LP_ASSERT((unsigned)type < LP_COUNT_OF(text));
     return text[type];
 }
@@ -154,6 +156,15 @@ lp_config_address(const char *value, char ret_ip[LP_CONFIG_IP_BYTES], uint16_t *
 }
 
 static bool
+pattern_is_good(const char *text)
+{
+    struct lp_pattern *pattern = lp_pattern_open(lp_bytes_of_text(text), NULL);
+    const bool good = pattern != NULL;
+    lp_pattern_close(&pattern);
+    return good;
+}
+
+static bool
 typed_parse(const struct config_key *key, const char *text, int64_t *ret_integer)
 {
     char ip[LP_CONFIG_IP_BYTES];
@@ -180,6 +191,11 @@ typed_parse(const struct config_key *key, const char *text, int64_t *ret_integer
         return lp_config_address(text, ip, &port);
     case CONFIG_ENUM:
         return config_choice_has(key->choices, text);
+    case CONFIG_LIMIT:
+        *ret_integer = INT64_MAX;
+        return strcmp(text, "infinity") == 0 || number_parse(text, none, ret_integer);
+    case CONFIG_PATTERN:
+        return pattern_is_good(text);
     }
     return false;
 }
@@ -198,6 +214,8 @@ wanted_print(const struct config_key *key, char *ret_why, size_t why_bytes)
         "a port such as 5672, or an address and a port such as 127.0.0.1:5672 or [::1]:5672",
         "a path",
         "one of",
+        "a whole number, or infinity",
+        "a regular expression",
     };
     LP_ASSERT((unsigned)key->type < LP_COUNT_OF(wanted));
     if (key->type == CONFIG_ENUM) {
@@ -222,7 +240,8 @@ config_value_parse(const struct config_key *key, const char *text, int64_t *ret_
         wanted_print(key, ret_why, why_bytes);
         return false;
     }
-    if (key->min < key->max && (value < key->min || value > key->max)) {
+    const bool unlimited = key->type == CONFIG_LIMIT && value == INT64_MAX;
+    if (!unlimited && key->min < key->max && (value < key->min || value > key->max)) {
         const bool share = key->type == CONFIG_SHARE;
         (void)snprintf(ret_why, why_bytes, "it must be between %lld and %lld",
                        (long long)(share ? 0 : key->min), (long long)(share ? 1 : key->max));

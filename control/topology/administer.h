@@ -135,7 +135,7 @@ struct lp_vhost_metadata {
     struct lp_bytes tags; /* separated by commas */
     struct lp_bytes default_queue_type;
 };
-/* With its predeclared exchanges, and the defaults that the configuration gives to new ones. */
+/* As lp_catalog_vhost_add(), and with this metadata. */
 LP_MUST_CHECK bool lp_catalog_vhost_create(struct lp_catalog *catalog, struct lp_bytes name,
                                            const struct lp_vhost_metadata *metadata,
                                            struct lp_refusal *ret_refusal);

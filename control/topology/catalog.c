@@ -171,6 +171,7 @@ lp_catalog_vhost_add(struct lp_catalog *catalog, struct lp_bytes name)
                                                  .name = lp_bytes_of_text(predeclared[i].name)};
         catalog_exchange_put(catalog, catalog_exchange_insert(catalog, &like));
     }
+    catalog_vhost_defaults_apply(catalog, vhost);
     return LP_OK;
 }
 

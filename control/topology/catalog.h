@@ -51,7 +51,20 @@ enum lp_password_algorithm {
     LP_PASSWORD_MD5 = 2,
 };
 
-/* What the configuration says; the same for the catalog's life. */
+/* What new vhosts get whose names match `vhost_pattern`, a regular expression. */
+struct lp_catalog_default_user {
+    const char *vhost_pattern, *name, *password, *tags;
+    const char *pattern[LP_CATALOG_RIGHTS];
+};
+/* `definition`: JSON, valid for an operator policy or for limits. */
+struct lp_catalog_default_policy {
+    const char *vhost_pattern, *name, *queue_pattern, *definition;
+};
+struct lp_catalog_default_limits {
+    const char *vhost_pattern, *definition;
+};
+
+/* What the configuration says; the same for the catalog's life, and borrowed for it. */
 struct lp_catalog_rules {
     uint8_t default_queue_kind;   /* enum lp_queue_kind: of queues that name no type */
     uint8_t password_algorithm;   /* enum lp_password_algorithm: of new passwords */
@@ -59,6 +72,10 @@ struct lp_catalog_rules {
     uint64_t vhosts_max, queues_max, exchanges_max; /* of the node; UINT64_MAX: no limit */
     uint32_t password_bytes_min;                    /* 0: any */
     const char *password_pattern;                   /* NULL: any */
+    const struct lp_catalog_default_user *default_users;
+    const struct lp_catalog_default_policy *default_policies;
+    const struct lp_catalog_default_limits *default_limits; /* the first that matches */
+    size_t default_user_count, default_policy_count, default_limits_count;
 };
 extern const struct lp_catalog_rules lp_catalog_rules_default;
 
@@ -347,7 +364,7 @@ void lp_catalog_queue_drop(struct lp_catalog *catalog, struct lp_catalog_queue *
 /* Exclusive queues of a connection that is gone; gives how many. */
 uint32_t lp_catalog_connection_gone(struct lp_catalog *catalog, uint64_t connection);
 
-/* The vhost with its predeclared exchanges.  LP_ERR_EXISTS */
+/* The vhost with its predeclared exchanges, and what the rules give to new ones.  LP_ERR_EXISTS */
 enum lp_err lp_catalog_vhost_add(struct lp_catalog *catalog, struct lp_bytes name);
 /* With everything in it.  LP_ERR_NOT_FOUND */
 enum lp_err lp_catalog_vhost_delete(struct lp_catalog *catalog, struct lp_bytes name);

@@ -123,6 +123,11 @@ void catalog_policy_write(struct lp_writer *w, const struct lp_catalog_policy *p
 /* Apply one key and value of a snapshot.  False: not readable. */
 bool catalog_record_load(struct lp_catalog *catalog, struct lp_bytes key, struct lp_bytes value);
 
+/* ---- vhost_defaults.c ---- */
+
+/* What the rules give to a new vhost of this name. */
+void catalog_vhost_defaults_apply(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost);
+
 /* ---- administer.c ---- */
 
 /* What the parameter vhost-limits says, where it is at hand. */

@@ -61,7 +61,8 @@ collect(void *context, const char *name, const char *value)
 {
     struct pairs *pairs = context;
     const size_t used = strlen(pairs->text);
-    (void)snprintf(pairs->text + used, sizeof(pairs->text) - used, "%s=%s;", name, value);
+    (void)snprintf(pairs->text + used, sizeof(pairs->text) - used, "%s=%s;", name,
+                   value ? value : "(null)");
 }
 
 static void
@@ -247,6 +248,45 @@ what_lepus_does_anyway_is_no_error(void **unused)
 }
 
 static void
+limits_are_numbers_or_infinity(void **unused)
+{
+    (void)unused;
+    struct lp_config *config = good_text("connection_max = 5\nvhost_max = infinity\n");
+    char why[WHY_BYTES];
+    assert_int_equal(lp_config_integer(config, "connection_max"), 5);
+    assert_true(lp_config_integer(config, "vhost_max") == INT64_MAX);
+    assert_true(lp_config_integer(config, "cluster_queue_limit") == INT64_MAX);
+    lp_config_close(&config);
+    assert_int_equal(read_text("vhost_max = many\n", &config, why), LP_ERR_BAD_CONFIG);
+    assert_non_null(strstr(why, "it must be a whole number, or infinity"));
+    assert_int_equal(read_text("default_users.a.read = (\n", &config, why), LP_ERR_BAD_CONFIG);
+    assert_non_null(strstr(why, "it must be a regular expression"));
+}
+
+static void
+a_family_is_read_name_by_name(void **unused)
+{
+    (void)unused;
+    struct lp_config *config = good_text("default_users.b.password = pw\n"
+                                         "default_users.a.read = ^x\n"
+                                         "default_users.b.tags = one,two\n"
+                                         "default_policies.operator.p.expires = 10s\n");
+    struct pairs pairs = {""};
+    int64_t number = 0;
+    lp_config_names(config, "default_users.$name.", collect, &pairs);
+    assert_string_equal(pairs.text, "b=(null);a=(null);");
+    assert_string_equal(lp_config_text_named(config, "default_users.$name.tags", "b"), "one,two");
+    assert_string_equal(lp_config_text_named(config, "default_users.$name.read", "a"), "^x");
+    assert_string_equal(lp_config_text_named(config, "default_users.$name.read", "b"), ".*");
+    assert_true(
+        lp_config_integer_named(config, "default_policies.operator.$id.expires", "p", &number));
+    assert_int_equal(number, 10000);
+    assert_false(
+        lp_config_integer_named(config, "default_policies.operator.$id.max_length", "p", &number));
+    lp_config_close(&config);
+}
+
+static void
 addresses(void **unused)
 {
     static const struct {
@@ -378,6 +418,8 @@ main(void)
         cmocka_unit_test(none_turns_a_pattern_off),
         cmocka_unit_test(mistakes_are_named_with_file_line_and_remedy),
         cmocka_unit_test(what_lepus_does_anyway_is_no_error),
+        cmocka_unit_test(limits_are_numbers_or_infinity),
+        cmocka_unit_test(a_family_is_read_name_by_name),
         cmocka_unit_test(addresses),
         cmocka_unit_test(sizes_count_as_rabbitmq_counts),
         cmocka_unit_test(the_command_line_wins_over_the_file),

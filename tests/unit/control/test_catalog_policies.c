@@ -467,118 +467,6 @@ parameters_are_rabbitmqs(void **unused)
     fixture_close(&f);
 }
 
-static void
-limits_of_vhosts_hold_for_new_queues_C82(void **unused)
-{
-    (void)unused;
-    struct fixture f;
-    struct lp_refusal refusal;
-    struct lp_fault fault;
-    struct lp_queue_declared declared;
-    fixture_open(&f);
-    const struct lp_catalog_actor who = actor(&f, NULL, 0);
-    const struct lp_queue_declare request = {.name = lp_bytes_of_text("q"), .flags = D};
-    declare(&f, "first", NULL);
-    assert_false(lp_catalog_vhost_limits_set(
-        f.catalog, root(&f), lp_bytes_of_text("{\"max-queues\":\"x\",\"max\":1}"), &refusal));
-    assert_string_equal(refusal.text,
-                        "Validation failed\n\nUnrecognised terms [{<<\"max\">>,1}] in limits\n"
-                        "max-queues should be a number, actually was <<\"x\">>\n");
-    assert_true(lp_catalog_vhost_limits_set(f.catalog, root(&f),
-                                            lp_bytes_of_text("{\"max-queues\":1}"), &refusal));
-    commit(&f);
-    assert_false(lp_catalog_queue_declare(f.catalog, &who, &request, &declared, &fault));
-    expect(&fault, 406, "cannot declare queue 'q': queue limit in vhost '/' (1) is reached");
-    declare(&f, "first", NULL); /* redeclaring is fine */
-    /* It is there again after a restart. */
-    lp_catalog_close(&f.catalog);
-    assert_int_equal(lp_catalog_open(&f.store, &entropy, 4, &f.catalog), LP_OK);
-    assert_int_equal(root(&f)->queues_max, 1);
-    assert_true(lp_catalog_vhost_limits_set(f.catalog, root(&f),
-                                            lp_bytes_of_text("{\"max-queues\":-1}"), &refusal));
-    declare(&f, "q", NULL);
-    f.catalog->rules.queues_max = 2;
-    const struct lp_queue_declare third = {.name = lp_bytes_of_text("r"), .flags = D};
-    const struct lp_catalog_actor again = actor(&f, NULL, 0);
-    assert_false(lp_catalog_queue_declare(f.catalog, &again, &third, &declared, &fault));
-    expect(&fault, 406, "cannot declare queue 'r': queue limit in cluster (2) is reached");
-    assert_true(lp_catalog_vhost_limits_clear(f.catalog, root(&f), &refusal));
-    assert_int_equal(root(&f)->queues_max, LP_CATALOG_NO_LIMIT);
-    fixture_close(&f);
-}
-
-static void
-limits_of_users_are_kept(void **unused)
-{
-    (void)unused;
-    struct fixture f;
-    struct lp_refusal refusal;
-    const struct lp_bytes name = lp_bytes_of_text("limited");
-    fixture_open(&f);
-    assert_false(lp_catalog_user_limits_set(f.catalog, name,
-                                            lp_bytes_of_text("{\"max-channels\":true}"), &refusal));
-    assert_string_equal(refusal.text, "max-channels should be a number, actually was true");
-    assert_false(lp_catalog_user_limits_set(f.catalog, lp_bytes_of_text("nobody"),
-                                            lp_bytes_of_text("{}"), &refusal));
-    assert_int_equal(refusal.err, LP_ERR_NOT_FOUND);
-    assert_true(lp_catalog_user_limits_set(
-        f.catalog, name, lp_bytes_of_text("{\"max-channels\":4,\"max-connections\":2}"), &refusal));
-    assert_true(lp_catalog_user_limits_set(f.catalog, name,
-                                           lp_bytes_of_text("{\"max-connections\":3}"), &refusal));
-    commit(&f);
-    lp_catalog_close(&f.catalog);
-    assert_int_equal(lp_catalog_open(&f.store, &entropy, 4, &f.catalog), LP_OK);
-    const struct lp_catalog_user *user = lp_catalog_user(f.catalog, name);
-    assert_true(user->has_channels_max && user->channels_max == 4);
-    assert_true(user->has_connections_max && user->connections_max == 3);
-    assert_true(
-        lp_catalog_user_limits_clear(f.catalog, name, lp_bytes_of_text("max-channels"), &refusal));
-    user = lp_catalog_user(f.catalog, name);
-    assert_true(!user->has_channels_max && user->has_connections_max);
-    assert_false(lp_chain_is_empty(&user->permissions));
-    fixture_close(&f);
-}
-
-static void
-a_vhost_has_metadata_and_a_default_type(void **unused)
-{
-    (void)unused;
-    struct fixture f;
-    struct lp_refusal refusal;
-    fixture_open(&f);
-    const struct lp_vhost_metadata metadata = {.has_description = true,
-                                               .has_tags = true,
-                                               .has_default_queue_type = true,
-                                               .description = lp_bytes_of_text("ours"),
-                                               .tags = lp_bytes_of_text("a,b"),
-                                               .default_queue_type = lp_bytes_of_text("classic")};
-    const struct lp_vhost_metadata bad = {.has_default_queue_type = true,
-                                          .default_queue_type = lp_bytes_of_text("mirrored")};
-    const struct lp_bytes name = lp_bytes_of_text("v");
-    assert_false(lp_catalog_vhost_create(f.catalog, name, &bad, &refusal));
-    assert_string_equal(refusal.text, "Unsupported default queue type");
-    assert_true(lp_catalog_vhost_create(f.catalog, name, &metadata, &refusal));
-    assert_false(lp_catalog_vhost_create(f.catalog, name, &metadata, &refusal));
-    assert_int_equal(refusal.err, LP_ERR_EXISTS);
-    lp_catalog_vhost_tracing_set(f.catalog, lp_catalog_vhost(f.catalog, name), true);
-    commit(&f);
-    lp_catalog_close(&f.catalog);
-    assert_int_equal(lp_catalog_open(&f.store, &entropy, 4, &f.catalog), LP_OK);
-    const struct lp_catalog_vhost *vhost = lp_catalog_vhost(f.catalog, name);
-    assert_true(vhost->tracing && vhost->has_default_kind);
-    assert_true(lp_bytes_equal_text(vhost->description, "ours"));
-    assert_true(lp_bytes_equal_text(vhost->tags, "a,b"));
-    /* Tracing ends with the broker. */
-    lp_catalog_close(&f.catalog);
-    lp_store_memory_crash(f.memory);
-    assert_int_equal(lp_catalog_open(&f.store, &entropy, 4, &f.catalog), LP_OK);
-    assert_false(lp_catalog_vhost(f.catalog, name)->tracing);
-    f.catalog->rules.vhosts_max = 2;
-    assert_false(lp_catalog_vhost_create(f.catalog, lp_bytes_of_text("w"), &metadata, &refusal));
-    assert_string_equal(refusal.text, "cannot create vhost 'w': vhost limit of 2 is reached");
-    fixture_close(&f);
-}
-
 int
 main(void)
 {
@@ -592,9 +480,6 @@ main(void)
         cmocka_unit_test(only_what_changed_is_announced),
         cmocka_unit_test(a_policy_over_a_hundred_thousand_queues_takes_no_seconds),
         cmocka_unit_test(parameters_are_rabbitmqs),
-        cmocka_unit_test(limits_of_vhosts_hold_for_new_queues_C82),
-        cmocka_unit_test(limits_of_users_are_kept),
-        cmocka_unit_test(a_vhost_has_metadata_and_a_default_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
