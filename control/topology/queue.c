@@ -203,7 +203,7 @@ name_valid(struct lp_bytes name, const struct lp_queue_declare *request, struct 
         return kind == LP_QUEUE_CLASSIC ||
                lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
                             "Cannot declare a server-named queue for type rabbit_%s_queue",
-                            lp_queue_kind_name(kind));
+                            lp_queue_kind_name((uint8_t)kind));
     }
     return !lp_bytes_start_with(name, "amq.") ||
            lp_fault_set(ret_fault, LP_FAULT_ACCESS_REFUSED,

@@ -366,7 +366,7 @@ keys_valid(enum lp_queue_kind kind, const char *resource, struct lp_bytes argume
                 lp_bytes_equal_text(field.name, rules[i].name)) {
                 return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
                                     "invalid arg '%s' for %s of queue type rabbit_%s_queue",
-                                    rules[i].name, resource, lp_queue_kind_name(kind));
+                                    rules[i].name, resource, lp_queue_kind_name((uint8_t)kind));
             }
         }
     }
