@@ -209,8 +209,8 @@ lp_catalog_bind(struct lp_catalog *catalog, const struct lp_catalog_actor *actor
     }
     /* A binding's identity includes its arguments, whatever their order. */
     struct lp_bytebuf sorted = {0};
-    bool good = exclusive_permitted(ends.to_queue, actor, ret_fault) &&
-                match_is_valid(ends.source, request->arguments, ret_fault);
+    bool good = match_is_valid(ends.source, request->arguments, ret_fault) &&
+                exclusive_permitted(ends.to_queue, actor, ret_fault);
     if (good && (request->arguments.size > LP_CATALOG_ARGUMENTS_MAX_BYTES ||
                  !catalog_table_sort(request->arguments, &sorted))) {
         good = lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,

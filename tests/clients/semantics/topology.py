@@ -314,6 +314,17 @@ class Exchanges(Case):
             channel.call("queue.bind", queue=queue, exchange="amq.headers",
                          arguments={"x-match": match, "h": match})
 
+    def test_C79_comes_before_a_queue_that_is_somebody_elses(self):
+        """Also C55."""
+        queue = self.queue(channel=self.channel(), exclusive=True)
+        channel = self.channel()
+        for match, code in (("foo", 406), ("all", 405)):
+            channel.send("queue.bind", queue=queue, exchange="amq.headers",
+                         arguments={"x-match": match})
+            self.assertEqual(channel.next("channel.close").code, code)
+            channel.send("channel.close-ok")
+            channel.call("channel.open")
+
     def test_C79_with_x_counts_x_keys(self):
         channel = self.confirming()
         queue = self.queue(channel=channel)
