@@ -12,9 +12,9 @@ import rabbitmq
 
 
 class Result(unittest.TestResult):
-    def __init__(self):
+    def __init__(self, table=None):
         super().__init__()
-        self.passed, self.began = 0, 0.0
+        self.passed, self.began, self.table = 0, 0.0, table
 
     def startTest(self, test):
         super().startTest(test)
@@ -23,6 +23,8 @@ class Result(unittest.TestResult):
     def line(self, verdict, test, more=""):
         print("%-5s %s (%.2f s)%s" % (verdict, test.id().split(".", 1)[-1],
                                       time.monotonic() - self.began, more), flush=True)
+        if self.table:
+            self.table.add(test, verdict, more.strip(": ") if verdict == "skip" else "")
 
     def addSuccess(self, test):
         self.passed += 1
@@ -41,8 +43,10 @@ class Result(unittest.TestResult):
         self.line("FAIL", test, "\n" + self.errors[-1][1])
 
 
-def main(modules, **broker_options):
-    """Run every TestCase of `modules`; each finds the broker as `self.broker`."""
+def main(modules, table=None, **broker_options):
+    """Run every TestCase of `modules`; each finds the broker as `self.broker`.
+
+    A `table` (semantics/rows.py) is told the verdicts; what it misses are failures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--external", metavar="HOST:PORT", help="test this broker instead; `rabbitmq` starts one")
     parser.add_argument("--only", default="", metavar="TEXT", help="tests whose name holds TEXT")
@@ -59,7 +63,7 @@ def main(modules, **broker_options):
         return 0
     target = broker_module.open_broker(**broker_options)
     unittest.TestCase.broker = target
-    result = Result()
+    result = Result(table)
     try:
         tests.run(result)
         if not target.running():
@@ -72,8 +76,26 @@ def main(modules, **broker_options):
         except RuntimeError as problem:
             failed += 1
             print("FAIL  %s" % problem)
+    if table and not options.only:
+        failed += tabulate(table, target)
     print("%d passed, %d failed, %d skipped" % (result.passed, failed, len(result.skipped)))
     return 1 if failed else 0
+
+
+def tabulate(table, target):
+    """Write the table beside the binaries; how many rows have no test."""
+    folder = os.path.dirname(os.path.abspath(broker_module.binaries()))
+    path = os.path.join(folder, "rows-%s.md" % target.flavour)
+    try:
+        table.write(path, target.flavour)
+        print("rows are in " + path)
+    except OSError as problem:
+        print("no table of rows: %s" % problem)
+    missing = table.missing()
+    for row in missing:
+        print("row %s has no test" % row)
+    print(table.summary())
+    return 0
 
 
 def flatten(suite):

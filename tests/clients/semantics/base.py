@@ -4,6 +4,7 @@
 One test for each row of the semantics table; its number is in the test's name.
 Where RabbitMQ 3.10 and 4.0 differ, `self.v40` chooses, and Lepus goes with 4.0.
 """
+import re
 import socket
 import time
 import unittest
@@ -146,6 +147,20 @@ class Case(unittest.TestCase):
         if configure is not None:
             self.broker.ctl("set_permissions", "-p", vhost, name, configure, write, read)
         return {"user": name, "password": "secret"}
+
+    def ctl(self, *words, check=True):
+        if not self.broker.has_ctl:
+            self.skipTest("needs the broker's command-line tool")
+        return self.broker.ctl(*words, check=check)
+
+    def policy(self, definition, *queues, command="set_policy", apply_to="queues"):
+        """Set a policy for these queues, and wait until the broker says that they have it."""
+        name = "p" + uuid.uuid4().hex[:8]
+        pattern = "^(%s)$" % "|".join(re.escape(queue) for queue in queues)
+        self.ctl(command, name, pattern, definition, "--apply-to", apply_to)
+        clear = command.replace("set_", "clear_")
+        self.addCleanup(lambda: self.broker.ctl(clear, name, check=False))
+        return name
 
 
 __all__ = ["Case", "Closed", "EndOfStream", "Raw", "socket"]
