@@ -41,6 +41,9 @@ def observation(peer):
     seen = {}
     for where, streams in peer.seen.items():
         seen[where] = {}
+        if "closed" in streams:     # it is chance which of the last words come before the close
+            streams = {k: v for k, v in streams.items()
+                       if k not in ("basic.ack", "basic.nack") and not k.startswith("to ")}
         for stream, items in streams.items():
             unordered = stream in ("basic.ack", "basic.nack", "cancel", "wrong")
             seen[where][stream] = steady(sorted(items) if unordered else list(items))

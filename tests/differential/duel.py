@@ -151,15 +151,13 @@ class Duel:
             peer.reopen(*step["at"])
 
     def hush(self, number):
-        """Close the channels of a connection that consume without acks.
-
-        RabbitMQ ends a connection's channels one by one, in any order: what one
-        gives back, another may still take and lose."""
-        for peer in self.peers:
-            chans = peer.links[number].chans
-            for channel in [n for n, chan in chans.items() if any(chan.consumers.values())]:
+        """Let at most one channel of a connection hold messages or consume (known.LEFT_OUT)."""
+        busy = [n for n, chan in self.peers[0].links[number].chans.items()
+                if chan.consumers or chan.unnamed or chan.outstanding]
+        for channel in busy[1:]:
+            for peer in self.peers:
                 peer.reopen(number, channel)
-            peer.quiet()
+                peer.quiet()
 
     def do_drop(self, step):
         self.hush(step["at"][0])

@@ -36,6 +36,7 @@ class Script:
         self.features = {f for f, draw in draws if draw < 0.4 and f in features}
         self.exchanges, self.queues, self.gens = {}, {}, []
         self.consumers = []
+        self.shared, self.careless = set(), set()   # channels: global qos, consumers without acks
         self.bodies, self.number = 0, 0
         self.steps = []
         self.prelude()
@@ -114,6 +115,10 @@ class Script:
 
     # queues and exchanges
 
+    def times(self):
+        """Times to live; short ones not with priorities (known.LEFT_OUT)."""
+        return [LONG_TTL] if self.has("priorities") else [0, SHORT_TTL, LONG_TTL]
+
     def queue_arguments(self):
         out = {}
         if self.chance(0.6, "length"):
@@ -129,7 +134,7 @@ class Script:
             if self.chance(0.5):
                 out["x-dead-letter-routing-key"] = self.pick([*QUEUES, *KEYS])
         if self.chance(0.5, "ttl"):
-            out["x-message-ttl"] = self.pick([0, SHORT_TTL, LONG_TTL])
+            out["x-message-ttl"] = self.pick(self.times())
         if self.chance(0.5, "priorities"):
             out["x-max-priority"] = self.pick([1, 3, 10])
         if self.chance(0.4, "sac"):
@@ -247,7 +252,7 @@ class Script:
         if self.chance(0.7, "priorities"):
             out["priority"] = self.pick([0, 1, 2, 3, 9, 255])
         if self.chance(0.3, "ttl"):
-            out["expiration"] = self.pick(["0", str(SHORT_TTL), str(LONG_TTL)])
+            out["expiration"] = str(self.pick(self.times()))
         if self.chance(0.5, "properties"):
             out.update(self.pick([
                 {"content_type": "text/plain", "content_encoding": "utf-8"},
@@ -287,8 +292,11 @@ class Script:
         if tag and (at, tag) in self.consumers and not self.chance(0.2, "errors"):
             return
         self.consumers.append((at, tag))
+        no_ack = self.chance(0.3) and tuple(at) not in self.shared
+        if no_ack:
+            self.careless.add(tuple(at))
         self.call("basic.consume", at, queue=self.a_queue(), consumer_tag=tag,
-                  no_ack=self.chance(0.3), exclusive=self.chance(0.1, "exclusive"),
+                  no_ack=no_ack, exclusive=self.chance(0.1, "exclusive"),
                   nowait=bool(tag) and self.chance(0.1), arguments=arguments)
 
     def cancel(self):
@@ -311,7 +319,11 @@ class Script:
                   requeue=not self.chance(0.1, "errors"))
 
     def qos(self):
-        self.call("basic.qos", prefetch_count=self.pick([0, 1, 2, 3]), global_=self.chance(0.4))
+        at = self.where()
+        shared = self.chance(0.4) and tuple(at) not in self.careless    # known.LEFT_OUT
+        if shared:
+            self.shared.add(tuple(at))
+        self.call("basic.qos", at, prefetch_count=self.pick([0, 1, 2, 3]), global_=shared)
 
     def tx(self):
         self.call("tx." + self.pick(["commit", "commit", "rollback", "select"]))
