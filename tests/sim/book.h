@@ -66,6 +66,7 @@ struct book_queue {
     struct book_settings variant[BOOK_VARIANTS_MAX]; /* any of them may have been in force */
     uint32_t variants;
     uint32_t current;
+    bool certain; /* the current one is in force */
     int64_t max_priority;
     int64_t delivery_limit;
     bool by_policy;

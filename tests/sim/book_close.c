@@ -26,9 +26,11 @@ message_ends(const struct book_queue *queue, uint32_t number, const struct book_
         dies = dies || (limited && it->overflow != LP_OVERFLOW_REJECT_PUBLISH);
         dies = dies || (queue->delivery_limit != BOOK_NONE && queue->requeued);
         ends.dead = ends.dead || dies;
-        /* A dead letter is published without confirm: who refuses it, loses it (C150). */
+        /* A dead letter is published without confirm: who refuses it, loses it (C150).  And nobody
+         * heard what became of an unfinished commit. */
+        const bool untold = !original || message->state == BOOK_COMMITTING;
         ends.traceless =
-            ends.traceless || (limited && !original && it->overflow != LP_OVERFLOW_DROP_HEAD);
+            ends.traceless || (limited && untold && it->overflow != LP_OVERFLOW_DROP_HEAD);
         ends.traceless = ends.traceless || (dies && (!it->dead || it->targets == 0));
     }
     return ends;

@@ -100,6 +100,7 @@ struct graph_keeper {
     uint32_t subscription[BOOK_QUEUES_MAX];
     uint64_t last_tag; /* 0: everything is acknowledged */
     bool asking;       /* the administrator's answer is awaited */
+    uint32_t asked;    /* queue whose policy that is about */
     bool answered;     /* and it was yes */
 };
 

@@ -119,10 +119,16 @@ policy_answered(void *context, bool ok, const char *answer)
 {
     struct graph_keeper *keeper = context;
     struct scene *scene = keeper->graph->scene;
+    /* Nothing to clear: it was cleared before. */
+    ok = ok || strstr(answer, "does not exist") != NULL;
     keeper->asking = false;
     keeper->answered = ok;
+    keeper->graph->book.queue[keeper->asked].certain = ok;
     if (!ok && strstr(answer, "not found") != NULL) {
         (void)snprintf(scene->refused, sizeof(scene->refused), "%s", answer);
+    } else if (!ok && strstr(answer, "could not be stored") == NULL) {
+        (void)fprintf(stderr, "policy: %s\n", answer);
+        LP_ASSERT(!"a policy that is right was refused");
     }
 }
 
@@ -147,6 +153,8 @@ policy_ask(struct graph_keeper *keeper, uint32_t number)
     }
     keeper->asking = true;
     keeper->answered = false;
+    keeper->asked = number;
+    keeper->graph->book.queue[number].certain = false;
     if (!scene_admin(keeper->graph->scene, request, policy_answered, keeper)) {
         keeper->asking = false;
         return false;
@@ -221,13 +229,13 @@ static void
 check_count(const struct graph_keeper *keeper, uint64_t count)
 {
     const struct book_queue *queue = &keeper->graph->book.queue[keeper->looking];
-    const struct book_settings *it = &queue->variant[0];
-    if (queue->variants > 1 || it->max_length == BOOK_NONE) {
+    const struct book_settings *it = &queue->variant[queue->current];
+    if (!queue->certain || it->max_length == BOOK_NONE) {
         return;
     }
     if (it->overflow == LP_OVERFLOW_DROP_HEAD) {
         LP_ASSERT(count <= (uint64_t)it->max_length);
-    } else if (!queue->requeued) {
+    } else if (!queue->requeued && queue->variants == 1) {
         LP_ASSERT(count <= (uint64_t)it->max_length + queue->quorum);
     }
 }

@@ -106,6 +106,7 @@ plan_queue(struct graph *graph, uint32_t number)
         queue->max_priority = 1 + (int64_t)below(graph, BOOK_PRIORITIES_MAX - 1);
     }
     queue->by_policy = chance(graph, GRAPH_POLICY, 80);
+    queue->certain = !queue->by_policy;
     queue->variants = queue->by_policy ? 1 + below(graph, BOOK_VARIANTS_MAX) : 1;
     for (uint32_t v = 0; v < queue->variants; v++) {
         plan_settings(graph, number, v);
