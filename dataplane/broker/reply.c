@@ -5,10 +5,17 @@
 
 #include "dataplane/broker/queue.h"
 
-/* What a token is made of: 15 octets are 20 digits of 6 bits. */
-#define ADDRESS_VERSION 1u
-#define RAW_BYTES       15u
-LP_STATIC_ASSERT(RAW_BYTES * 8 == LP_REPLY_TOKEN_BYTES * 6, "no bits are left over");
+/*
+ * What a token is made of, as base64: 6 octets that say who, a dot, and 16 for
+ * the key, which end with "==" (clients' tests look for both).
+ */
+#define ADDRESS_VERSION 2u
+#define RAW_BYTES       24u /* 6 and 16, and 2 zeros so that no bits are left over */
+#define DIGITS          30u /* the last two would tell of the zeros */
+#define WHO_DIGITS      8u
+#define PADDING         "=="
+LP_STATIC_ASSERT(RAW_BYTES * 8 == (DIGITS + 2) * 6, "no bits are left over");
+LP_STATIC_ASSERT(LP_REPLY_TOKEN_BYTES == DIGITS + 1 + 2, "digits, dot, padding");
 
 /* ---- addresses ---- */
 
@@ -37,38 +44,50 @@ digit_read(uint8_t digit, uint32_t *ret_value)
     return true;
 }
 
+static uint8_t
+raw_digit(const uint8_t raw[static RAW_BYTES], uint32_t index)
+{
+    const uint32_t at = index / 4 * 3;
+    const uint32_t bits =
+        (uint32_t)raw[at] << 16 | (uint32_t)raw[at + 1] << 8 | (uint32_t)raw[at + 2];
+    return digit_write(bits >> (18 - index % 4 * 6));
+}
+
 void
 lp_reply_address_write(const struct lp_reply_address *address,
                        uint8_t ret_name[static LP_REPLY_ADDRESS_BYTES])
 {
-    uint8_t raw[RAW_BYTES];
+    uint8_t raw[RAW_BYTES] = {0};
     struct lp_writer fields = lp_writer_of(raw, sizeof(raw));
-    lp_writer_u8(&fields, ADDRESS_VERSION);
     lp_writer_u16be(&fields, (uint16_t)address->shard);
     lp_writer_u32be(&fields, address->queue_id);
     lp_writer_u64be(&fields, address->key);
+    lp_writer_u8(&fields, ADDRESS_VERSION);
 
     struct lp_writer name = lp_writer_of(ret_name, LP_REPLY_ADDRESS_BYTES);
     lp_writer_copy(&name, LP_REPLY_PREFIX, sizeof(LP_REPLY_PREFIX) - 1);
-    for (uint32_t i = 0; i < RAW_BYTES; i += 3) {
-        const uint32_t bits =
-            (uint32_t)raw[i] << 16 | (uint32_t)raw[i + 1] << 8 | (uint32_t)raw[i + 2];
-        for (uint32_t shift = 24; shift > 0; shift -= 6) {
-            lp_writer_u8(&name, digit_write(bits >> (shift - 6)));
+    for (uint32_t i = 0; i < DIGITS; i++) {
+        if (i == WHO_DIGITS) {
+            lp_writer_u8(&name, '.');
         }
+        lp_writer_u8(&name, raw_digit(raw, i));
     }
+    lp_writer_copy(&name, PADDING, sizeof(PADDING) - 1);
     LP_ASSERT(!fields.failed && !name.failed);
 }
 
-/* False: it holds what is no digit. */
+/* False: it is not written like one. */
 static bool
 token_read(const uint8_t *token, uint8_t ret_raw[RAW_BYTES])
 {
     uint32_t bits = 0;
     struct lp_writer writer = lp_writer_of(ret_raw, RAW_BYTES);
-    for (uint32_t i = 0; i < LP_REPLY_TOKEN_BYTES; i++) {
-        uint32_t value;
-        if (!digit_read(token[i], &value)) {
+    if (token[WHO_DIGITS] != '.' || memcmp(token + DIGITS + 1, PADDING, sizeof(PADDING) - 1) != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < DIGITS + 2; i++) {
+        uint32_t value = 0;
+        if (i < DIGITS && !digit_read(token[i < WHO_DIGITS ? i : i + 1], &value)) {
             return false;
         }
         bits = bits << 6 | value;
@@ -89,12 +108,16 @@ lp_reply_address_read(struct lp_bytes name, uint32_t shards, struct lp_reply_add
         return false;
     }
     struct lp_reader reader = lp_reader_of(raw, sizeof(raw));
-    const uint8_t version = lp_reader_u8(&reader);
     struct lp_reply_address address;
     address.shard = lp_reader_u16be(&reader);
     address.queue_id = lp_reader_u32be(&reader);
     address.key = lp_reader_u64be(&reader);
-    if (reader.failed || version != ADDRESS_VERSION || address.shard >= shards ||
+    const uint8_t version = lp_reader_u8(&reader);
+    uint32_t rest = 0;
+    while (lp_reader_left(&reader) > 0) {
+        rest |= lp_reader_u8(&reader);
+    }
+    if (reader.failed || rest != 0 || version != ADDRESS_VERSION || address.shard >= shards ||
         (address.queue_id & LP_REPLY_QUEUE) == 0) {
         return false;
     }

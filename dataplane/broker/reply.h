@@ -6,7 +6,8 @@
  * Such a queue is on its session's shard and in no topology, so control never
  * hears of it.  Its id has a bit of its own and is an index in
  * lp_broker.queues; whoever sends to it must know its key.  An address is all
- * three and the shard, as text: `amq.rabbitmq.reply-to.<token>`.  To everyone
+ * three and the shard, as text: `amq.rabbitmq.reply-to.<who>.<key>`, with the
+ * dot and the padding that RabbitMQ's have.  To everyone
  * else it is a queue like others, so confirms, credits, memory and order are
  * as with those.
  *
@@ -23,7 +24,7 @@ struct lp_queue;
 
 #define LP_REPLY_NAME          "amq.rabbitmq.reply-to"
 #define LP_REPLY_PREFIX        LP_REPLY_NAME "."
-#define LP_REPLY_TOKEN_BYTES   20u
+#define LP_REPLY_TOKEN_BYTES   33u
 #define LP_REPLY_ADDRESS_BYTES (sizeof(LP_REPLY_PREFIX) - 1 + LP_REPLY_TOKEN_BYTES)
 
 /* In a queue's id: not one of control's. */

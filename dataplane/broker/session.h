@@ -210,6 +210,9 @@ void lp_session_close(struct lp_session *session);
 
 /* Confirm mode on; publishes count from 1 from here on. */
 void lp_session_confirm_select(struct lp_session *session);
+/* Tell what is confirmed and was kept for the end of the turn: something follows that clients
+ * expect behind it. */
+void lp_session_confirms_tell(struct lp_session *session);
 
 struct lp_publish {
     struct lp_exchange *exchange;

@@ -296,6 +296,13 @@ lp_session_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_
 }
 
 void
+lp_session_confirms_tell(struct lp_session *session)
+{
+    lp_list_remove(&session->in_confirms);
+    confirm_tell(session);
+}
+
+void
 session_confirms_flush(struct lp_broker *broker)
 {
     struct lp_list *link;

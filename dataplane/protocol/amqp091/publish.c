@@ -395,7 +395,8 @@ publish_result(struct amqp091_channel *channel, struct lp_publish *publish, enum
     LP_ASSERT(result == LP_DONE);
     if (publish->unroutable) {
         if ((channel->content_flags & AMQP091_CONTENT_MANDATORY) != 0) {
-            /* Before its confirm (C96). */
+            /* Before its confirm (C96), and behind those of what was published before it. */
+            lp_session_confirms_tell(channel->session);
             amqp091_return_send(channel, channel->message);
         }
         if (!publish->replied) {
