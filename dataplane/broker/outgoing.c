@@ -78,14 +78,14 @@ lp_outgoing_start(struct lp_broker *broker, struct lp_outgoing *outgoing)
     return true;
 }
 
-/* Its queue was deleted meanwhile: that counts as taken (C105). */
+/* Its queue was deleted meanwhile: that counts as taken (C105), but not in a transaction. */
 static void
 outgoing_skip(struct lp_broker *broker, const struct lp_outgoing *outgoing)
 {
     lp_message_unlend(&broker->messages, outgoing->message, 1);
     struct lp_session *session = lp_pool_get(&broker->sessions, outgoing->session);
     if (session) {
-        session_confirm_answer(session, outgoing->number, false);
+        session_confirm_answer(session, outgoing->number, session->tx != NULL);
     }
 }
 

@@ -2,6 +2,10 @@
 /*
  * session_reply.c - direct reply-to: a session that waits for answers, and
  * publishes to one.
+ *
+ * A publish that no queue takes goes to the first address among its keys, the
+ * one in its method or those in CC and BCC.  (RabbitMQ serves all of them, and
+ * beside queues.  Nobody is known to ask for that.)
  */
 #include "dataplane/broker/queue.h"
 #include "dataplane/broker/session_private.h"
@@ -50,8 +54,19 @@ session_reply_address(const struct lp_session *session, const struct lp_publish 
     const struct lp_broker *broker = session->broker;
     const struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
     LP_ASSERT(message);
-    return publish->exchange->is_default &&
-           lp_reply_address_read(lp_message_key(message), broker->mesh.count, ret_address);
+    if (!publish->exchange->is_default) {
+        return false;
+    }
+    if (lp_reply_address_read(lp_message_key(message), broker->mesh.count, ret_address)) {
+        return true;
+    }
+    struct lp_reader keys = lp_reader_of_bytes(lp_message_annotation(message, LP_ANNOTATION_KEYS));
+    while (lp_reader_left(&keys) > 0) {
+        if (lp_reply_address_read(lp_reader_long_le(&keys), broker->mesh.count, ret_address)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool

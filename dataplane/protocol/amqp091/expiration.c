@@ -55,6 +55,19 @@ amqp091_expiration_read(struct lp_bytes text, uint64_t *ret_ms)
     return true;
 }
 
+struct lp_bytes
+amqp091_expiration_digits(struct lp_bytes text)
+{
+    return number_read(text).digits;
+}
+
+bool
+amqp091_expiration_is_odd(struct lp_bytes text)
+{
+    uint64_t ms;
+    return amqp091_expiration_read(text, &ms) && number_read(text).digits.size != text.size;
+}
+
 /* `{tag,[-]digits}` */
 static void
 number_add(struct lp_fault *fault, const char *tag, const struct number *number)

@@ -67,3 +67,14 @@ amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_prop
     *ret_properties = found;
     return true;
 }
+
+const uint8_t *
+amqp091_property_replace(struct lp_writer *writer, const uint8_t *at, struct lp_bytes was,
+                         struct lp_bytes now)
+{
+    const uint8_t *length = was.data - 1;
+    LP_ASSERT(length >= at);
+    lp_writer_copy(writer, at, (size_t)(length - at));
+    lp_writer_short(writer, now);
+    return was.data + was.size;
+}

@@ -44,6 +44,11 @@ struct amqp091_properties {
     struct lp_bytes user_id;
 };
 
+/* Copy what comes from `at` to the short string `was`, then `now` in its place; gives what is
+ * behind it. */
+const uint8_t *amqp091_property_replace(struct lp_writer *writer, const uint8_t *at,
+                                        struct lp_bytes was, struct lp_bytes now);
+
 /* False: not a well-formed list. */
 bool amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_properties);
 

@@ -156,29 +156,45 @@ content_begin(struct amqp091_channel *channel, uint64_t bytes)
     return answer == LP_CONTENT_BEGUN;
 }
 
-/* The same with the address that answers are to be sent to (C161); false: no memory. */
+/*
+ * The same with what RabbitMQ 4.0 stores in place of two properties: `expiration` as plain digits,
+ * and the address that answers are to be sent to (C161).  False: no memory.
+ */
 static bool
-message_make_asking(struct amqp091_channel *channel, struct amqp091_properties *properties,
-                    struct lp_bytes raw)
+message_make_rewritten(struct amqp091_channel *channel, struct amqp091_properties *properties,
+                       struct lp_bytes raw)
 {
     struct lp_memory *memory = channel->connection->shard->broker->memory;
-    const uint32_t before = (uint32_t)(properties->reply_to.data - raw.data) - 1; /* its length */
-    const uint32_t behind = before + 1 + properties->reply_to.size;
     const uint32_t room = raw.size + (uint32_t)LP_REPLY_ADDRESS_BYTES;
+    const uint8_t *at = raw.data;
+    uint8_t name[LP_REPLY_ADDRESS_BYTES];
     void *block = lp_memory_alloc(memory, room);
     if (!block) {
         return false;
     }
-    uint8_t name[LP_REPLY_ADDRESS_BYTES];
     struct lp_writer writer = lp_writer_of(block, room);
-    lp_session_reply_name(channel->session, name);
-    lp_writer_copy(&writer, raw.data, before);
-    lp_writer_short(&writer, lp_bytes_of(name, sizeof(name)));
-    lp_writer_copy(&writer, raw.data + behind, raw.size - behind);
+    if (channel->reply && wants_answer(properties)) {
+        lp_session_reply_name(channel->session, name);
+        at = amqp091_property_replace(&writer, at, properties->reply_to,
+                                      lp_bytes_of(name, sizeof(name)));
+    }
+    if (amqp091_expiration_is_odd(properties->expiration)) { /* behind reply_to on the wire */
+        at = amqp091_property_replace(&writer, at, properties->expiration,
+                                      amqp091_expiration_digits(properties->expiration));
+    }
+    lp_writer_copy(&writer, at, raw.size - (size_t)(at - raw.data));
     LP_ASSERT(!writer.failed);
     const bool made = message_make(channel, properties, lp_writer_bytes(&writer));
     lp_memory_release(memory, &block);
     return made;
+}
+
+static bool
+is_rewritten(const struct amqp091_channel *channel, const struct amqp091_properties *properties)
+{
+    const uint32_t either = AMQP091_REPLY_TO | AMQP091_EXPIRATION;
+    return (properties->flags & either) != 0 && ((channel->reply && wants_answer(properties)) ||
+                                                 amqp091_expiration_is_odd(properties->expiration));
 }
 
 static enum amqp091_flow
@@ -241,8 +257,8 @@ amqp091_publish_header(struct amqp091_channel *channel, const struct amqp091_fra
     channel->body_bytes = body_bytes;
     if (!kept) {
         channel->content_flags |= AMQP091_CONTENT_TOO_LARGE; /* read, not kept (C93) */
-    } else if (!(channel->reply && wants_answer(&properties)
-                     ? message_make_asking(channel, &properties, raw)
+    } else if (!(is_rewritten(channel, &properties)
+                     ? message_make_rewritten(channel, &properties, raw)
                      : message_make(channel, &properties, raw))) {
         lp_connection_content_end(channel->connection->base, 0, body_bytes);
         amqp091_connection_stall(channel->connection);

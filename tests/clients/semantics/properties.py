@@ -26,6 +26,8 @@ class Expiration(Case):
             channel.publish(b"x", routing_key=queue, properties={"expiration": text})
             channel.confirmed()
             event = channel.call("basic.get", queue=queue, no_ack=True)
+            if self.v40:
+                text = text.lstrip("+0")
             self.assertEqual(event.__dict__["properties"], {"expiration": text})
 
     def test_C91_a_missing_or_internal_exchange_comes_before_a_bad_expiration(self):

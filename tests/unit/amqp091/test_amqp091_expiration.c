@@ -32,6 +32,24 @@ digits_with_a_sign_are_milliseconds(void **unused)
 }
 
 static void
+signs_and_zeros_in_front_are_odd_and_left_out(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *text;
+        const char *digits; /* NULL: it is not odd */
+    } table[] = {{"0", NULL},    {"-0", "0"},   {"+5", "5"},  {"007", "7"}, {"000", "0"},
+                 {"1000", NULL}, {"abc", NULL}, {"-5", NULL}, {"05x", NULL}};
+    for (uint32_t i = 0; i < LP_COUNT_OF(table); i++) {
+        const struct lp_bytes text = lp_bytes_of_text(table[i].text);
+        assert_int_equal(amqp091_expiration_is_odd(text), table[i].digits != NULL);
+        if (table[i].digits) {
+            assert_true(lp_bytes_equal_text(amqp091_expiration_digits(text), table[i].digits));
+        }
+    }
+}
+
+static void
 everything_else_is_refused_in_rabbitmqs_words(void **unused)
 {
     (void)unused;
@@ -95,6 +113,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digits_with_a_sign_are_milliseconds),
+        cmocka_unit_test(signs_and_zeros_in_front_are_odd_and_left_out),
         cmocka_unit_test(everything_else_is_refused_in_rabbitmqs_words),
         cmocka_unit_test(the_longest_property_fits_its_text),
     };
