@@ -50,7 +50,7 @@ admin_done(struct admin_task *task)
 }
 
 /* Text of any length that may hold names that are no UTF-8. */
-static json_t *
+__attribute__((format(printf, 1, 0))) static json_t *
 formatted(const char *format, va_list arguments)
 {
     char *text = NULL;
