@@ -456,6 +456,13 @@ lp_memory_watermark_bytes(const struct lp_memory *memory)
     return memory->watermark_bytes;
 }
 
+void
+lp_memory_watermark_set(struct lp_memory *memory, uint64_t watermark_bytes)
+{
+    LP_ASSERT(watermark_bytes <= memory->limit_bytes);
+    memory->watermark_bytes = watermark_bytes;
+}
+
 uint64_t
 lp_memory_whole_bytes(const struct lp_memory *memory)
 {

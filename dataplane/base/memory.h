@@ -76,6 +76,8 @@ uint64_t lp_memory_block_bytes(uint64_t bytes);
 uint64_t lp_memory_used_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_limit_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_watermark_bytes(const struct lp_memory *memory);
+/* At most the limit. */
+void lp_memory_watermark_set(struct lp_memory *memory, uint64_t watermark_bytes);
 /* Bytes of whole spans that nobody uses: these any class can have, whatever the rest is cut into.
  */
 uint64_t lp_memory_whole_bytes(const struct lp_memory *memory);

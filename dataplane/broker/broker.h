@@ -59,7 +59,10 @@ struct lp_broker {
     uint32_t shard;
     uint32_t permission_epoch;
     bool stopping;
-    bool pressed;    /* memory is above the watermark: no content begins */
+    bool refusing;   /* the application is stopped: no connection is taken */
+    bool pressed;    /* memory is above the watermark */
+    bool held;       /* that, or the node has an alarm: no content begins */
+    uint8_t alarms;  /* enum lp_alarm, of the whole node */
     bool aside_full; /* input that waits fills its share of what is above the watermark */
 
     /* C's side */

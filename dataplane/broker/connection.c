@@ -306,7 +306,7 @@ lp_connection_open(struct lp_broker *broker, const struct lp_protocol *protocol,
     struct lp_transport *transport = &broker->transport;
     lp_handle self;
     struct lp_connection *connection =
-        broker->stopping ? NULL : lp_pool_alloc(&broker->connections, &self);
+        broker->stopping || broker->refusing ? NULL : lp_pool_alloc(&broker->connections, &self);
     if (!connection) {
         return false;
     }

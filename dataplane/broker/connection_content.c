@@ -82,7 +82,7 @@ promises_review(struct lp_broker *broker)
     }
 }
 
-/* Hold the connection back until memory is below the watermark. */
+/* Hold the connection back until memory is below the watermark and there is no alarm. */
 static void
 connection_hold(struct lp_connection *connection)
 {
@@ -119,7 +119,7 @@ static LP_COLD enum lp_content
 content_tight(struct lp_connection *connection, uint64_t bytes)
 {
     struct lp_broker *broker = connection->broker;
-    if (broker->pressed || lp_memory_pressed(broker->memory)) {
+    if (broker->held || lp_memory_pressed(broker->memory)) {
         connection_hold(connection);
         return LP_CONTENT_HELD;
     }
@@ -140,7 +140,7 @@ lp_connection_content_begin(struct lp_connection *connection, uint64_t bytes)
         return content_amid(connection, bytes);
     }
     /* One byte more: an empty one needs room, too. */
-    if (LP_UNLIKELY(connection->broker->pressed || !promise_fits(connection->broker, bytes + 1))) {
+    if (LP_UNLIKELY(connection->broker->held || !promise_fits(connection->broker, bytes + 1))) {
         return content_tight(connection, bytes);
     }
     promise_make(connection, bytes);

@@ -88,6 +88,18 @@ struct lp_delivery {
     uint32_t ready_left; /* got: ready messages left */
 };
 
+/* What a protocol knows of a session and of a consumer: for listings. */
+struct lp_session_row {
+    uint16_t channel; /* its number on the connection */
+    uint32_t consumers;
+    uint32_t prefetch; /* of consumers that start now */
+};
+struct lp_consumer_row {
+    struct lp_bytes tag, arguments; /* borrowed */
+    uint32_t prefetch;
+    bool exclusive;
+};
+
 /*
  * Only room(), counts() and confirm() may close their session before they return; the others are
  * called in the middle of a walk, and a protocol that has to close then does it in a later step.
@@ -120,6 +132,9 @@ struct lp_session_ops {
     /* A delivery waits for its acknowledgement for longer than its queue's `timeout_ms` (C134);
      * told again while that is so. */
     void (*timed_out)(void *owner, uint64_t timeout_ms);
+    /* For listings. */
+    void (*describe)(const void *owner, struct lp_session_row *ret_row);
+    void (*describe_consumer)(const void *user, struct lp_consumer_row *ret_row);
     /* close is complete: everything is requeued and detached; the session is freed when this
      * returns. */
     void (*closed)(void *owner);

@@ -345,7 +345,8 @@ turn_pressure(struct lp_broker *broker)
     } else if (used <= mark - mark / 16) {
         broker->pressed = false;
     }
-    if (broker->pressed) {
+    broker->held = broker->pressed || broker->alarms != 0;
+    if (broker->held) {
         return;
     }
     struct lp_list *link;
@@ -415,13 +416,17 @@ turn_next(const struct lp_shard *shard)
         !lp_list_empty(&broker->queues_unused) || !lp_list_empty(&broker->queues_dirty) ||
         !lp_list_empty(&broker->dying.entries) || broker->own.count > 0 ||
         !lp_list_empty(&broker->connections_resume) ||
-        !lp_list_empty(&broker->connections_paused) || broker->link.unsent > 0 ||
-        shard_control_owes(shard) || lp_queue_credits_withheld(broker);
+        /* An alarm's end comes as a record, which wakes us. */
+        (!lp_list_empty(&broker->connections_paused) && broker->alarms == 0) ||
+        broker->link.unsent > 0 || shard_control_owes(shard) || lp_queue_credits_withheld(broker);
     if (retry) {
         next = LP_MIN(next, broker->now_ns + RETRY_NS);
     }
     if (broker->stopping && !shard->stop_told) {
         next = LP_MIN(next, LP_MAX(shard->stop_deadline_ns, broker->now_ns + RETRY_NS));
+    }
+    if (shard->close_deadline_ns != 0) {
+        next = LP_MIN(next, LP_MAX(shard->close_deadline_ns, broker->now_ns + RETRY_NS));
     }
     return next;
 }

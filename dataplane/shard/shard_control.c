@@ -13,9 +13,6 @@
 #include "dataplane/broker/queue.h"
 #include "dataplane/shard/shard_private.h"
 
-/* Connections announced, or rows listed, in one turn. */
-#define ROWS_BUDGET 128u
-
 static struct lp_shard *
 shard_of(void *context)
 {
@@ -145,7 +142,7 @@ control_attach(struct lp_shard *shard, struct lp_reader *reader)
     shard->hello_cursor = 0;
     shard->listeners_owed = true;
     shard->listing_count = 0; /* who asked is dead */
-    shard->checked_count = 0;
+    shard->answer_count = 0;
     shard->applied_owed = 0;
 }
 
@@ -160,85 +157,6 @@ control_sync_end(struct lp_broker *broker)
     while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
         lp_queue_synced(queue);
     }
-}
-
-static void
-control_delete_check(struct lp_shard *shard, const struct lp_control_record *record)
-{
-    struct lp_reader reader = lp_reader_of_bytes(record->payload);
-    const uint32_t id = lp_reader_u32le(&reader);
-    const bool if_unused = lp_reader_u8(&reader) != 0;
-    const bool if_empty = lp_reader_u8(&reader) != 0;
-    if (reader.failed || shard->checked_count == SHARD_CHECKS_MAX) {
-        return; /* not answered: the control process asks again */
-    }
-    uint32_t count;
-    const uint8_t verdict = lp_queue_delete_check(&shard->broker, id, if_unused, if_empty, &count);
-    shard->checked[shard->checked_count].sequence = record->sequence;
-    shard->checked[shard->checked_count].verdict = verdict;
-    shard->checked[shard->checked_count].count = count;
-    shard->checked_count++;
-}
-
-static void
-control_close_connection(struct lp_broker *broker, struct lp_reader *reader)
-{
-    const uint64_t id = lp_reader_u64le(reader);
-    struct lp_fault fault = {0};
-    fault.code = lp_reader_u16le(reader);
-    const struct lp_bytes text = lp_reader_short(reader);
-    if (reader->failed || fault.code == LP_FAULT_NONE) {
-        return; /* closed for no reason: there is nothing to tell the client */
-    }
-    fault.text_bytes = (uint16_t)LP_MIN(text.size, (uint32_t)sizeof(fault.text));
-    memcpy(fault.text, text.data, fault.text_bytes);
-    uint32_t cursor = 0;
-    lp_handle handle;
-    struct lp_connection *connection;
-    while ((connection = lp_pool_next(&broker->connections, &cursor, &handle)) != NULL) {
-        if (connection->id == id) {
-            connection->protocol->force_close(connection, &fault);
-            return;
-        }
-    }
-}
-
-void
-shard_close_all(struct lp_shard *shard)
-{
-    static const char text[] = "broker forced connection closure with reason 'shutdown'";
-    struct lp_fault fault = {.code = LP_FAULT_CONNECTION_FORCED, .text_bytes = sizeof(text) - 1};
-    memcpy(fault.text, text, sizeof(text) - 1);
-    uint32_t cursor = 0;
-    lp_handle handle;
-    struct lp_connection *connection;
-    while ((connection = lp_pool_next(&shard->broker.connections, &cursor, &handle)) != NULL) {
-        shard->stop_closed++;
-        connection->protocol->force_close(connection, &fault);
-    }
-}
-
-static void
-control_stop(struct lp_shard *shard, struct lp_reader *reader)
-{
-    const uint32_t grace_ms = lp_reader_u32le(reader);
-    if (reader->failed || shard->broker.stopping) {
-        return;
-    }
-    shard->broker.stopping = true;
-    shard->stop_deadline_ns = shard->broker.now_ns + (uint64_t)grace_ms * 1000000u;
-    shard->env.transport.ops->accept_stop(shard->env.transport.self);
-    shard_close_all(shard);
-}
-
-static void
-control_list(struct lp_shard *shard, uint64_t sequence, bool connections)
-{
-    if (shard->listing_count == SHARD_LISTINGS_MAX) {
-        return; /* the control process has one outstanding at a time, and times out */
-    }
-    shard->listing[shard->listing_count++] =
-        (struct shard_listing){.sequence = sequence, .connections = connections};
 }
 
 void
@@ -281,21 +199,15 @@ shard_control_record(void *context, const struct lp_control_record *record)
         broker->permission_epoch = reader.failed ? broker->permission_epoch + 1 : epoch;
         return;
     }
-    case LP_CONTROL_DELETE_CHECK:
-        control_delete_check(shard, record);
-        return;
-    case LP_CONTROL_CLOSE_CONNECTION:
-        control_close_connection(broker, &reader);
-        return;
     case LP_CONTROL_LIST_QUEUES:
     case LP_CONTROL_LIST_CONNECTIONS:
-        control_list(shard, record->sequence, record->type == LP_CONTROL_LIST_CONNECTIONS);
-        return;
-    case LP_CONTROL_STOP:
-        control_stop(shard, &reader);
+    case LP_CONTROL_LIST_CHANNELS:
+    case LP_CONTROL_LIST_CONSUMERS:
+        shard_list_begin(shard, record);
         return;
     default:
-        return; /* of a later version */
+        shard_admin_record(shard, record);
+        return;
     }
 }
 
@@ -321,7 +233,7 @@ owe_hello(struct lp_shard *shard)
     if (!shard->hello_begun && !owe_hello_begin(shard)) {
         return 0;
     }
-    while (count < ROWS_BUDGET) {
+    while (count < SHARD_ROWS_BUDGET) {
         uint32_t cursor = shard->hello_cursor;
         lp_handle handle;
         const struct lp_connection *connection =
@@ -349,98 +261,6 @@ owe_hello(struct lp_shard *shard)
 }
 
 static bool
-owe_queue_row(struct lp_broker *broker, uint64_t sequence, const struct lp_queue *queue)
-{
-    struct lp_queue_counts counts = {0};
-    uint8_t payload[64];
-    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
-    if (queue->reply_key != 0) {
-        return true; /* nobody knows of it */
-    }
-    queue->type->counts(queue, &counts);
-    lp_writer_u32le(&writer, queue->id);
-    lp_writer_u64le(&writer, counts.ready);
-    lp_writer_u64le(&writer, counts.unacked);
-    lp_writer_u32le(&writer, counts.consumers);
-    lp_writer_u64le(&writer, counts.bytes);
-    lp_writer_u8(&writer, 0);
-    lp_writer_u64le(&writer, counts.unacked_bytes);
-    lp_writer_u64le(&writer, counts.persistent);
-    lp_writer_u16le(&writer, counts.sole_shard);
-    lp_writer_u64le(&writer, counts.sole);
-    return lp_link_tell(&broker->link, LP_CONTROL_ROW_QUEUE, sequence, lp_writer_bytes(&writer));
-}
-
-static bool
-owe_connection_row(struct lp_broker *broker, uint64_t sequence,
-                   const struct lp_connection *connection)
-{
-    struct lp_protocol_row row = {0};
-    uint8_t payload[48];
-    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
-    connection->protocol->row(connection, &row);
-    lp_writer_u64le(&writer, connection->id);
-    lp_writer_u16le(&writer, row.channels);
-    lp_writer_u64le(&writer, connection->received_bytes);
-    lp_writer_u64le(&writer, connection->sent_bytes);
-    lp_writer_u8(&writer, row.state);
-    return lp_link_tell(&broker->link, LP_CONTROL_ROW_CONNECTION, sequence,
-                        lp_writer_bytes(&writer));
-}
-
-/* Rows of the oldest listing, as many as a turn and the ring allow. */
-static uint32_t
-owe_rows(struct lp_shard *shard)
-{
-    struct lp_broker *broker = &shard->broker;
-    struct shard_listing *listing = &shard->listing[0];
-    for (uint32_t count = 0; count < ROWS_BUDGET; count++) {
-        uint32_t cursor = listing->cursor;
-        lp_handle handle;
-        const void *item = lp_pool_next(
-            listing->connections ? &broker->connections : &broker->queues, &cursor, &handle);
-        if (!item) {
-            if (lp_link_tell(&broker->link, LP_CONTROL_ROWS_END, listing->sequence,
-                             lp_bytes_of(NULL, 0))) {
-                shard->listing_count--;
-                memmove(&shard->listing[0], &shard->listing[1],
-                        shard->listing_count * sizeof(shard->listing[0]));
-                count++;
-            }
-            return count;
-        }
-        const bool told = listing->connections ? owe_connection_row(broker, listing->sequence, item)
-                                               : owe_queue_row(broker, listing->sequence, item);
-        if (!told) {
-            return count;
-        }
-        listing->cursor = cursor;
-    }
-    return ROWS_BUDGET;
-}
-
-static uint32_t
-owe_checked(struct lp_shard *shard)
-{
-    uint32_t count = 0;
-    while (shard->checked_count > 0) {
-        uint8_t payload[8];
-        struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
-        lp_writer_u8(&writer, shard->checked[0].verdict);
-        lp_writer_u32le(&writer, shard->checked[0].count);
-        if (!lp_link_tell(&shard->broker.link, LP_CONTROL_DELETE_CHECKED,
-                          shard->checked[0].sequence, lp_writer_bytes(&writer))) {
-            return count;
-        }
-        shard->checked_count--;
-        memmove(&shard->checked[0], &shard->checked[1],
-                shard->checked_count * sizeof(shard->checked[0]));
-        count++;
-    }
-    return count;
-}
-
-static bool
 owe_listeners(struct lp_shard *shard)
 {
     uint8_t payload[4096];
@@ -462,30 +282,11 @@ owe_listeners(struct lp_shard *shard)
     return lp_link_tell(&shard->broker.link, LP_CONTROL_LISTENERS, 0, lp_writer_bytes(&writer));
 }
 
-/* Stopping: when the last connection is gone, or time is up, say so. */
-static uint32_t
-owe_stopped(struct lp_shard *shard)
-{
-    struct lp_broker *broker = &shard->broker;
-    if (!broker->stopping || shard->stop_told) {
-        return 0;
-    }
-    if (broker->connections.used > 0 && broker->now_ns < shard->stop_deadline_ns) {
-        return 0;
-    }
-    uint8_t payload[16];
-    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
-    lp_writer_u32le(&writer, shard->stop_closed);
-    lp_writer_u64le(&writer, broker->messages.used);
-    shard->stop_told = lp_link_tell(&broker->link, LP_CONTROL_STOPPED, 0, lp_writer_bytes(&writer));
-    return shard->stop_told;
-}
-
 bool
 shard_control_owes(const struct lp_shard *shard)
 {
     return shard->hello || shard->listeners_owed || shard->applied_owed > 0 ||
-           shard->listing_count > 0 || shard->checked_count > 0;
+           shard->listing_count > 0 || shard->answer_count > 0;
 }
 
 uint32_t
@@ -504,8 +305,7 @@ shard_control_step(struct lp_shard *shard)
         count++;
     }
     if (shard->listing_count > 0) {
-        count += owe_rows(shard);
+        count += shard_list_step(shard);
     }
-    count += owe_checked(shard);
-    return count + owe_stopped(shard);
+    return count + shard_admin_step(shard);
 }

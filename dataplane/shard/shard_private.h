@@ -10,14 +10,16 @@
 #define SHARD_EVENTS_MAX   256u
 #define SHARD_LISTINGS_MAX 16u
 /* As many as one turn can take from the ring. */
-#define SHARD_CHECKS_MAX 512u
-#define SHARD_MAGIC      0x5348ad01u
+#define SHARD_ANSWERS_MAX 512u
+/* Connections announced, or rows listed, in one turn. */
+#define SHARD_ROWS_BUDGET 128u
+#define SHARD_MAGIC       0x5348ad01u
 
 /* A listing that the control process asked for and we have not finished. */
 struct shard_listing {
     uint64_t sequence;
     uint32_t cursor;
-    bool connections; /* else queues */
+    uint16_t type; /* LP_CONTROL_LIST_... */
 };
 
 struct lp_shard {
@@ -41,17 +43,22 @@ struct lp_shard {
 
     /* Deltas that were answered with REVISION while the ring was full. */
     uint64_t applied_owed; /* 0: none */
-    struct {
+    /* Answers to the control process's orders that the ring had no room for. */
+    struct shard_answer {
         uint64_t sequence;
-        uint8_t verdict;
+        uint16_t type; /* LP_CONTROL_DELETE_CHECKED, LP_CONTROL_QUEUE_PURGED */
+        uint16_t code; /* verdict, or fault */
         uint32_t count;
-    } checked[SHARD_CHECKS_MAX];
-    uint32_t checked_count;
+    } answers[SHARD_ANSWERS_MAX];
+    uint32_t answer_count;
 
     /* Graceful stop. */
     uint64_t stop_deadline_ns;
     uint32_t stop_closed;
     bool stop_told;
+
+    /* The application is stopped: who has not taken its leave by then is dropped. */
+    uint64_t close_deadline_ns; /* 0: nobody is waited for */
 
     struct lp_transport_event events[SHARD_EVENTS_MAX];
 };
@@ -62,5 +69,16 @@ void shard_control_record(void *context, const struct lp_control_record *record)
 uint32_t shard_control_step(struct lp_shard *shard);
 /* Is any of that left over?  Nobody tells us when the ring has room again. */
 bool shard_control_owes(const struct lp_shard *shard);
-/* Close politely everything that is open, with this fault. */
-void shard_close_all(struct lp_shard *shard);
+
+/* ---- shard_list.c ---- */
+
+/* LIST_*: rows follow. */
+void shard_list_begin(struct lp_shard *shard, const struct lp_control_record *record);
+/* Rows of the oldest listing, as many as a turn and the ring allow; gives how many. */
+uint32_t shard_list_step(struct lp_shard *shard);
+
+/* ---- shard_admin.c: orders of administrators ---- */
+
+void shard_admin_record(struct lp_shard *shard, const struct lp_control_record *record);
+/* Answers that are owed, and what time brings; gives how much was done. */
+uint32_t shard_admin_step(struct lp_shard *shard);

@@ -205,8 +205,8 @@ enum lp_control_type {
     LP_CONTROL_LIST_CONNECTIONS = 81,
     /* grace_ms u32: stop accepting, close every connection with 320, then STOPPED. */
     LP_CONTROL_STOP = 82,
-    /* sequence = number; queue_id u32.  To the home shard: drop what is ready, answer
-     * QUEUE_PURGED. */
+    /* sequence = number; queue_id u32, transient bool.  To the home shard: drop what is ready
+     * (transient: if it is not persistent), answer QUEUE_PURGED. */
     LP_CONTROL_QUEUE_PURGE = 83,
     /* sequence = query */
     LP_CONTROL_LIST_CHANNELS = 84,

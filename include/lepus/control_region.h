@@ -15,11 +15,27 @@
 #include <lepus/control_ring.h>
 
 #define LP_CONTROL_REGION_MAGIC        0x4c505247u
-#define LP_CONTROL_REGION_VERSION      1
+#define LP_CONTROL_REGION_VERSION      2
 #define LP_CONTROL_RING_CAPACITY_BYTES (1024u * 1024u)
 #define LP_SHARDS_MAX                  64u
 #define LP_STATS_PAGE_BYTES            16384u
 #define LP_TURN_HISTOGRAM_BUCKETS      256u
+
+/*
+ * What the launcher saw, and what an administrator has set since: it outlives
+ * the control process, and goes with the broker.
+ */
+struct lp_control_node {
+    uint64_t machine_memory_bytes; /* 0: not told */
+    uint32_t launcher_pid;
+    uint32_t stopped;              /* 1: the application is stopped (stop_app) */
+    uint64_t watermark_bytes;      /* set by an administrator; 0: none was set */
+    uint32_t watermark_millionths; /* ... as this share of the machine's memory; 0: as bytes */
+    uint32_t watermark_set;        /* 1: these two say something */
+    uint64_t disk_limit_bytes;     /* set by an administrator, if disk_limit_set */
+    uint32_t disk_limit_set;
+    uint32_t log_level; /* set by an administrator, plus 1; 0: none was set */
+};
 
 struct lp_control_region {
     uint32_t magic;
@@ -29,6 +45,7 @@ struct lp_control_region {
     uint32_t
         control_sleeping; /* 1 while the control process blocks: shards then write its eventfd */
     uint32_t shard_sleeping[LP_SHARDS_MAX]; /* 1 while that shard's loop blocks */
+    struct lp_control_node node;            /* the control process's, once it has attached */
 };
 
 /*

@@ -46,6 +46,9 @@ struct lp_queue_type {
      * again next turn). */
     bool (*dispatch)(struct lp_queue *queue, uint32_t budget);
     void (*counts)(const struct lp_queue *queue, struct lp_queue_counts *ret_counts);
+    /* An administrator: ready messages are released, all or those that are not persistent; gives
+     * how many. */
+    uint64_t (*purge)(struct lp_queue *queue, bool transient);
     /* Asserts the type's invariants. */
     void (*check)(const struct lp_queue *queue);
 };

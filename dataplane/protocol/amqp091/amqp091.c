@@ -243,6 +243,16 @@ protocol_gone(struct lp_connection *base)
 }
 
 /* connection.blocked and unblocked, for clients that want to know (C102). */
+static struct lp_bytes
+held_reason(const struct lp_broker *broker)
+{
+    const bool memory = broker->pressed || lp_memory_pressed(broker->memory);
+    const bool disk = (broker->alarms & LP_ALARM_DISK) != 0;
+    return lp_bytes_of_text(memory && disk ? "low on memory & disk"
+                            : disk         ? "low on disk"
+                                           : "low on memory");
+}
+
 static void
 protocol_held(struct lp_connection *base, bool held)
 {
@@ -256,7 +266,7 @@ protocol_held(struct lp_connection *base, bool held)
     }
     struct amqp091_out out;
     amqp091_out_begin(&out, 0, AMQP091_CONNECTION_BLOCKED);
-    lp_writer_short(&out.writer, lp_bytes_of_text("low on memory"));
+    lp_writer_short(&out.writer, held_reason(base->broker));
     amqp091_out_send(connection, &out);
 }
 

@@ -166,6 +166,7 @@ struct amqp091_channel {
     uint8_t pending_small[AMQP091_PENDING_SMALL_BYTES];
     struct amqp091_parked *parked_head;
     struct amqp091_parked *parked_tail;
+    uint32_t consumer_count;        /* of `consumers` and `notices` */
     struct lp_list consumers;       /* amqp091_consumer.in_channel */
     struct amqp091_consumer *reply; /* waits for answers (C160); NULL: nobody does */
     struct lp_list notices;         /* cancelled by a queue.delete of ours: told after delete-ok */
@@ -187,9 +188,14 @@ struct amqp091_consumer {
     struct amqp091_channel *channel;
     struct lp_consumer *consumer;
     bool reply; /* the channel's reply consumer: not by tag, whose like another may have */
+    bool exclusive;
     uint8_t tag_bytes;
-    uint8_t tag[];
+    uint16_t prefetch;
+    uint16_t arguments_bytes;
+    uint8_t tag[]; /* and behind it arguments, for listings */
 };
+/* Longer arguments of consumers are not kept: nothing but listings shows them. */
+#define AMQP091_ARGUMENTS_KEPT_MAX 4096u
 
 /* Do its operations go on?  A peer that closes has what it sent before done first. */
 static inline bool
@@ -358,6 +364,7 @@ void amqp091_consumed(struct amqp091_channel *channel, struct amqp091_consumer *
                       uint16_t code);
 void amqp091_cancelled(struct amqp091_channel *channel, struct amqp091_consumer *consumer);
 void amqp091_consumer_gone(struct amqp091_channel *channel, struct amqp091_consumer *consumer);
+void amqp091_consumer_describe(const void *user, struct lp_consumer_row *ret_row);
 /* Tell of consumers whose queue we deleted ourselves. */
 void amqp091_notices_send(struct amqp091_channel *channel);
 void amqp091_consumers_free(struct amqp091_channel *channel);

@@ -38,19 +38,29 @@ consumer_find(const struct amqp091_channel *channel, struct lp_bytes tag)
 }
 
 static struct amqp091_consumer *
-consumer_make(struct amqp091_channel *channel, struct lp_bytes tag, bool reply)
+consumer_make(struct amqp091_channel *channel, struct lp_bytes tag, struct lp_bytes arguments,
+              bool reply)
 {
     struct amqp091_shard *shard = channel->connection->shard;
+    if (arguments.size > AMQP091_ARGUMENTS_KEPT_MAX) {
+        arguments.size = 0;
+    }
     struct amqp091_consumer *consumer =
-        lp_memory_alloc(shard->broker->memory, sizeof(*consumer) + tag.size);
+        lp_memory_alloc(shard->broker->memory, sizeof(*consumer) + tag.size + arguments.size);
     if (!consumer) {
         return NULL;
     }
     memset(consumer, 0, sizeof(*consumer));
     consumer->channel = channel;
+    consumer->prefetch = channel->prefetch;
     consumer->tag_bytes = (uint8_t)tag.size;
+    consumer->arguments_bytes = (uint16_t)arguments.size;
     memcpy(consumer->tag, tag.data, tag.size);
+    if (arguments.size > 0) {
+        memcpy(consumer->tag + tag.size, arguments.data, arguments.size);
+    }
     consumer->reply = reply;
+    channel->consumer_count++;
     if (reply) {
         channel->reply = consumer;
     } else {
@@ -70,6 +80,7 @@ consumer_free(struct amqp091_consumer *consumer)
         lp_hash_remove(&shard->consumers, &consumer->by_tag);
     }
     lp_list_remove(&consumer->in_channel);
+    consumer->channel->consumer_count--;
     void *block = consumer;
     lp_memory_release(shard->broker->memory, &block);
 }
@@ -87,6 +98,18 @@ amqp091_consumers_free(struct amqp091_channel *channel)
 {
     list_free(&channel->consumers);
     list_free(&channel->notices);
+}
+
+void
+amqp091_consumer_describe(const void *user, struct lp_consumer_row *ret_row)
+{
+    const struct amqp091_consumer *consumer = user;
+    *ret_row = (struct lp_consumer_row){
+        .tag = lp_bytes_of(consumer->tag, consumer->tag_bytes),
+        .arguments = lp_bytes_of(consumer->tag + consumer->tag_bytes, consumer->arguments_bytes),
+        .prefetch = consumer->prefetch,
+        .exclusive = consumer->exclusive,
+    };
 }
 
 /* ---- which queue ---- */
@@ -208,15 +231,17 @@ priority_read(struct amqp091_channel *channel, const struct amqp091_method *meth
 
 /* `consume` NULL: wait for answers. */
 static enum amqp091_flow
-consume_start(struct amqp091_channel *channel, struct lp_consume *consume, struct lp_bytes tag)
+consume_start(struct amqp091_channel *channel, struct lp_consume *consume,
+              const struct amqp091_method *method)
 {
+    struct lp_bytes tag = method->name[1];
     uint8_t made[sizeof(TAG_PREFIX) - 1 + AMQP091_RANDOM_NAME_BYTES];
     if (tag.size == 0) {
         memcpy(made, TAG_PREFIX, sizeof(TAG_PREFIX) - 1);
         amqp091_random_name(channel->connection->shard->broker, made + sizeof(TAG_PREFIX) - 1);
         tag = lp_bytes_of(made, sizeof(made));
     }
-    struct amqp091_consumer *consumer = consumer_make(channel, tag, consume == NULL);
+    struct amqp091_consumer *consumer = consumer_make(channel, tag, method->table, consume == NULL);
     if (!consumer) {
         lp_session_want_room(channel->session);
         channel->waiting = AMQP091_WAIT_ROOM;
@@ -225,6 +250,7 @@ consume_start(struct amqp091_channel *channel, struct lp_consume *consume, struc
     channel->waiting = AMQP091_WAIT_SESSION;
     enum lp_result result;
     if (consume) {
+        consumer->exclusive = consume->exclusive;
         consume->user = consumer;
         result = lp_session_consume(channel->session, consume, &consumer->consumer);
     } else {
@@ -249,7 +275,7 @@ reply_consume(struct amqp091_channel *channel, const struct amqp091_method *meth
         return amqp091_channel_fault_text(channel, LP_FAULT_PRECONDITION_FAILED,
                                           "reply consumer already set", method->id);
     }
-    return consume_start(channel, NULL, method->name[1]);
+    return consume_start(channel, NULL, method);
 }
 
 enum amqp091_flow
@@ -284,7 +310,7 @@ amqp091_basic_consume(struct amqp091_channel *channel, const struct amqp091_meth
         !priority_read(channel, method, name, &consume.priority)) {
         return AMQP091_NEXT;
     }
-    return consume_start(channel, &consume, tag);
+    return consume_start(channel, &consume, method);
 }
 
 void

@@ -351,6 +351,15 @@ session_closed(void *owner)
     callback_leave(shard);
 }
 
+static void
+session_describe(const void *owner, struct lp_session_row *ret_row)
+{
+    const struct amqp091_channel *channel = owner;
+    *ret_row = (struct lp_session_row){.channel = channel->number,
+                                       .consumers = channel->consumer_count,
+                                       .prefetch = channel->prefetch};
+}
+
 const struct lp_session_ops amqp091_session_ops = {
     .room = session_room,
     .can_deliver = session_can_deliver,
@@ -364,5 +373,7 @@ const struct lp_session_ops amqp091_session_ops = {
     .committed = session_committed,
     .returned = session_returned,
     .timed_out = session_timed_out,
+    .describe = session_describe,
+    .describe_consumer = amqp091_consumer_describe,
     .closed = session_closed,
 };

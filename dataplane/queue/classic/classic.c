@@ -138,5 +138,6 @@ const struct lp_queue_type lp_queue_type_classic = {
     .handle = lp_engine_handle,
     .dispatch = lp_engine_dispatch,
     .counts = lp_engine_counts,
+    .purge = lp_engine_purge,
     .check = lp_engine_check,
 };

@@ -205,4 +205,5 @@ void lp_engine_close(struct lp_queue *queue);
 void lp_engine_handle(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record *record);
 bool lp_engine_dispatch(struct lp_queue *queue, uint32_t budget);
 void lp_engine_counts(const struct lp_queue *queue, struct lp_queue_counts *ret_counts);
+uint64_t lp_engine_purge(struct lp_queue *queue, bool transient);
 void lp_engine_check(const struct lp_queue *queue);

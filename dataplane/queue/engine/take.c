@@ -109,3 +109,41 @@ engine_counts_reply(struct lp_engine *engine, uint32_t from, const struct lp_mes
     }
     lp_mesh_reply(&queue->broker->mesh, from, &reply);
 }
+
+/* Persistent ones keep their places. */
+static void
+engine_drop_transient(struct lp_engine *engine)
+{
+    struct lp_list kept;
+    struct lp_list *link;
+    struct lp_entry *entry;
+    lp_list_init(&kept);
+    while ((entry = engine_pop(engine)) != NULL) {
+        if (entry->flags & LP_ENTRY_PERSISTENT) {
+            lp_list_push_back(&kept, &entry->link);
+        } else {
+            engine_entry_done(engine, entry);
+        }
+    }
+    while ((link = lp_list_pop_front(&kept)) != NULL) {
+        entry = LP_LIST_ITEM(link, struct lp_entry, link);
+        engine->order->add_returned(engine, entry);
+        engine->ready_count++;
+        engine->ready_bytes += entry->body_bytes;
+    }
+}
+
+uint64_t
+lp_engine_purge(struct lp_queue *queue, bool transient)
+{
+    struct lp_engine *engine = engine_of(queue);
+    (void)engine_look(engine);
+    const uint64_t before = engine->ready_count;
+    if (transient) {
+        engine_drop_transient(engine);
+    } else {
+        engine_drop_ready(engine);
+    }
+    engine_emptied(engine);
+    return before - engine->ready_count;
+}

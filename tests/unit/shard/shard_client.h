@@ -154,6 +154,21 @@ client_timed_out(void *owner, uint64_t timeout_ms)
 }
 
 static inline void
+client_describe(const void *owner, struct lp_session_row *ret_row)
+{
+    (void)owner;
+    *ret_row = (struct lp_session_row){.channel = 7, .consumers = 2, .prefetch = 9};
+}
+
+static inline void
+client_describe_consumer(const void *user, struct lp_consumer_row *ret_row)
+{
+    (void)user;
+    *ret_row = (struct lp_consumer_row){
+        .tag = lp_bytes_of_text("tag"), .arguments = lp_bytes_of_text("table"), .prefetch = 5};
+}
+
+static inline void
 client_closed(void *owner)
 {
     struct rig_client *client = owner;
@@ -174,6 +189,8 @@ static const struct lp_session_ops client_ops = {
     .committed = client_committed,
     .returned = client_returned,
     .timed_out = client_timed_out,
+    .describe = client_describe,
+    .describe_consumer = client_describe_consumer,
     .closed = client_closed,
 };
 

@@ -39,6 +39,9 @@ struct rig {
     uint32_t asked_count;
     /* Called by the next poll of any shard: what input would do. */
     void (*on_poll)(struct rig *rig);
+    /* Called with every record that a shard says. */
+    void (*on_record)(void *context, uint32_t shard, const struct lp_control_record *record);
+    void *record_context;
 };
 
 /* ---- a transport and entropy that do nothing ---- */
@@ -212,6 +215,9 @@ rig_listen(struct rig *rig)
         struct lp_control_record record;
         while (lp_control_pop(&rig->control_in[i], rig->scratch, &record) ==
                LP_CONTROL_POP_RECORD) {
+            if (rig->on_record) {
+                rig->on_record(rig->record_context, i, &record);
+            }
             if (record.type < LP_CONTROL_HELLO) {
                 rig->asked_type = record.type;
                 rig->asked_sequence = record.sequence;
