@@ -15,13 +15,20 @@
 
 #include "dataplane/base/hash.h"
 
-#define LP_ACCESS_SLOTS 16u
+#define LP_ACCESS_SLOTS       16u
+#define LP_ACCESS_TOPIC_SLOTS 4u
+
+/* In `rights`, beside enum lp_rights: they are of an older epoch, ask with LP_CONTROL_RIGHTS. */
+#define LP_ACCESS_UNKNOWN 128u
 
 struct lp_access {
-    uint32_t epoch;                 /* of everything below */
-    uint8_t unrestricted;           /* bits of enum lp_permission that admit every name */
-    uint8_t next;                   /* slot to overwrite next */
-    uint64_t slot[LP_ACCESS_SLOTS]; /* hash of {permission, resource, name}; 0: empty */
+    uint32_t epoch;       /* of everything below */
+    uint8_t unrestricted; /* bits of enum lp_permission that admit every name */
+    uint8_t rights;       /* enum lp_rights, or LP_ACCESS_UNKNOWN */
+    uint8_t next;         /* slot to overwrite next */
+    uint8_t next_topic;
+    uint64_t slot[LP_ACCESS_SLOTS];             /* hash of {permission, resource, name}; 0: empty */
+    uint64_t topic_slot[LP_ACCESS_TOPIC_SLOTS]; /* hash of {exchange, routing key} to write to */
 };
 
 /* A right that is asked for; the name is borrowed. */
@@ -30,6 +37,18 @@ struct lp_access_right {
     enum lp_resource resource;
     struct lp_bytes name;
 };
+
+/* What it may do beyond patterns at `epoch`: enum lp_rights, or LP_ACCESS_UNKNOWN. */
+uint8_t lp_access_rights(struct lp_access *access, uint32_t epoch);
+/* The control process's answer to OPEN and RIGHTS. */
+void lp_access_take(struct lp_access *access, uint32_t epoch, uint8_t unrestricted, uint8_t rights);
+
+/* A number for the right, never 0: by it a question's answer is known to be its own. */
+uint64_t lp_access_hash(const struct lp_hash_key *key, const struct lp_access_right *right);
+uint64_t lp_access_topic_hash(const struct lp_hash_key *key, struct lp_bytes exchange,
+                              struct lp_bytes routing_key);
+bool lp_access_topic_allowed(struct lp_access *access, uint32_t epoch, uint64_t hash);
+void lp_access_topic_remember(struct lp_access *access, uint32_t epoch, uint64_t hash);
 
 /* Known to be allowed at `epoch` (the shard's current)?  False: ask with LP_CONTROL_PERMIT. */
 bool lp_access_allowed(struct lp_access *access, uint32_t epoch, const struct lp_hash_key *key,

@@ -224,6 +224,20 @@ owe_hello_begin(struct lp_shard *shard)
     return shard->hello_begun;
 }
 
+/* How many channels it has, behind its hello. */
+static bool
+owe_channels(struct lp_broker *broker, const struct lp_connection *connection)
+{
+    struct lp_protocol_row row = {0};
+    uint8_t payload[16];
+    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    connection->protocol->row(connection, &row);
+    lp_writer_u64le(&writer, connection->id);
+    lp_writer_u16le(&writer, row.channels);
+    return row.channels == 0 ||
+           lp_link_tell(&broker->link, LP_CONTROL_CHANNELS, 0, lp_writer_bytes(&writer));
+}
+
 /* Announce connections to a new control process, then send waiting requests again. */
 static uint32_t
 owe_hello(struct lp_shard *shard)
@@ -253,6 +267,9 @@ owe_hello(struct lp_shard *shard)
             !lp_link_tell(&broker->link, LP_CONTROL_HELLO_CONNECTION, 0,
                           lp_writer_bytes(&writer))) {
             return count;
+        }
+        if (!owe_channels(broker, connection)) {
+            return count; /* and its hello again */
         }
         shard->hello_cursor = cursor;
         count++;

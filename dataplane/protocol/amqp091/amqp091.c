@@ -281,7 +281,7 @@ protocol_row(const struct lp_connection *base, struct lp_protocol_row *ret_row)
         state =
             (base->pauses & LP_PAUSE_MEMORY) != 0 ? LP_CONNECTION_BLOCKED : LP_CONNECTION_RUNNING;
     }
-    ret_row->channels = (uint16_t)LP_MIN(connection->index_count, (uint32_t)UINT16_MAX);
+    ret_row->channels = (uint16_t)LP_MIN(amqp091_channels_open(connection), (uint32_t)UINT16_MAX);
     ret_row->state = (uint8_t)state;
 }
 

@@ -81,6 +81,8 @@ struct amqp091_connection {
     uint16_t heartbeat_s;
     uint32_t frame_max;
     uint32_t index_count;
+    uint32_t channels_opening;      /* of them: amqp091_channel.opening */
+    uint32_t channels_told;         /* to the control process */
     uint32_t index_room;            /* a power of two, or 0 */
     struct amqp091_channel **index; /* open addressing by channel number */
     struct lp_list channels;        /* amqp091_channel.in_connection */
@@ -151,15 +153,18 @@ struct amqp091_channel {
     bool indexed;
     bool session_closing; /* lp_session_close() was called */
     bool confirming;
-    bool permitted;    /* the permission that was asked for was given, at permitted_epoch */
+    bool permitted;    /* what `asked_right` stands for was given, at permitted_epoch */
+    bool opening;      /* the control process is asked whether there may be one more */
     bool publishing;   /* the parked operation is the publish of `message` */
     bool message_lent; /* the session holds `message` until its publish is done */
     uint8_t content_flags;
     uint8_t content_always; /* flags of every content of this channel */
     uint8_t last_queue_bytes;
     uint32_t permitted_epoch;
-    uint32_t queue_id;   /* of a declare on its way */
-    uint8_t *last_queue; /* the queue declared last; NULL: none */
+    uint32_t keys_permitted; /* of the content's routing keys, so many */
+    uint64_t asked_right;    /* lp_access_hash() and the like */
+    uint32_t queue_id;       /* of a declare on its way */
+    uint8_t *last_queue;     /* the queue declared last; NULL: none */
     /* The parked method, as it came. */
     uint8_t *pending;
     uint32_t pending_bytes;
@@ -196,6 +201,13 @@ struct amqp091_consumer {
 };
 /* Longer arguments of consumers are not kept: nothing but listings shows them. */
 #define AMQP091_ARGUMENTS_KEPT_MAX 4096u
+
+/* Channels; those that still ask whether they may be are none yet. */
+static inline uint32_t
+amqp091_channels_open(const struct amqp091_connection *connection)
+{
+    return connection->index_count - connection->channels_opening;
+}
 
 /* Do its operations go on?  A peer that closes has what it sent before done first. */
 static inline bool
@@ -273,6 +285,15 @@ struct amqp091_channel *amqp091_control_waiter(void *context, lp_handle owner);
 /* NEXT: allowed; PARK: asked. */
 enum amqp091_flow amqp091_permit(struct amqp091_channel *channel, enum lp_permission permission,
                                  enum lp_resource resource, struct lp_bytes name);
+/* The same for rights beyond patterns (enum lp_rights): after NEXT they are of this epoch. */
+enum amqp091_flow amqp091_rights(struct amqp091_channel *channel);
+/* The same for writing with this routing key to a topic exchange (C85). */
+enum amqp091_flow amqp091_permit_topic(struct amqp091_channel *channel, struct lp_bytes exchange,
+                                       struct lp_bytes routing_key);
+/* The same for one channel more (C20). */
+enum amqp091_flow amqp091_permit_channel(struct amqp091_channel *channel);
+/* Tell the control process how many channels there are, if it does not know; false: later. */
+bool amqp091_channels_tell(struct amqp091_connection *connection);
 /* The refusal of a request, as the channel's fault. */
 void amqp091_control_refused(struct amqp091_channel *channel, const struct lp_link_reply *reply);
 
@@ -280,6 +301,8 @@ void amqp091_control_refused(struct amqp091_channel *channel, const struct lp_li
 
 struct amqp091_channel *amqp091_channel_find(const struct amqp091_connection *connection,
                                              uint16_t number);
+/* channel.open of a channel that was asked for: answered when it is permitted. */
+enum amqp091_flow amqp091_channel_open_run(struct amqp091_channel *channel);
 /* A frame for a channel of a running connection. */
 enum amqp091_flow amqp091_channel_dispatch(struct amqp091_connection *connection,
                                            const struct amqp091_frame *frame);

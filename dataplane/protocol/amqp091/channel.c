@@ -16,6 +16,15 @@ resource_fault(struct amqp091_connection *connection, uint32_t method_id)
 }
 
 static void
+open_ok_send(struct amqp091_channel *channel)
+{
+    struct amqp091_out out;
+    amqp091_out_begin(&out, channel->number, AMQP091_CHANNEL_OPEN_OK);
+    lp_writer_long_be(&out.writer, lp_bytes_of(NULL, 0)); /* channel-id */
+    amqp091_out_send(channel->connection, &out);
+}
+
+static void
 channel_open(struct amqp091_connection *connection, uint16_t number)
 {
     struct amqp091_shard *shard = connection->shard;
@@ -45,10 +54,37 @@ channel_open(struct amqp091_connection *connection, uint16_t number)
     }
     lp_list_push_back(&connection->channels, &channel->in_connection);
     shard->broker->stats->channels_opened++;
-    struct amqp091_out out;
-    amqp091_out_begin(&out, number, AMQP091_CHANNEL_OPEN_OK);
-    lp_writer_long_be(&out.writer, lp_bytes_of(NULL, 0)); /* channel-id */
-    amqp091_out_send(connection, &out);
+    const uint8_t rights =
+        lp_access_rights(&connection->base->access, shard->broker->permission_epoch);
+    if ((rights & (LP_ACCESS_UNKNOWN | LP_RIGHTS_CHANNELS_LIMITED)) == 0) {
+        open_ok_send(channel);
+        return;
+    }
+    static const uint8_t again[] = {0, 20, 0, 10, 0}; /* channel.open, as a parked method */
+    const bool kept =
+        amqp091_channel_keep_method(channel, lp_bytes_of(again, (uint32_t)sizeof(again)));
+    LP_ASSERT(kept);
+    channel->opening = true;
+    connection->channels_opening++;
+    amqp091_channel_continue(channel);
+}
+
+enum amqp091_flow
+amqp091_channel_open_run(struct amqp091_channel *channel)
+{
+    const enum amqp091_flow known = amqp091_rights(channel);
+    if (known != AMQP091_NEXT) {
+        return known;
+    }
+    const enum amqp091_flow permitted = amqp091_permit_channel(channel);
+    if (permitted != AMQP091_NEXT) {
+        return permitted;
+    }
+    channel->opening = false;
+    channel->connection->channels_opening--;
+    amqp091_connection_schedule(channel->connection); /* amqp091_channels_tell() */
+    open_ok_send(channel);
+    return AMQP091_NEXT;
 }
 
 /* The first frame for a number that no channel has. */

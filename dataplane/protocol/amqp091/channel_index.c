@@ -61,6 +61,7 @@ amqp091_index_add(struct amqp091_channel *channel)
     connection->index[slot] = channel;
     connection->index_count++;
     channel->indexed = true;
+    amqp091_connection_schedule(connection); /* amqp091_channels_tell() */
     return true;
 }
 
@@ -76,7 +77,12 @@ amqp091_index_remove(struct amqp091_channel *channel)
     LP_ASSERT(connection->index[hole] == channel);
     connection->index[hole] = NULL;
     connection->index_count--;
+    connection->channels_opening -= channel->opening;
+    channel->opening = false;
     channel->indexed = false;
+    if (connection->state == AMQP091_CONN_OPEN) {
+        amqp091_connection_schedule(connection); /* amqp091_channels_tell() */
+    }
     /* Close the gap: whoever was pushed past the hole moves up. */
     for (uint32_t at = (hole + 1) & mask; connection->index[at]; at = (at + 1) & mask) {
         const uint32_t home = connection->index[at]->number & mask;

@@ -289,8 +289,9 @@ open_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
         return;
     }
     connection->base->vhost_id = lp_reader_u32le(&reader);
-    connection->base->access.unrestricted = lp_reader_u8(&reader);
-    connection->base->access.epoch = lp_reader_u32le(&reader);
+    const uint8_t unrestricted = lp_reader_u8(&reader);
+    const uint32_t epoch = lp_reader_u32le(&reader);
+    lp_access_take(&connection->base->access, epoch, unrestricted, lp_reader_u8(&reader));
     if (reader.failed) {
         struct lp_fault fault;
         amqp091_text_make(&fault, LP_FAULT_INTERNAL_ERROR, "a malformed answer");

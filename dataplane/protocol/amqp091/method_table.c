@@ -7,6 +7,9 @@
 static enum amqp091_flow
 channel_open_again(struct amqp091_channel *channel, const struct amqp091_method *method)
 {
+    if (channel->opening) {
+        return amqp091_channel_open_run(channel);
+    }
     return amqp091_channel_fault_text(channel, LP_FAULT_CHANNEL_ERROR, "second 'channel.open' seen",
                                       method->id);
 }

@@ -203,6 +203,7 @@ complete(struct amqp091_channel *channel)
     channel->content = AMQP091_CONTENT_METHOD;
     channel->publishing = true;
     channel->stage = 0;
+    channel->keys_permitted = 0;
     const enum amqp091_flow flow = amqp091_publish_run(channel);
     if (flow != AMQP091_PARK) {
         channel->publishing = false;
@@ -380,6 +381,53 @@ content_refused(struct amqp091_channel *channel)
     return other_user(channel);
 }
 
+/* The n-th routing key: the message's own, then those of CC and BCC; false: there are no more. */
+static bool
+routing_key(const struct lp_message *message, uint32_t n, struct lp_bytes *ret_key)
+{
+    *ret_key = lp_message_key(message);
+    struct lp_reader keys = lp_reader_of_bytes(lp_message_annotation(message, LP_ANNOTATION_KEYS));
+    for (uint32_t i = 0; i < n; i++) {
+        if (lp_reader_left(&keys) == 0) {
+            return false;
+        }
+        *ret_key = lp_reader_long_le(&keys);
+    }
+    return !keys.failed;
+}
+
+/* A user who is not like most: rights on topics (C85), or no need to be who the content says
+ * (C90).  Other faults of the content come first. */
+static enum amqp091_flow
+rights_check(struct amqp091_channel *channel, const struct lp_exchange *exchange)
+{
+    const uint32_t first =
+        AMQP091_CONTENT_BAD_EXPIRATION | AMQP091_CONTENT_BAD_COPIES | AMQP091_CONTENT_NO_ASKER;
+    const bool topic = exchange->type->kind == LP_EXCHANGE_TOPIC;
+    const bool other = (channel->content_flags & AMQP091_CONTENT_OTHER_USER) != 0;
+    if ((!topic && !other) || (channel->content_flags & first) != 0) {
+        return AMQP091_NEXT;
+    }
+    enum amqp091_flow flow = amqp091_rights(channel);
+    if (flow != AMQP091_NEXT) {
+        return flow;
+    }
+    const uint8_t rights = channel->connection->base->access.rights;
+    if ((rights & LP_RIGHTS_IMPERSONATOR) != 0) {
+        channel->content_flags &= (uint8_t)~AMQP091_CONTENT_OTHER_USER;
+    }
+    struct lp_bytes key;
+    while (topic && (rights & LP_RIGHTS_TOPICS) != 0 &&
+           routing_key(channel->message, channel->keys_permitted, &key)) {
+        flow = amqp091_permit_topic(channel, lp_message_exchange(channel->message), key);
+        if (flow != AMQP091_NEXT) {
+            return flow;
+        }
+        channel->keys_permitted++;
+    }
+    return AMQP091_NEXT;
+}
+
 /* It waits for its commit. */
 static enum amqp091_flow
 publish_later(struct amqp091_channel *channel, struct lp_publish *publish)
@@ -467,6 +515,12 @@ amqp091_publish_run(struct amqp091_channel *channel)
         amqp091_text_make(&fault, LP_FAULT_ACCESS_REFUSED, "cannot publish to internal ");
         amqp091_text_add_resource(&fault, "exchange", name, amqp091_vhost_name(connection));
         return publish_fault(channel, &fault);
+    }
+    if (LP_UNLIKELY(connection->base->access.rights != 0)) {
+        const enum amqp091_flow right = rights_check(channel, publish.exchange);
+        if (right != AMQP091_NEXT) {
+            return right;
+        }
     }
     if ((channel->content_flags & (refused | later)) != 0) {
         return (channel->content_flags & refused) != 0 ? content_refused(channel)
