@@ -23,14 +23,16 @@ is_digit(uint8_t octet)
 static struct number
 number_read(struct lp_bytes text)
 {
-    const uint8_t *at = text.data;
-    const uint8_t *end = text.data + text.size;
+    /* A text that is not there is NULL, which nothing may be added to. */
+    const struct lp_reader range = lp_reader_of_bytes(text);
+    const uint8_t *at = range.at;
+    const uint8_t *end = range.end;
     struct number number = {0};
     if (at < end && (*at == '-' || *at == '+')) {
         number.negative = *at == '-';
         at++;
     }
-    while (at + 1 < end && *at == '0' && is_digit(at[1])) {
+    while (end - at > 1 && *at == '0' && is_digit(at[1])) {
         at++;
     }
     const uint8_t *first = at;
