@@ -62,11 +62,11 @@ lp_outgoing_unaim(struct lp_broker *broker, struct lp_outgoing *outgoing)
 }
 
 bool
-lp_outgoing_start(struct lp_broker *broker, struct lp_outgoing *outgoing)
+lp_outgoing_start(struct lp_broker *broker, struct lp_outgoing *outgoing,
+                  struct lp_message *message)
 {
-    struct lp_message *message = lp_pool_get(&broker->messages, outgoing->message);
     const uint32_t count = broker->topology.route_count;
-    LP_ASSERT(message && message->loans == 0);
+    LP_ASSERT(message->loans == 0);
     LP_ASSERT(count > 0);
     message->loans = count;
     if (count > 1) {

@@ -22,6 +22,7 @@
 #include "dataplane/base/pool.h"
 
 struct lp_broker;
+struct lp_message;
 
 struct lp_outgoing {
     lp_handle message; /* NONE: nothing is under way */
@@ -52,7 +53,8 @@ void lp_outgoing_unaim(struct lp_broker *broker, struct lp_outgoing *outgoing);
  * least one) and send.  True: all of it is on its way, and `outgoing` is empty
  * again; false: resume.
  */
-LP_MUST_CHECK bool lp_outgoing_start(struct lp_broker *broker, struct lp_outgoing *outgoing);
+LP_MUST_CHECK bool lp_outgoing_start(struct lp_broker *broker, struct lp_outgoing *outgoing,
+                                     struct lp_message *message);
 LP_MUST_CHECK bool lp_outgoing_resume(struct lp_broker *broker, struct lp_outgoing *outgoing);
 
 /* Give it up: the message is freed as far as no queue has it.  Harmless when empty. */

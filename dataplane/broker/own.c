@@ -65,7 +65,7 @@ own_send(struct lp_broker *broker)
         return lp_outgoing_resume(broker, outgoing);
     }
     const lp_handle handle = own->waiting[own->first].message;
-    const struct lp_message *message = lp_pool_get(&broker->messages, handle);
+    struct lp_message *message = lp_pool_get(&broker->messages, handle);
     LP_ASSERT(message && message->loans == 0);
     if (!own_route(broker, own->waiting[own->first].vhost_id, message)) {
         return false;
@@ -81,7 +81,7 @@ own_send(struct lp_broker *broker)
         outgoing->message = LP_HANDLE_NONE;
         return false;
     }
-    return lp_outgoing_start(broker, outgoing);
+    return lp_outgoing_start(broker, outgoing, message);
 }
 
 uint32_t

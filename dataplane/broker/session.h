@@ -28,6 +28,7 @@
 #include "dataplane/broker/topology.h"
 
 struct lp_broker;
+struct lp_connection;
 struct lp_mesh_record;
 struct lp_session;
 
@@ -100,6 +101,13 @@ struct lp_consumer_row {
     bool exclusive;
 };
 
+/* Whose session it is; borrowed for the call. */
+struct lp_session_who {
+    const struct lp_connection *connection;
+    struct lp_bytes user;
+    uint16_t channel;
+};
+
 /*
  * Only room(), counts() and confirm() may close their session before they return; the others are
  * called in the middle of a walk, and a protocol that has to close then does it in a later step.
@@ -135,6 +143,8 @@ struct lp_session_ops {
     /* For listings. */
     void (*describe)(const void *owner, struct lp_session_row *ret_row);
     void (*describe_consumer)(const void *user, struct lp_consumer_row *ret_row);
+    /* For the firehose (trace.h). */
+    void (*who)(void *owner, struct lp_session_who *ret_who);
     /* close is complete: everything is requeued and detached; the session is freed when this
      * returns. */
     void (*closed)(void *owner);

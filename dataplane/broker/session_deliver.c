@@ -25,6 +25,39 @@ delivery_starved(struct lp_session *session)
     }
 }
 
+/* The queue of a delivery of which the firehose has a copy (C163), or NULL. */
+static const struct lp_queue_ref *
+delivery_traced(const struct lp_consumer *consumer, const struct lp_message *message)
+{
+    const struct lp_broker *broker = consumer->session->broker;
+    const struct lp_queue_ref *queue =
+        consumer->reply ? NULL : lp_topology_queue_by_id(&broker->topology, consumer->queue_id);
+    return queue && lp_trace_wanted(broker, queue->vhost_id, message) ? queue : NULL;
+}
+
+/* Without room for that copy the delivery waits. */
+static bool
+delivery_trace_room(const struct lp_consumer *consumer, const struct lp_message *message)
+{
+    struct lp_session *session = consumer->session;
+    if (lp_own_room(&session->broker->own) || !delivery_traced(consumer, message)) {
+        return true;
+    }
+    session->starved = true;
+    session_wait(session);
+    return false;
+}
+
+static void
+delivery_trace(const struct lp_consumer *consumer, const struct lp_message *message,
+               bool redelivered)
+{
+    const struct lp_queue_ref *queue = delivery_traced(consumer, message);
+    if (queue) {
+        lp_trace_delivered(consumer->session, queue, message, redelivered);
+    }
+}
+
 /* Write it now; false: no room in the protocol's output, or no memory for its number. */
 static bool
 delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, bool force)
@@ -35,6 +68,10 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
         lp_pool_get_any(broker->mesh.fabric->messages[pending->owner], pending->message);
     if (!force && !session->ops->can_deliver(session->owner, message)) {
         delivery_starved(session);
+        return false;
+    }
+    if (LP_UNLIKELY(broker->topology.traced > 0) && !force &&
+        !delivery_trace_room(consumer, message)) {
         return false;
     }
     struct lp_delivery delivery = {
@@ -61,6 +98,9 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
     consumer->credit_owed++;
     if (consumer->no_ack || consumer->credit_owed >= CREDIT_BATCH) {
         session_consumer_news(consumer);
+    }
+    if (LP_UNLIKELY(broker->topology.traced > 0)) {
+        delivery_trace(consumer, message, pending->redelivered);
     }
     if (pending->got) {
         session->ops->got(session->owner, &delivery, 0);

@@ -9,6 +9,7 @@
 #include "dataplane/broker/broker.h"
 #include "dataplane/broker/records.h"
 #include "dataplane/broker/session.h"
+#include "dataplane/broker/trace.h"
 
 /* Put the session on the list of those whose ops->room() is called next step. */
 void session_wait(struct lp_session *session);
@@ -28,8 +29,26 @@ bool session_reply_send(struct lp_session *session, const struct lp_reply_addres
 void session_reply_close(struct lp_session *session);
 
 /* Where a publish goes, by all of its keys: topology->route.  False: memory is short. */
-bool session_publish_route(struct lp_session *session, const struct lp_publish *publish,
-                           const struct lp_message *message);
+static inline bool
+session_publish_route(struct lp_session *session, const struct lp_publish *publish,
+                      const struct lp_message *message)
+{
+    const struct lp_route_input input = {
+        .key = lp_message_key(message),
+        .headers = publish->headers,
+        .more_keys = lp_message_annotation(message, LP_ANNOTATION_KEYS),
+    };
+    return lp_topology_route(&session->broker->topology, publish->exchange, &input);
+}
+
+/* The firehose has a copy of it: it waits for room in lp_broker.own first (C163). */
+static inline bool
+session_publish_traced(const struct lp_session *session, const struct lp_publish *publish,
+                       const struct lp_message *message)
+{
+    return LP_UNLIKELY(session->broker->topology.traced > 0) &&
+           lp_trace_wanted(session->broker, publish->exchange->vhost_id, message);
+}
 
 /* A number's queue answered. */
 void session_confirm_answer(struct lp_session *session, uint64_t number, bool nack);

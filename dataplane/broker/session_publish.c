@@ -51,46 +51,43 @@ publish_nowhere(struct lp_session *session, struct lp_publish *publish)
     return LP_DONE;
 }
 
-bool
-session_publish_route(struct lp_session *session, const struct lp_publish *publish,
-                      const struct lp_message *message)
-{
-    const struct lp_route_input input = {
-        .key = lp_message_key(message),
-        .headers = publish->headers,
-        .more_keys = lp_message_annotation(message, LP_ANNOTATION_KEYS),
-    };
-    return lp_topology_route(&session->broker->topology, publish->exchange, &input);
-}
-
 enum lp_result
 lp_session_publish(struct lp_session *session, struct lp_publish *publish)
 {
     struct lp_broker *broker = session->broker;
     struct lp_outgoing *outgoing = &session->outgoing;
-    const struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
+    struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
     LP_ASSERT(message && message->loans == 0);
 
     outgoing->message = publish->message; /* ours, until it is sent or handed back */
     publish->unroutable = false;
     publish->number = 0;
-    if (!session_publish_route(session, publish, message) || !lp_outgoing_aim(broker, outgoing)) {
+    const bool traced = session_publish_traced(session, publish, message);
+    if ((traced && !lp_own_room(&broker->own)) ||
+        !session_publish_route(session, publish, message) || !lp_outgoing_aim(broker, outgoing)) {
         session_wait(session);
         return LP_WAIT;
     }
     const uint32_t count = broker->topology.route_count;
     if (count == 0) {
-        return publish_nowhere(session, publish);
+        const enum lp_result result = publish_nowhere(session, publish);
+        if (traced && result == LP_DONE) {
+            lp_trace_published(session, publish, message);
+        }
+        return result;
     }
     if (!publish_number(session, count, &publish->number)) {
         lp_outgoing_unaim(broker, outgoing);
         session_wait(session);
         return LP_WAIT;
     }
+    if (traced) {
+        lp_trace_published(session, publish, message);
+    }
     broker->stats->messages_routed++;
     outgoing->number = publish->number;
     outgoing->session = publish->number ? session->self : LP_HANDLE_NONE;
-    if (!lp_outgoing_start(broker, outgoing)) {
+    if (!lp_outgoing_start(broker, outgoing, message)) {
         session_wait(session);
         return LP_WAIT;
     }

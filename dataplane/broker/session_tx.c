@@ -153,7 +153,9 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
 
     struct lp_reply_address address;
     struct lp_tx_publish *item = lp_memory_alloc(broker->memory, sizeof(*item));
-    if (!item || !session_publish_route(session, publish, message)) {
+    const bool traced = session_publish_traced(session, publish, message);
+    if (!item || (traced && !lp_own_room(&broker->own)) ||
+        !session_publish_route(session, publish, message)) {
         goto wait;
     }
     const struct lp_tx_publish fresh = {
@@ -174,6 +176,9 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
         }
         item->lent = true;
         message->loans++;
+    }
+    if (traced) {
+        lp_trace_published(session, publish, message);
     }
     lp_list_push_back(&tx->publishes, &item->link);
     tx->publish_count++;

@@ -154,6 +154,7 @@ struct lp_topology {
     struct lp_queue_ref **route; /* the last result; grown as needed */
     uint32_t route_count;
     uint32_t route_room;
+    uint32_t traced; /* vhosts that are */
     struct lp_route_cache_slot *cache;
     /* The exchange looked up last, and what `route` holds now; NULL: nothing to rely on. */
     struct {

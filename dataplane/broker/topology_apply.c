@@ -96,6 +96,7 @@ topology_vhost_drop(struct lp_topology *topology, struct lp_vhost *vhost)
         topology_exchange_drop(topology,
                                LP_LIST_ITEM(vhost->exchanges.next, struct lp_exchange, in_vhost));
     }
+    topology->traced -= vhost->tracing;
     lp_list_remove(&vhost->in_topology);
     lp_hash_remove(&topology->vhosts_by_id, &vhost->by_id);
     topology_release(topology, vhost);
@@ -145,6 +146,7 @@ lp_topology_vhost_up(struct lp_topology *topology, uint32_t id, struct lp_bytes 
     struct lp_vhost *vhost = lp_topology_vhost(topology, id);
     if (vhost != NULL) {
         vhost->seen = topology->sync;
+        topology->traced += (uint32_t)tracing - (uint32_t)vhost->tracing;
         vhost->tracing = tracing;
         return LP_OK;
     }
@@ -159,6 +161,7 @@ lp_topology_vhost_up(struct lp_topology *topology, uint32_t id, struct lp_bytes 
     vhost->id = id;
     vhost->seen = topology->sync;
     vhost->tracing = tracing;
+    topology->traced += tracing;
     vhost->name_bytes = (uint8_t)name.size;
     topology_bytes_put(vhost->name, name);
     lp_list_init(&vhost->exchanges);

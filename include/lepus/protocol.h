@@ -21,6 +21,7 @@
 struct lp_broker;
 struct lp_connection;
 struct lp_message;
+struct lp_trace;
 
 /* What an operator can set that protocols need; the broker keeps it. */
 struct lp_protocol_limits {
@@ -77,6 +78,10 @@ struct lp_protocol {
      */
     void (*dead)(const struct lp_message *message, struct lp_bytes deaths,
                  struct lp_writer *writer);
+    /* Write the properties of the firehose's copy of `message`.  There is room for
+     * lp_protocol_trace_bytes_max(). */
+    void (*trace)(const struct lp_message *message, const struct lp_trace *trace,
+                  struct lp_writer *writer);
     /* Everything given back?  (shard at rest) */
     bool (*at_rest)(const void *state);
 };
@@ -90,6 +95,17 @@ static inline uint64_t
 lp_protocol_dead_bytes_max(uint64_t deaths_bytes)
 {
     return 5 * deaths_bytes + 2048;
+}
+
+/*
+ * How long the properties of such a copy are: the message's, each of which
+ * gets a name and a type, its keys and queues, which become longer by an
+ * octet each (and have four already), and names of their own.
+ */
+static inline uint64_t
+lp_protocol_trace_bytes_max(uint64_t properties_bytes, uint64_t lists_bytes)
+{
+    return properties_bytes + 2 * lists_bytes + 4096;
 }
 
 /* Offer what input() left, again next turn, though nothing new arrived; nothing left, nothing

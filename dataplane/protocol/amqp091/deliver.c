@@ -343,6 +343,16 @@ session_timed_out(void *owner, uint64_t timeout_ms)
 }
 
 static void
+session_who(void *owner, struct lp_session_who *ret_who)
+{
+    const struct amqp091_channel *channel = owner;
+    const struct amqp091_connection *connection = channel->connection;
+    ret_who->connection = connection->base;
+    ret_who->user = lp_bytes_of(connection->user, connection->user_bytes);
+    ret_who->channel = channel->number;
+}
+
+static void
 session_closed(void *owner)
 {
     struct amqp091_channel *channel = callback_enter(owner);
@@ -375,5 +385,6 @@ const struct lp_session_ops amqp091_session_ops = {
     .timed_out = session_timed_out,
     .describe = session_describe,
     .describe_consumer = amqp091_consumer_describe,
+    .who = session_who,
     .closed = session_closed,
 };

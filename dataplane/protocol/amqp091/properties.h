@@ -13,6 +13,7 @@
 #include <lepus/bytes.h>
 
 struct lp_message;
+struct lp_trace;
 
 /* Bits of the property flags, first to last as they are on the wire. */
 enum amqp091_property {
@@ -52,8 +53,11 @@ const uint8_t *amqp091_property_replace(struct lp_writer *writer, const uint8_t 
 /* False: not a well-formed list. */
 bool amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_properties);
 
-/* ---- deaths.c: of messages that are here, so of well-formed properties (protocol.h) ---- */
+/* ---- deaths.c, trace.c: of messages that are here, so of well-formed properties (protocol.h) ----
+ */
 
 struct lp_bytes amqp091_properties_headers(const struct lp_message *message);
 void amqp091_properties_dead(const struct lp_message *message, struct lp_bytes deaths,
                              struct lp_writer *writer);
+void amqp091_properties_trace(const struct lp_message *message, const struct lp_trace *trace,
+                              struct lp_writer *writer);
