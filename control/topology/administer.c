@@ -155,7 +155,7 @@ administer_policy_put(struct lp_catalog *catalog, const struct lp_catalog_policy
     struct lp_catalog_policy *policy = policy_insert(like);
     LP_ASSERT(policy); /* it is valid */
     catalog_policy_put(catalog, policy);
-    policies_evaluate(catalog, like->vhost);
+    policy_evaluate(catalog, like->vhost);
     if (old) {
         policy_remove(old);
     }
@@ -170,7 +170,7 @@ lp_catalog_policy_clear(struct lp_catalog *catalog, struct lp_catalog_vhost *vho
         return administer_refuse(ret_refusal, LP_ERR_NOT_FOUND, "Parameter does not exist");
     }
     lp_chain_remove(&policy->in_vhost);
-    policies_evaluate(catalog, vhost);
+    policy_evaluate(catalog, vhost);
     catalog_policy_drop(catalog, policy);
     return true;
 }

@@ -29,7 +29,7 @@ catalog_load(struct lp_catalog *catalog, const struct lp_store *store)
         }
         if (event.kind == LP_STORE_REVISION) {
             catalog->revision = event.revision;
-            policies_assign_all(catalog);
+            policy_assign_all(catalog);
             return LP_OK;
         }
         catalog->seeded = true;
@@ -404,7 +404,7 @@ lp_catalog_check(const struct lp_catalog *catalog)
         }
         LP_ASSERT(queues - before == vhost->queue_count);
         before = queues;
-        policies_check(vhost);
+        policy_check(vhost);
     }
     LP_ASSERT(exchanges == catalog->exchanges_by_id.count);
     LP_ASSERT(queues == catalog->queues_by_id.count);

@@ -159,7 +159,7 @@ lp_catalog_exchange_declare(struct lp_catalog *catalog, const struct lp_catalog_
         .name = name,
         .arguments = request->arguments};
     exchange = catalog_exchange_insert(catalog, &like);
-    policies_assign_exchange(exchange);
+    policy_assign_exchange(exchange);
     catalog_exchange_put(catalog, exchange);
     *ret_exchange = exchange;
     return true;

@@ -224,38 +224,38 @@ match_exchange(const struct lp_chain *policies, const struct lp_catalog_exchange
 }
 
 void
-policies_assign_queue(struct lp_catalog_queue *queue)
+policy_assign_queue(struct lp_catalog_queue *queue)
 {
     queue->policy = match_queue(&queue->vhost->policies, queue);
     queue->operator_policy = match_queue(&queue->vhost->operator_policies, queue);
 }
 
 void
-policies_assign_exchange(struct lp_catalog_exchange *exchange)
+policy_assign_exchange(struct lp_catalog_exchange *exchange)
 {
     exchange->policy = match_exchange(&exchange->vhost->policies, exchange);
     exchange->operator_policy = match_exchange(&exchange->vhost->operator_policies, exchange);
 }
 
 void
-policies_assign_all(struct lp_catalog *catalog)
+policy_assign_all(struct lp_catalog *catalog)
 {
     LP_CHAIN_EACH(v, &catalog->vhosts)
     {
         struct lp_catalog_vhost *vhost = LP_CONTAINER_OF(v, struct lp_catalog_vhost, in_catalog);
         LP_CHAIN_EACH(x, &vhost->exchanges)
         {
-            policies_assign_exchange(LP_CONTAINER_OF(x, struct lp_catalog_exchange, in_vhost));
+            policy_assign_exchange(LP_CONTAINER_OF(x, struct lp_catalog_exchange, in_vhost));
         }
         LP_CHAIN_EACH(q, &vhost->queues)
         {
-            policies_assign_queue(LP_CONTAINER_OF(q, struct lp_catalog_queue, in_vhost));
+            policy_assign_queue(LP_CONTAINER_OF(q, struct lp_catalog_queue, in_vhost));
         }
     }
 }
 
 void
-policies_check(const struct lp_catalog_vhost *vhost)
+policy_check(const struct lp_catalog_vhost *vhost)
 {
     LP_CHAIN_EACH(x, &vhost->exchanges)
     {
@@ -294,7 +294,7 @@ evaluate_queue(struct lp_catalog *catalog, struct lp_catalog_queue *queue)
     const struct lp_catalog_policy *policy = queue->policy;
     const struct lp_catalog_policy *operator_policy = queue->operator_policy;
     const struct lp_writer old = settings_encode(catalog, queue, old_room);
-    policies_assign_queue(queue);
+    policy_assign_queue(queue);
     if (queue->policy == policy && queue->operator_policy == operator_policy) {
         return;
     }
@@ -309,14 +309,14 @@ static void
 evaluate_exchange(struct lp_catalog *catalog, struct lp_catalog_exchange *exchange)
 {
     const struct lp_bytes old = lp_catalog_exchange_alternate(exchange);
-    policies_assign_exchange(exchange);
+    policy_assign_exchange(exchange);
     if (!lp_bytes_equal(old, lp_catalog_exchange_alternate(exchange))) {
         catalog_exchange_announce(catalog, exchange);
     }
 }
 
 void
-policies_evaluate(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost)
+policy_evaluate(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost)
 {
     LP_CHAIN_EACH(x, &vhost->exchanges)
     {

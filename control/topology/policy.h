@@ -6,8 +6,8 @@
  * An object has at most one policy and one operator policy: of those whose
  * target and pattern match, and whose keys its type knows, the one with the
  * highest priority (of equals, the first by name).  Pointers to both are kept
- * on the object and are right outside of a change: policies_evaluate() is part
- * of every change of policies, policies_assign_*() of every new object.
+ * on the object and are right outside of a change: policy_evaluate() is part
+ * of every change of policies, policy_assign_*() of every new object.
  */
 #pragma once
 
@@ -80,15 +80,15 @@ json_t *policy_value(const struct lp_catalog_policy *policy,
 struct lp_catalog_policy *policy_insert(const struct lp_catalog_policy *like);
 void policy_remove(struct lp_catalog_policy *policy);
 /* For a new object. */
-void policies_assign_queue(struct lp_catalog_queue *queue);
-void policies_assign_exchange(struct lp_catalog_exchange *exchange);
+void policy_assign_queue(struct lp_catalog_queue *queue);
+void policy_assign_exchange(struct lp_catalog_exchange *exchange);
 /* Policies of the vhost changed (those that objects had are still there): choose again, and tell
  * shards of each object for which that changes something. */
-void policies_evaluate(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost);
+void policy_evaluate(struct lp_catalog *catalog, struct lp_catalog_vhost *vhost);
 /* After loading: choose for everything. */
-void policies_assign_all(struct lp_catalog *catalog);
+void policy_assign_all(struct lp_catalog *catalog);
 /* Asserts that every object has the policies that it should have. */
-void policies_check(const struct lp_catalog_vhost *vhost);
+void policy_check(const struct lp_catalog_vhost *vhost);
 bool policy_target_find(struct lp_bytes name, uint8_t *ret_target);
 
 /* ---- policy_validate.c ---- */

@@ -224,7 +224,7 @@ queue_make(struct lp_catalog *catalog, const struct lp_catalog_actor *actor, str
         .name = name,
         .arguments = request->arguments};
     struct lp_catalog_queue *queue = catalog_queue_insert(catalog, &like);
-    policies_assign_queue(queue);
+    policy_assign_queue(queue);
     catalog_queue_put(catalog, queue);
     return queue;
 }

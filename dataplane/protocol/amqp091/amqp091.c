@@ -288,10 +288,11 @@ protocol_row(const struct lp_connection *base, struct lp_protocol_row *ret_row)
 static bool
 protocol_hello(const struct lp_connection *base, void *writer)
 {
-    const struct amqp091_connection *connection = base->state;
+    struct amqp091_connection *connection = base->state;
     if (!connection->hello || connection->closed_sent) {
         return false;
     }
+    connection->channels_told = AMQP091_UNTOLD; /* what follows the hello is the shard's to say */
     /* OPEN's payload begins with the connection's id, which the caller has written. */
     lp_writer_copy(writer, connection->hello + sizeof(uint64_t),
                    connection->hello_bytes - sizeof(uint64_t));

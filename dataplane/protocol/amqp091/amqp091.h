@@ -39,6 +39,7 @@
 #define AMQP091_CLOSE_OK_WAIT_NS    30000000000u
 #define AMQP091_DRAIN_WAIT_NS       60000000000u /* more than the control process's time-out */
 #define AMQP091_RETRY_NS            5000000u     /* until memory or the link is asked again */
+#define AMQP091_UNTOLD              UINT32_MAX   /* it may count otherwise: tell it in any case */
 #define AMQP091_PENDING_SMALL_BYTES 32u          /* a settle is 13 bytes: it parks without memory */
 
 extern const struct lp_protocol lp_protocol_amqp091;
@@ -82,7 +83,7 @@ struct amqp091_connection {
     uint32_t frame_max;
     uint32_t index_count;
     uint32_t channels_opening;      /* of them: amqp091_channel.opening */
-    uint32_t channels_told;         /* to the control process */
+    uint32_t channels_told;         /* to the control process, or AMQP091_UNTOLD */
     uint32_t index_room;            /* a power of two, or 0 */
     struct amqp091_channel **index; /* open addressing by channel number */
     struct lp_list channels;        /* amqp091_channel.in_connection */

@@ -196,6 +196,8 @@ channel_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
         amqp091_connection_fault(channel->connection, &fault, AMQP091_METHOD_NONE);
         return;
     }
+    /* It has counted this one itself, before or after what it was told meanwhile. */
+    channel->connection->channels_told = AMQP091_UNTOLD;
     channel->permitted = true;
     channel->permitted_epoch = channel->connection->shard->broker->permission_epoch;
     amqp091_channel_continue(channel);
@@ -209,6 +211,12 @@ amqp091_permit_channel(struct amqp091_channel *channel)
     const uint8_t rights = lp_access_rights(&connection->base->access, epoch);
     if ((rights & LP_RIGHTS_CHANNELS_LIMITED) == 0 || was_given(channel, CHANNEL_RIGHT)) {
         return AMQP091_NEXT;
+    }
+    /* A channel that was closed a moment ago must not count against this one. */
+    if (!amqp091_channels_tell(connection)) {
+        lp_session_want_room(channel->session);
+        channel->waiting = AMQP091_WAIT_ROOM;
+        return AMQP091_PARK;
     }
     struct lp_writer writer = amqp091_control_begin(connection);
     lp_writer_u16le(&writer, channel->number);
