@@ -40,6 +40,8 @@ LP_STATIC_ASSERT(LP_COUNT_OF(protocols) <= LP_PROTOCOLS_MAX, "every protocol has
 #define ASIDE_SHARE 4u
 /* However small the memory, a message of this size is taken. */
 #define MESSAGE_BYTES_LEAST (128u * 1024u)
+/* Deliveries that can wait for their client whatever memory is left. */
+#define DELIVERIES_KEPT 1024u
 /* A turn longer than this is counted as a fault of ours (or of a noisy neighbour). */
 #define TURN_BOUND_NS 500000u
 
@@ -77,6 +79,25 @@ shard_pools_init(struct lp_shard *shard)
         }
     }
     return LP_OK;
+}
+
+/*
+ * Deliveries that find a client's output full wait in a pool, which keeps the
+ * memory that it once had.  It has some from the start: what waits because memory
+ * is short must not need any.
+ */
+static enum lp_err
+shard_deliveries_keep(struct lp_pool *deliveries)
+{
+    lp_handle kept[DELIVERIES_KEPT];
+    uint32_t count = 0;
+    while (count < LP_COUNT_OF(kept) && lp_pool_alloc(deliveries, &kept[count])) {
+        count++;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        lp_pool_release(deliveries, kept[i]);
+    }
+    return count > 0 ? LP_OK : LP_ERR_NO_MEMORY;
 }
 
 static void
@@ -117,6 +138,10 @@ shard_broker_init(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
     lp_mesh_init(&broker->mesh, shard->env.fabric, config->index);
 
     enum lp_err err = shard_pools_init(shard);
+    if (err != LP_OK) {
+        return err;
+    }
+    err = shard_deliveries_keep(&broker->deliveries);
     if (err != LP_OK) {
         return err;
     }
