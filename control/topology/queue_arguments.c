@@ -434,7 +434,7 @@ static const char *const kind_names[] = {
 bool
 catalog_queue_kind_is_there(enum lp_queue_kind kind)
 {
-    return kind == LP_QUEUE_CLASSIC;
+    return kind == LP_QUEUE_CLASSIC || kind == LP_QUEUE_QUORUM;
 }
 
 const char *

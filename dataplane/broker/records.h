@@ -25,7 +25,7 @@ enum lp_mesh_op {
     /* H->owner news.  Loans come back.  a: how many, w0..w6 messages. */
     LP_MESH_RELEASE,
     /* C->H request.  a queue, w0 consumer, w1 prefetch (0: no limit), w2 connection, w3 priority
-     * (signed), flags NO_ACK EXCLUSIVE LIMITED. */
+     * (signed), flags NO_ACK EXCLUSIVE LIMITED SHARED. */
     LP_MESH_CONSUME,
     /* H->C reply.  a fault code or 0, w0 consumer, w1 subscription. */
     LP_MESH_CONSUMED,
@@ -38,8 +38,8 @@ enum lp_mesh_op {
      * delivered). */
     LP_MESH_DETACH,
     LP_MESH_DETACHED, /* H->C reply.  w0 consumer */
-    /* H->C news.  a owner shard of the message, w0 consumer, w1 entry, w2 message; flags
-     * REDELIVERED, LIMITED (it used up a grant). */
+    /* H->C news.  a owner shard of the message, w0 consumer, w1 entry, w2 message, w6 how often it
+     * came back, where the queue counts that; flags REDELIVERED, LIMITED (it used up a grant). */
     LP_MESH_DELIVER,
     /* C->H news.  a: how many deliveries C has written out since the last CREDIT, w0 subscription.
      * For NO_ACK subscriptions they are settled with it, oldest first. */
@@ -56,7 +56,7 @@ enum lp_mesh_op {
      * connection; flag NO_ACK. */
     LP_MESH_GET,
     /* H->C reply.  a owner shard, w0 consumer, w1 entry, w2 message, w3 ready messages left, w4
-     * subscription, w5 fault code or 0; flags EMPTY REDELIVERED. */
+     * subscription, w5 fault code or 0, w6 as DELIVER; flags EMPTY REDELIVERED. */
     LP_MESH_GOT,
     /* C->H request.  a queue, w0 session, w1 connection, w6 the key of a reply queue.  Count (and
      * PURGE: drop) ready messages. */
@@ -81,6 +81,8 @@ enum lp_mesh_flag {
     LP_MESH_EMPTY = 16,
     LP_MESH_NACK = 32,
     LP_MESH_KEPT = 64,
+    LP_MESH_SHARED =
+        128, /* its channel has a shared prefetch, whether it counts against it or not */
 };
 
 #define LP_MESH_RELEASES_MAX 7u

@@ -87,6 +87,7 @@ struct lp_delivery {
     uint64_t number; /* delivery number (tag), from 1, per session */
     bool redelivered;
     uint32_t ready_left; /* got: ready messages left */
+    uint32_t returns;    /* how often it came back, where the queue counts that (C132) */
 };
 
 /* What a protocol knows of a session and of a consumer: for listings. */
@@ -207,6 +208,7 @@ struct lp_pending {
     lp_handle entry;
     lp_handle message;
     uint64_t ready_left;
+    uint32_t returns;
     uint16_t owner;
     bool redelivered;
     bool got; /* the answer to a get */

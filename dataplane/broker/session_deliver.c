@@ -79,6 +79,7 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
         .message = message,
         .redelivered = pending->redelivered,
         .ready_left = (uint32_t)LP_MIN(pending->ready_left, (uint64_t)UINT32_MAX),
+        .returns = pending->returns,
     };
     if (consumer->no_ack) {
         delivery.number = session->unacked.next;
@@ -254,6 +255,7 @@ session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *r
         .entry = record->w[1],
         .message = record->w[2],
         .ready_left = record->w[3],
+        .returns = (uint32_t)record->w[6],
         .owner = (uint16_t)record->a,
         .redelivered = (record->flags & LP_MESH_REDELIVERED) != 0,
         .got = got,
@@ -296,7 +298,8 @@ lp_session_consume(struct lp_session *session, const struct lp_consume *consume,
         .op = LP_MESH_CONSUME,
         .flags = (uint8_t)((consume->no_ack ? LP_MESH_NO_ACK : 0) |
                            (consume->exclusive ? LP_MESH_EXCLUSIVE : 0) |
-                           (consumer->limited ? LP_MESH_LIMITED : 0)),
+                           (consumer->limited ? LP_MESH_LIMITED : 0) |
+                           (session->prefetch_shared > 0 ? LP_MESH_SHARED : 0)),
         .a = consume->queue->id,
         .w = {consumer->self, consume->prefetch, session->connection, (uint32_t)consume->priority},
     };

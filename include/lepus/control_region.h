@@ -77,6 +77,7 @@ struct lp_control_region {
     X(messages_expired)       \
     X(messages_overflowed)    \
     X(messages_rejected)      \
+    X(messages_overdelivered) \
     X(queues_expired)         \
     X(consumers_timed_out)    \
     X(bytes_received)         \

@@ -149,6 +149,25 @@ amqp091_queue_find(struct amqp091_channel *channel, struct lp_bytes name, uint32
     return true;
 }
 
+static bool
+queue_is_anothers(const struct amqp091_channel *channel, struct lp_bytes name)
+{
+    const struct amqp091_connection *connection = channel->connection;
+    const struct lp_queue_ref *queue =
+        lp_topology_queue(&connection->shard->broker->topology, connection->base->vhost_id, name);
+    return queue && queue->owner != 0 && queue->owner != connection->base->id;
+}
+
+/* C120: its single active consumer has it for itself. */
+static void
+sole_text(struct lp_fault *fault, struct lp_bytes name, struct lp_bytes vhost)
+{
+    amqp091_text_make(fault, LP_FAULT_RESOURCE_LOCKED, "cannot obtain access to locked ");
+    amqp091_text_add_resource(fault, "queue", name, vhost);
+    amqp091_text_add(fault, ". basic.get operations are not supported by quorum queues with "
+                            "single active consumer");
+}
+
 void
 amqp091_queue_fault(struct amqp091_channel *channel, uint16_t code, struct lp_bytes name,
                     uint32_t method_id)
@@ -162,7 +181,16 @@ amqp091_queue_fault(struct amqp091_channel *channel, uint16_t code, struct lp_by
         amqp091_text_missing(&fault, "queue", meant, vhost);
         break;
     case LP_FAULT_RESOURCE_LOCKED:
-        amqp091_text_locked(&fault, meant, vhost);
+        if (method_id == AMQP091_BASIC_GET && !queue_is_anothers(channel, meant)) {
+            sole_text(&fault, meant, vhost);
+        } else {
+            amqp091_text_locked(&fault, meant, vhost);
+        }
+        break;
+    case LP_FAULT_NOT_IMPLEMENTED:
+        amqp091_text_begin(&fault, code);
+        amqp091_text_add_resource(&fault, "queue", meant, vhost);
+        amqp091_text_add(&fault, " does not support global qos");
         break;
     case LP_FAULT_ACCESS_REFUSED:
         amqp091_text_begin(&fault, code);

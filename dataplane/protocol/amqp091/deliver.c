@@ -6,6 +6,7 @@
  * come between its parts.
  */
 #include "dataplane/protocol/amqp091/amqp091.h"
+#include "dataplane/protocol/amqp091/properties.h"
 
 /* deliver and get-ok: header, tags and names of 255 bytes each at most, and what surrounds them. */
 #define METHOD_BYTES_MAX   832u
@@ -63,10 +64,10 @@ body_write(struct amqp091_channel *channel, const struct lp_message *message)
 }
 
 static void
-header_frame(struct lp_writer *writer, uint16_t channel, const struct lp_message *message)
+header_frame(struct lp_writer *writer, uint16_t channel, const struct lp_message *message,
+             uint32_t properties_bytes)
 {
-    const struct lp_bytes properties = lp_message_properties(message);
-    frame_begin(writer, AMQP091_FRAME_HEADER, channel, 12u + properties.size);
+    frame_begin(writer, AMQP091_FRAME_HEADER, channel, 12u + properties_bytes);
     lp_writer_u16be(writer, AMQP091_CLASS_BASIC);
     lp_writer_u16be(writer, 0); /* weight */
     lp_writer_u64be(writer, message->body_bytes);
@@ -147,7 +148,7 @@ content_send(struct amqp091_channel *channel, const struct carrier *carrier)
     amqp091_frame_open(&writer, channel->number, carrier->method_id);
     carrier_arguments(&writer, carrier);
     amqp091_frame_close(&writer, 0);
-    header_frame(&writer, channel->number, message);
+    header_frame(&writer, channel->number, message, properties.size);
     if (small != 0) {
         lp_writer_copy(&writer, properties.data, properties.size);
         lp_writer_u8(&writer, AMQP091_FRAME_END);
@@ -162,6 +163,47 @@ content_send(struct amqp091_channel *channel, const struct carrier *carrier)
         write_out(connection, properties);
         write_out(connection, lp_bytes_of(&end, 1));
         body_write(channel, message);
+    }
+}
+
+/* A message that was delivered before: with a header that says how often (C132). */
+LP_COLD static void
+counted_send(struct amqp091_channel *channel, const struct carrier *carrier)
+{
+    static const uint8_t end = AMQP091_FRAME_END;
+    struct amqp091_connection *connection = channel->connection;
+    const struct lp_message *message = carrier->message;
+    const uint32_t reserve = METHOD_BYTES_MAX + HEADER_FRAME_BYTES;
+    struct amqp091_counted properties;
+    uint8_t *room = connection->dead ? NULL : lp_connection_reserve(connection->base, reserve);
+    if (!room) {
+        connection->dead = true;
+        return;
+    }
+    amqp091_properties_count(lp_message_properties(message), carrier->delivery->returns,
+                             &properties);
+    struct lp_writer writer = lp_writer_of(room, reserve);
+    amqp091_frame_open(&writer, channel->number, carrier->method_id);
+    carrier_arguments(&writer, carrier);
+    amqp091_frame_close(&writer, 0);
+    header_frame(&writer, channel->number, message, properties.bytes);
+    LP_ASSERT(!writer.failed);
+    lp_connection_commit(connection->base, (uint32_t)lp_writer_size(&writer));
+    for (size_t i = 0; i < LP_COUNT_OF(properties.piece); i++) {
+        write_out(connection, properties.piece[i]);
+    }
+    write_out(connection, lp_bytes_of(&end, 1));
+    body_write(channel, message);
+}
+
+/* A message to a consumer, or to who asked for one. */
+static void
+delivery_send(struct amqp091_channel *channel, const struct carrier *carrier)
+{
+    if (LP_UNLIKELY(carrier->delivery->returns > 0)) {
+        counted_send(channel, carrier);
+    } else {
+        content_send(channel, carrier);
     }
 }
 
@@ -225,7 +267,7 @@ session_deliver(void *owner, const struct lp_delivery *delivery)
         .tag = lp_bytes_of(consumer->tag, consumer->tag_bytes),
     };
     if (amqp091_channel_runs(channel)) {
-        content_send(channel, &carrier);
+        delivery_send(channel, &carrier);
     }
 }
 
@@ -272,7 +314,7 @@ session_got(void *owner, const struct lp_delivery *delivery, uint16_t code)
                                             .message = delivery->message,
                                             .delivery = delivery};
             shard->broker->stats->messages_got++;
-            content_send(channel, &carrier);
+            delivery_send(channel, &carrier);
             amqp091_channel_unpark(channel);
         } else {
             struct amqp091_out out;

@@ -78,3 +78,32 @@ amqp091_property_replace(struct lp_writer *writer, const uint8_t *at, struct lp_
     lp_writer_short(writer, now);
     return was.data + was.size;
 }
+
+void
+amqp091_properties_count(struct lp_bytes raw, uint32_t count, struct amqp091_counted *ret_counted)
+{
+    struct lp_reader reader = lp_reader_of_bytes(raw);
+    const uint16_t flags = lp_reader_u16be(&reader);
+    const uint32_t begin = (uint32_t)sizeof(ret_counted->flags);
+    (void)short_if(&reader, flags, AMQP091_CONTENT_TYPE);
+    (void)short_if(&reader, flags, AMQP091_CONTENT_ENCODING);
+    const uint32_t headers = raw.size - (uint32_t)lp_reader_left(&reader);
+    const uint32_t table = (flags & AMQP091_HEADERS) != 0 ? lp_reader_u32be(&reader) : 0;
+    const uint32_t rest = raw.size - (uint32_t)lp_reader_left(&reader);
+    LP_ASSERT(!reader.failed);
+
+    struct lp_writer writer = lp_writer_of(ret_counted->flags, sizeof(ret_counted->flags));
+    lp_writer_u16be(&writer, (uint16_t)(flags | AMQP091_HEADERS));
+    writer = lp_writer_of(ret_counted->table, sizeof(ret_counted->table));
+    lp_writer_u32be(&writer, table + (uint32_t)AMQP091_COUNT_HEADER_BYTES);
+    lp_writer_short(&writer, lp_bytes_of_text(AMQP091_COUNT_HEADER));
+    lp_writer_u8(&writer, 'l');
+    lp_writer_u64be(&writer, count);
+    LP_ASSERT(!writer.failed && lp_writer_size(&writer) == sizeof(ret_counted->table));
+
+    ret_counted->piece[0] = lp_bytes_of(ret_counted->flags, sizeof(ret_counted->flags));
+    ret_counted->piece[1] = lp_bytes_of(raw.data + begin, headers - begin);
+    ret_counted->piece[2] = lp_bytes_of(ret_counted->table, sizeof(ret_counted->table));
+    ret_counted->piece[3] = lp_bytes_of(raw.data + rest, raw.size - rest);
+    ret_counted->bytes = raw.size + (uint32_t)sizeof(ret_counted->table) - (rest - headers);
+}

@@ -53,6 +53,23 @@ const uint8_t *amqp091_property_replace(struct lp_writer *writer, const uint8_t 
 /* False: not a well-formed list. */
 bool amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_properties);
 
+#define AMQP091_COUNT_HEADER "x-delivery-count"
+/* Its name and its value, a 64-bit integer. */
+#define AMQP091_COUNT_HEADER_BYTES (1u + sizeof(AMQP091_COUNT_HEADER) - 1u + 1u + 8u)
+
+/* Properties with one header more than they came with: pieces to be sent one after the other. */
+struct amqp091_counted {
+    struct lp_bytes piece[4]; /* of the properties as they came, and of the arrays below */
+    uint32_t bytes;           /* of all pieces */
+    uint8_t flags[2];
+    uint8_t table[4 + AMQP091_COUNT_HEADER_BYTES];
+};
+
+/* Put x-delivery-count before the other headers (C132).  The result refers to itself and to `raw`:
+ * well-formed properties (those of a message are). */
+void amqp091_properties_count(struct lp_bytes raw, uint32_t count,
+                              struct amqp091_counted *ret_counted);
+
 /* ---- deaths.c, trace.c: of messages that are here, so of well-formed properties (protocol.h) ----
  */
 

@@ -108,11 +108,13 @@ static const struct lp_engine_order classic_order = {
 
 /* ---- the type ---- */
 
+static const struct lp_engine_rules classic_rules = {0};
+
 static bool
 classic_open(struct lp_queue *queue)
 {
     struct lp_engine *engine = engine_of(queue);
-    lp_engine_open(engine, &classic_order);
+    lp_engine_open(engine, &classic_order, &classic_rules);
     classic_level_init(&classic_of(engine)->level);
     return true;
 }

@@ -24,7 +24,18 @@ engine_sole_come(struct lp_engine *engine, struct lp_subscription *subscription)
     subscription->takes = !engine->single_active || engine->sole == subscription;
 }
 
-/* Who is next: of the highest priority the one that came first; NULL: nobody waits. */
+/* Is it before the other in the line of those who wait?  Else who came first is. */
+static bool
+sole_before(const struct lp_engine *engine, const struct lp_subscription *one,
+            const struct lp_subscription *other)
+{
+    if (one->priority != other->priority) {
+        return one->priority > other->priority;
+    }
+    return engine->rules->sole_by_priority && one->prefetch > other->prefetch;
+}
+
+/* Who is next; NULL: nobody is there. */
 static struct lp_subscription *
 sole_next(const struct lp_engine *engine)
 {
@@ -35,7 +46,7 @@ sole_next(const struct lp_engine *engine)
         if (subscription->getter || subscription->cancelled) {
             continue;
         }
-        if (!next || subscription->priority > next->priority) {
+        if (!next || sole_before(engine, subscription, next)) {
             next = subscription;
         }
     }
@@ -45,10 +56,31 @@ sole_next(const struct lp_engine *engine)
 static void
 sole_choose(struct lp_engine *engine)
 {
+    engine->quiescing = false;
     engine->sole = sole_next(engine);
     if (engine->sole) {
         engine->sole->takes = true;
         engine_update(engine, engine->sole);
+    }
+}
+
+void
+engine_sole_review(struct lp_engine *engine)
+{
+    struct lp_subscription *sole = engine->sole;
+    if (!engine->single_active || !engine->rules->sole_by_priority || !sole) {
+        return;
+    }
+    if (!engine->quiescing && sole_next(engine)->priority <= sole->priority) {
+        return;
+    }
+    engine->quiescing = false;
+    sole->takes = false;
+    engine_update(engine, sole);
+    if (sole->unacked_count > 0) {
+        engine->quiescing = true;
+    } else {
+        sole_choose(engine);
     }
 }
 
@@ -59,6 +91,7 @@ engine_sole_leave(struct lp_engine *engine, const struct lp_subscription *subscr
         return;
     }
     engine->sole = NULL;
+    engine->quiescing = false;
     if (engine->single_active) {
         sole_choose(engine);
     }
@@ -73,6 +106,7 @@ engine_sole_configure(struct lp_engine *engine)
         return;
     }
     engine->single_active = single;
+    engine->quiescing = false;
     engine->sole = NULL;
     for (struct lp_list *at = all->next; at != all; at = at->next) {
         struct lp_subscription *subscription = LP_LIST_ITEM(at, struct lp_subscription, in_queue);

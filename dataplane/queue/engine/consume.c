@@ -5,6 +5,12 @@
  */
 #include "dataplane/queue/engine/engine.h"
 
+static bool
+engine_exclusive(const struct lp_engine *engine, const struct lp_mesh_record *record)
+{
+    return (record->flags & LP_MESH_EXCLUSIVE) != 0 && !engine->rules->no_exclusive;
+}
+
 static uint16_t
 engine_consume_fault(const struct lp_engine *engine, const struct lp_mesh_record *record)
 {
@@ -15,7 +21,10 @@ engine_consume_fault(const struct lp_engine *engine, const struct lp_mesh_record
     if (lp_queue_locked(queue, record->w[2])) {
         return LP_FAULT_RESOURCE_LOCKED;
     }
-    return engine_sole_fault(engine, (record->flags & LP_MESH_EXCLUSIVE) != 0);
+    if (engine->rules->no_shared && (record->flags & LP_MESH_SHARED)) {
+        return LP_FAULT_NOT_IMPLEMENTED;
+    }
+    return engine_sole_fault(engine, engine_exclusive(engine, record));
 }
 
 void
@@ -31,16 +40,18 @@ engine_consume(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
         reply.a = subscription ? 0 : LP_FAULT_RESOURCE_ERROR;
     }
     if (subscription) {
-        subscription->prefetch = (uint32_t)record->w[1];
+        const uint32_t prefetch = (uint32_t)record->w[1];
+        subscription->prefetch = prefetch > 0 ? prefetch : engine->rules->prefetch_max;
         subscription->priority = (int32_t)(uint32_t)record->w[3];
         subscription->no_ack = (record->flags & LP_MESH_NO_ACK) != 0;
-        subscription->exclusive = (record->flags & LP_MESH_EXCLUSIVE) != 0;
+        subscription->exclusive = engine_exclusive(engine, record);
         subscription->limited = (record->flags & LP_MESH_LIMITED) != 0;
         engine_sole_come(engine, subscription);
         queue->consumers++;
         queue->had_consumer = true;
         reply.w[1] = subscription->self;
         engine_update(engine, subscription);
+        engine_sole_review(engine);
         engine_timeout_watch(engine);
     }
     lp_mesh_reply(&queue->broker->mesh, from, &reply);

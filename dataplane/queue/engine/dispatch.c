@@ -21,7 +21,8 @@ engine_deliver(struct lp_engine *engine, struct lp_subscription *subscription)
         .flags = (uint8_t)(((entry->flags & LP_ENTRY_REDELIVERED) ? LP_MESH_REDELIVERED : 0) |
                            (subscription->limited ? LP_MESH_LIMITED : 0)),
         .a = entry->owner,
-        .w = {subscription->consumer, entry->self, entry->message},
+        .w = {subscription->consumer, entry->self, entry->message, 0, 0, 0,
+              engine_returns(engine, entry)},
     };
     const bool sent = lp_mesh_news(&broker->mesh, subscription->client_shard, &record);
     LP_ASSERT(sent);

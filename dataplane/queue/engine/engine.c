@@ -7,9 +7,11 @@
 #include <string.h>
 
 void
-lp_engine_open(struct lp_engine *engine, const struct lp_engine_order *order)
+lp_engine_open(struct lp_engine *engine, const struct lp_engine_order *order,
+               const struct lp_engine_rules *rules)
 {
     engine->order = order;
+    engine->rules = rules;
     lp_list_init(&engine->round);
     engine->next_position = 1;
 }
@@ -21,8 +23,8 @@ lp_engine_configure(struct lp_queue *queue)
     const struct lp_queue_settings *settings = &queue->settings;
     const bool limited =
         settings->max_length != LP_SETTING_UNSET || settings->max_length_bytes != LP_SETTING_UNSET;
-    engine->guarded =
-        limited || settings->message_ttl_ms != LP_SETTING_UNSET || settings->max_priority > 0;
+    engine->guarded = engine->order->ranks || limited ||
+                      settings->message_ttl_ms != LP_SETTING_UNSET || settings->max_priority > 0;
     engine->trims = limited && settings->overflow == LP_OVERFLOW_DROP_HEAD;
     engine_sole_configure(engine);
     engine_timeout_configure(engine);
@@ -120,8 +122,8 @@ engine_subscriptions_check(const struct lp_engine *engine)
         LP_ASSERT(subscription->queue == queue);
         LP_ASSERT(subscription->outstanding <= LP_DELIVERY_WINDOW);
         LP_ASSERT(subscription->grants == 0 || subscription->limited);
-        LP_ASSERT(subscription->takes ==
-                  (consumer && (!engine->single_active || engine->sole == subscription)));
+        const bool served = engine->sole == subscription && !engine->quiescing;
+        LP_ASSERT(subscription->takes == (consumer && (!engine->single_active || served)));
         LP_ASSERT(lp_list_linked(&subscription->in_ready) == engine_can_take(subscription));
         LP_ASSERT(engine->sole != subscription || consumer);
         unacked += subscription->unacked_count;
@@ -134,6 +136,7 @@ engine_subscriptions_check(const struct lp_engine *engine)
     LP_ASSERT(lp_list_empty(&queue->subscriptions) || lp_timer_armed(&engine->look_timer) ||
               queue->settings.consumer_timeout_ms == LP_SETTING_UNSET);
     LP_ASSERT(!engine->single_active || (engine->sole != NULL) == (consumers > 0));
+    LP_ASSERT(!engine->quiescing || engine->sole->unacked_count > 0);
 }
 
 void

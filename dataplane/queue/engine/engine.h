@@ -22,6 +22,7 @@ struct lp_engine;
 
 /* The order in which a type gives its messages. */
 struct lp_engine_order {
+    bool ranks; /* asks for the level of every message, not only where settings have priorities */
     /* The level of a message of this priority (lp_entry.level); false: there is no memory for it.
      * Asked only when the engine is guarded: else it is 0. */
     bool (*level_for)(struct lp_engine *engine, uint64_t priority, uint8_t *ret_level);
@@ -37,9 +38,23 @@ struct lp_engine_order {
     void (*check)(const struct lp_engine *engine);
 };
 
+/* What a type does its own way; classic queues have none of these. */
+struct lp_engine_rules {
+    bool counts_returns;    /* lp_entry.position is how often it came back, once it has (C132) */
+    bool sole_by_priority;  /* single active: a consumer of a higher priority takes over (C120) */
+    bool no_get_from_sole;  /* single active: no basic.get (C120) */
+    bool no_exclusive;      /* the exclusive flag of consumers means nothing (C119) */
+    bool no_shared;         /* no consumers of channels with a shared prefetch (C123) */
+    bool no_use_by_declare; /* declaring it again is no use of it (C73) */
+    bool trims_late;        /* what comes back may be taken before there is too much */
+    bool refuses_late;      /* reject-publish begins when there is too much, and ends well below */
+    uint32_t prefetch_max;  /* of consumers without one; 0: they have none */
+};
+
 struct lp_engine {
     struct lp_queue base;
     const struct lp_engine_order *order;
+    const struct lp_engine_rules *rules;
     struct lp_list round; /* lp_subscription.in_ready: who can take a message, in turn */
     uint64_t ready_count;
     uint64_t ready_bytes;
@@ -53,9 +68,11 @@ struct lp_engine {
     struct lp_subscription *sole; /* the exclusive, or the single active consumer; NULL: none */
     uint32_t grants;              /* held by all subscriptions */
     bool single_active;
-    bool guarded;  /* settings make admission more than adding an entry */
-    bool trims;    /* has a limit, and drops its head for it */
-    bool expiring; /* messages that expire were here since it was last empty */
+    bool quiescing; /* `sole` has to make way as soon as all that it has is acknowledged */
+    bool refusing;  /* with refuses_late: publishes are refused */
+    bool guarded;   /* settings make admission more than adding an entry */
+    bool trims;     /* has a limit, and drops its head for it */
+    bool expiring;  /* messages that expire were here since it was last empty */
 };
 
 static inline struct lp_engine *
@@ -97,6 +114,8 @@ void engine_expire(struct lp_engine *engine, uint32_t *budget);
 /* One more with so large a body would be too much; and: there is too much now. */
 bool engine_would_overflow(const struct lp_engine *engine, uint64_t body_bytes);
 bool engine_over(const struct lp_engine *engine);
+/* Is this message refused (reject-publish, C148)?  What could be handed out has been. */
+bool engine_refuses(struct lp_engine *engine, uint64_t body_bytes);
 /* Drop what is next until the queue is within its limits (C147), if it does that. */
 void engine_trim(struct lp_engine *engine, uint32_t *budget);
 
@@ -116,6 +135,16 @@ uint16_t engine_sole_fault(const struct lp_engine *engine, bool exclusive);
 void engine_sole_come(struct lp_engine *engine, struct lp_subscription *subscription);
 /* One has left (it is cancelled): the next takes over, whatever it has unacknowledged. */
 void engine_sole_leave(struct lp_engine *engine, const struct lp_subscription *subscription);
+/* With sole_by_priority: should another be the one? */
+void engine_sole_review(struct lp_engine *engine);
+/* Something was settled: may the next one take over that was waiting for it? */
+static inline void
+engine_sole_drained(struct lp_engine *engine)
+{
+    if (LP_UNLIKELY(engine->quiescing) && engine->sole->unacked_count == 0) {
+        engine_sole_review(engine);
+    }
+}
 /* The settings may say otherwise than before. */
 void engine_sole_configure(struct lp_engine *engine);
 
@@ -144,6 +173,15 @@ void engine_counts_reply(struct lp_engine *engine, uint32_t from,
                          const struct lp_mesh_record *record);
 
 /* ---- ready.c ---- */
+
+/* How often the message came back, where that is counted. */
+static inline uint64_t
+engine_returns(const struct lp_engine *engine, const struct lp_entry *entry)
+{
+    return (entry->flags & LP_ENTRY_REDELIVERED) != 0 && engine->rules->counts_returns
+               ? entry->position
+               : 0;
+}
 
 /* The next message, off the queue; NULL when there is none. */
 struct lp_entry *engine_pop(struct lp_engine *engine);
@@ -199,7 +237,8 @@ void engine_hand_out(struct lp_engine *engine);
 
 /* ---- for types: what lp_queue_type asks for ---- */
 
-void lp_engine_open(struct lp_engine *engine, const struct lp_engine_order *order);
+void lp_engine_open(struct lp_engine *engine, const struct lp_engine_order *order,
+                    const struct lp_engine_rules *rules);
 void lp_engine_configure(struct lp_queue *queue);
 void lp_engine_close(struct lp_queue *queue);
 void lp_engine_handle(struct lp_queue *queue, uint32_t from, const struct lp_mesh_record *record);

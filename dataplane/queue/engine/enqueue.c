@@ -105,8 +105,7 @@ enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_re
     if (ttl_ms == 0 || engine_would_overflow(engine, body_bytes)) {
         engine_hand_out(engine);
     }
-    if (engine->base.settings.overflow != LP_OVERFLOW_DROP_HEAD &&
-        engine_would_overflow(engine, body_bytes)) {
+    if (engine_refuses(engine, body_bytes)) {
         enqueue_reject(engine, from, record);
         return;
     }
@@ -129,6 +128,9 @@ enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_re
     }
     if (engine->expiring) {
         engine_expire(engine, &budget);
+    }
+    if (engine->rules->refuses_late) {
+        (void)engine_refuses(engine, 0); /* it may have begun to */
     }
 }
 

@@ -21,6 +21,37 @@ engine_over(const struct lp_engine *engine)
            engine->ready_bytes > settings->max_length_bytes;
 }
 
+/* RabbitMQ's quorum queues let publishers go on at four fifths of a limit. */
+static bool
+limit_below_soft(uint64_t limit, uint64_t value)
+{
+    return limit == LP_SETTING_UNSET || value <= limit / 5 * 4 + limit % 5 * 4 / 5;
+}
+
+static bool
+limit_refusing(const struct lp_engine *engine)
+{
+    const struct lp_queue_settings *settings = &engine->base.settings;
+    if (!engine->refusing) {
+        return engine_over(engine);
+    }
+    return !limit_below_soft(settings->max_length, engine->ready_count) ||
+           !limit_below_soft(settings->max_length_bytes, engine->ready_bytes);
+}
+
+bool
+engine_refuses(struct lp_engine *engine, uint64_t body_bytes)
+{
+    if (engine->base.settings.overflow == LP_OVERFLOW_DROP_HEAD) {
+        return false;
+    }
+    if (!engine->rules->refuses_late) {
+        return engine_would_overflow(engine, body_bytes);
+    }
+    engine->refusing = limit_refusing(engine);
+    return engine->refusing;
+}
+
 void
 engine_trim(struct lp_engine *engine, uint32_t *budget)
 {

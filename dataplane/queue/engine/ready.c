@@ -34,7 +34,7 @@ engine_entry_dead(struct lp_engine *engine, struct lp_entry *entry, enum lp_deat
 void
 engine_requeue_begin(struct lp_engine *engine)
 {
-    if (engine->trims) {
+    if (engine->trims && !engine->rules->trims_late) {
         engine_hand_out(engine);
     }
 }
@@ -43,7 +43,22 @@ void
 engine_requeue_end(struct lp_engine *engine)
 {
     uint32_t budget = LP_QUEUE_DISPATCH_BUDGET;
-    engine_trim(engine, &budget);
+    if (!engine->rules->trims_late) { /* else dispatch() does */
+        engine_trim(engine, &budget);
+    }
+}
+
+/* One more return.  True: it was one too many, and the message is dead (C132, C133). */
+static bool
+ready_count_return(struct lp_engine *engine, struct lp_entry *entry)
+{
+    entry->position = engine_returns(engine, entry) + 1;
+    if (entry->position <= engine->base.settings.delivery_limit) {
+        return false;
+    }
+    engine->base.broker->stats->messages_overdelivered++;
+    engine_entry_dead(engine, entry, LP_DEATH_DELIVERY_LIMIT);
+    return true;
 }
 
 void
@@ -51,6 +66,9 @@ engine_requeue(struct lp_engine *engine, struct lp_entry *entry)
 {
     LP_ASSERT(entry->state == LP_ENTRY_UNACKED);
     entry->state = LP_ENTRY_READY;
+    if (engine->rules->counts_returns && ready_count_return(engine, entry)) {
+        return;
+    }
     entry->flags |= LP_ENTRY_REDELIVERED;
     engine->order->add_returned(engine, entry);
     engine->ready_count++;

@@ -31,6 +31,7 @@ engine_settle(struct lp_engine *engine, const struct lp_mesh_record *record,
         engine_requeue_end(engine);
     }
     engine_update(engine, subscription);
+    engine_sole_drained(engine);
 }
 
 void
@@ -42,6 +43,7 @@ engine_credit(struct lp_engine *engine, const struct lp_mesh_record *record,
         engine_settle_oldest(subscription, record->a);
     }
     engine_update(engine, subscription);
+    engine_sole_drained(engine);
 }
 
 void

@@ -37,7 +37,8 @@ engine_get_fault(const struct lp_engine *engine, const struct lp_mesh_record *re
     if (engine->base.deleting) {
         return LP_FAULT_NOT_FOUND;
     }
-    return lp_queue_locked(&engine->base, record->w[2]) ? LP_FAULT_RESOURCE_LOCKED : 0;
+    const bool kept_out = engine->single_active && engine->rules->no_get_from_sole;
+    return kept_out || lp_queue_locked(&engine->base, record->w[2]) ? LP_FAULT_RESOURCE_LOCKED : 0;
 }
 
 /*
@@ -67,6 +68,7 @@ engine_give(struct lp_engine *engine, struct lp_subscription *getter, struct lp_
     reply->w[2] = entry->message;
     reply->w[3] = engine->ready_count;
     reply->w[4] = getter->self;
+    reply->w[6] = engine_returns(engine, entry);
     engine_emptied(engine);
 }
 
@@ -96,7 +98,7 @@ engine_counts_reply(struct lp_engine *engine, uint32_t from, const struct lp_mes
     } else if (lp_queue_locked(queue, record->w[1])) {
         reply.a = LP_FAULT_RESOURCE_LOCKED;
     } else {
-        if (record->op == LP_MESH_STAT) {
+        if (record->op == LP_MESH_STAT && !engine->rules->no_use_by_declare) {
             lp_queue_used(queue); /* it was declared again */
         }
         (void)engine_look(engine);

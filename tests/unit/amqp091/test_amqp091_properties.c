@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include <lepus/field_table.h>
+
 #include "dataplane/protocol/amqp091/properties.h"
 
 static uint8_t buffer[512];
@@ -125,6 +127,44 @@ malformed_headers_are_refused(void **unused)
     assert_false(amqp091_properties_read(lp_bytes_of(raw, sizeof(raw)), &found));
 }
 
+/* C132 */
+static void
+a_count_goes_before_the_other_headers_and_changes_nothing_else(void **unused)
+{
+    (void)unused;
+    for (uint32_t bits = 0; bits < 1u << 14; bits++) {
+        static struct amqp091_counted counted;
+        static uint8_t joined[sizeof(buffer) + sizeof(counted.table)];
+        struct amqp091_properties before;
+        struct amqp091_properties after;
+        struct lp_field field = {0};
+        const uint16_t flags = (uint16_t)(bits << 2);
+        const struct lp_bytes raw = encode(flags);
+        assert_true(amqp091_properties_read(raw, &before));
+        amqp091_properties_count(raw, 1000000, &counted);
+        struct lp_writer writer = lp_writer_of(joined, sizeof(joined));
+        for (size_t i = 0; i < LP_COUNT_OF(counted.piece); i++) {
+            lp_writer_copy(&writer, counted.piece[i].data, counted.piece[i].size);
+        }
+        assert_int_equal(lp_writer_size(&writer), counted.bytes);
+        assert_true(amqp091_properties_read(lp_writer_bytes(&writer), &after));
+        assert_int_equal(after.flags, flags | AMQP091_HEADERS);
+        assert_int_equal(after.delivery_mode, before.delivery_mode);
+        assert_int_equal(after.priority, before.priority);
+        assert_true(lp_bytes_equal(after.user_id, before.user_id));
+        assert_true(lp_bytes_equal(after.expiration, before.expiration));
+        struct lp_reader reader = lp_reader_of_bytes(after.headers);
+        assert_true(lp_field_next(&reader, &field));
+        assert_true(lp_bytes_equal_text(field.name, "x-delivery-count"));
+        assert_int_equal(field.type, 'l');
+        assert_int_equal(lp_field_integer(&field), 1000000);
+        assert_int_equal(lp_reader_left(&reader), before.headers.size);
+        if (before.headers.size > 0) {
+            assert_memory_equal(reader.at, before.headers.data, before.headers.size);
+        }
+    }
+}
+
 int
 main(void)
 {
@@ -133,6 +173,7 @@ main(void)
         cmocka_unit_test(undefined_flags_are_refused),
         cmocka_unit_test(copies_are_noticed_by_their_headers_name),
         cmocka_unit_test(malformed_headers_are_refused),
+        cmocka_unit_test(a_count_goes_before_the_other_headers_and_changes_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

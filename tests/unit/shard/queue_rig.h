@@ -12,6 +12,7 @@
 struct queue_rig {
     struct rig rig;
     struct lp_queue_settings settings;
+    const char *type;             /* NULL: classic */
     struct rig_client *publisher; /* shard 0; the queue is on shard 1 */
     struct rig_client *reader;    /* shard 2 */
 };
@@ -21,7 +22,7 @@ static inline void
 queue_rig_configure(struct queue_rig *rig)
 {
     const struct rig_queue queue = {
-        .id = RIG_QUEUE_ID, .name = "q", .home = 1, .settings = &rig->settings};
+        .id = RIG_QUEUE_ID, .name = "q", .home = 1, .settings = &rig->settings, .type = rig->type};
     rig_queue_up(&rig->rig, &queue);
     rig_settle(&rig->rig);
 }

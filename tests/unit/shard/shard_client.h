@@ -16,6 +16,7 @@ struct rig_delivery {
     uint64_t value;                   /* of the body: its first bytes */
     const struct lp_message *message; /* until it is settled */
     bool redelivered;
+    uint32_t returns;
 };
 
 /* A client: one session on one shard. */
@@ -57,7 +58,8 @@ client_note(const struct lp_delivery *delivery)
     struct rig_delivery note = {.consumer = delivery->consumer,
                                 .number = delivery->number,
                                 .message = delivery->message,
-                                .redelivered = delivery->redelivered};
+                                .redelivered = delivery->redelivered,
+                                .returns = delivery->returns};
     assert_int_equal(bytes.size, sizeof(note.value));
     memcpy(&note.value, bytes.data, sizeof(note.value));
     return note;

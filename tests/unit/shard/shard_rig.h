@@ -295,6 +295,7 @@ struct rig_queue {
     uint16_t home;
     uint8_t flags;
     uint64_t owner;
+    const char *type; /* x-queue-type; NULL: none */
 };
 
 static inline void
@@ -312,7 +313,14 @@ rig_queue_up(struct rig *rig, const struct rig_queue *queue)
     lp_writer_u16le(&writer, queue->home);
     lp_writer_u8(&writer, queue->flags);
     lp_writer_u64le(&writer, queue->owner);
-    lp_writer_long_le(&writer, lp_bytes_of(NULL, 0));
+    uint8_t table[64];
+    struct lp_writer arguments = lp_writer_of(table, sizeof(table));
+    if (queue->type) {
+        lp_writer_short(&arguments, lp_bytes_of_text("x-queue-type"));
+        lp_writer_u8(&arguments, 'S');
+        lp_writer_long_be(&arguments, lp_bytes_of_text(queue->type));
+    }
+    lp_writer_long_le(&writer, lp_writer_bytes(&arguments));
     lp_writer_long_le(&writer, lp_writer_bytes(&settings));
     rig_say_all(rig, LP_CONTROL_QUEUE_UP, &writer);
 }
