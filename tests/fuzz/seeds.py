@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""tests/fuzz/seeds.py: writes the corpora of fuzz_connection and fuzz_control_record.
+"""tests/fuzz/seeds.py: writes the corpora of the targets that speak in conversations.
 
 Conversations as clients and the control process have them, one file each. Files that fuzzing found
 (regress-*) are left alone.
@@ -32,6 +32,8 @@ def field(name, value):
         return short(name) + b"I" + struct.pack(">i", value)
     if isinstance(value, dict):
         return short(name) + b"F" + table(value)
+    if isinstance(value, list):
+        return short(name) + b"A" + long(b"".join(b"S" + long(text) for text in value))
     return short(name) + b"S" + long(value)
 
 
@@ -54,6 +56,26 @@ def publish(key, body=b"", exchange="", mandatory=False, properties=b"\x00\x00",
     for at in range(0, len(body), step):
         said += frame(3, channel, body[at:at + step])
     return said
+
+
+def with_headers(headers):
+    """Properties: only headers."""
+    return b"\x20\x00" + table(headers)
+
+
+def with_expiration(text):
+    return b"\x01\x00" + short(text)
+
+
+def with_priority(priority):
+    return b"\x08\x00" + bytes([priority])
+
+
+def with_reply_to(text):
+    return b"\x02\x00" + short(text)
+
+
+TX_SELECT, TX_COMMIT, TX_ROLLBACK = (method(90, number) for number in (10, 20, 30))
 
 
 def queue_declare(name, bits=0, arguments=None, channel=1):
@@ -234,7 +256,48 @@ def connections():
     out["no-wait"] = (OPEN, queue_declare("q", 16) + queue_bind("q", "amq.direct", "k")
                       + consume("q", "c", 8) + publish("k", b"1", "amq.direct") + cancel("c", 1)
                       + queue_delete("q", 4), b"")
-    out["not-there-yet"] = (OPEN, method(90, 10), b"")
+    letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    out["dead-letters"] = (OPEN, queue_declare("dead") + queue_declare("q", arguments=letters) + publish("q", b"1")
+                           + publish("q", b"2", properties=with_headers({"x": 1})) + get("q") + get("q") + nack(2, 1)
+                           + get("dead") + get("dead"), b"")
+    out["dead-letters-round"] = (OPEN | TWO | APART, queue_declare("a", arguments={
+        "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "b", "x-message-ttl": 0})
+        + queue_declare("b", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "a"})
+        + publish("a", b"1") + get("b") + reject(1, 0) + get("b") + reject(2, 0), consume("b", "c") + reject(1, 0))
+    out["ttl"] = (OPEN | LATE, queue_declare("q", arguments=dict(letters, **{"x-message-ttl": 1000}))
+                  + queue_declare("dead") + publish("q", b"1") + publish("q", b"2", properties=with_expiration("5"))
+                  + publish("dead", b"3", properties=with_expiration("0")), b"")
+    out["bad-expiration"] = (OPEN, queue_declare("q") + publish("q", b"1", properties=with_expiration("-1.5"))
+                             + channel_open(1) + publish("q", b"1", properties=with_expiration("+007")), b"")
+    out["limits"] = (OPEN, queue_declare("dead") + queue_declare("q", arguments=dict(
+        letters, **{"x-max-length": 2, "x-max-length-bytes": 10})) + b"".join(
+            publish("q", b"%d" % n) for n in range(5)) + queue_declare("r", arguments=dict(
+                letters, **{"x-max-length": 1, "x-overflow": "reject-publish-dlx"})) + CONFIRM
+        + publish("r", b"1") + publish("r", b"2") + get("dead"), b"")
+    out["priorities"] = (OPEN, queue_declare("q", arguments={"x-max-priority": 5}) + b"".join(
+        publish("q", b"%d" % n, properties=with_priority(n)) for n in (1, 9, 0, 3)) + get("q") + nack(1, 2)
+        + consume("q", "c") + ack(4, True), b"")
+    out["single-active"] = (OPEN | TWO | APART, queue_declare("q", arguments={"x-single-active-consumer": True})
+                            + consume("q", "a") + consume("q", "b") + publish("q", b"1") + cancel("a")
+                            + publish("q", b"2") + ack(0, True), consume("q", "c") + publish("q", b"3"))
+    out["expires"] = (OPEN | LATE, queue_declare("q", arguments={"x-expires": 20}) + publish("q", b"1") + get("q"), b"")
+    out["quorum"] = (OPEN, queue_declare("q", DURABLE, arguments={"x-queue-type": "quorum", "x-delivery-limit": 1})
+                     + publish("q", b"1") + get("q") + nack(1, 2) + get("q") + nack(2, 2) + get("q"), b"")
+    out["tx"] = (OPEN, queue_declare("q") + TX_SELECT + publish("q", b"1") + publish("none", b"2", mandatory=True)
+                 + TX_COMMIT + get("q") + ack(1) + publish("q", b"3") + TX_ROLLBACK + ack(1) + TX_COMMIT, b"")
+    out["tx-and-confirms"] = (OPEN, TX_COMMIT + channel_open(1) + TX_SELECT + CONFIRM + channel_open(1)
+                              + CONFIRM + TX_SELECT, b"")
+    out["tx-refused"] = (OPEN, queue_declare("q", arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
+                         + TX_SELECT + publish("q", b"1") + TX_COMMIT + channel_close(), b"")
+    out["copies"] = (OPEN, queue_declare("a") + queue_declare("b") + queue_declare("c") + publish(
+        "a", b"1", properties=with_headers({"CC": ["b", "x"], "BCC": ["c"]})) + get("a") + get("b") + get("c")
+        + publish("a", b"2", properties=with_headers({"CC": "b"})), b"")
+    out["replies"] = (OPEN | TWO | APART, consume("amq.rabbitmq.reply-to", "r", 2) + publish(
+        "rpc", b"ask", properties=with_reply_to("amq.rabbitmq.reply-to"))
+        + queue_declare("amq.rabbitmq.reply-to", 1), queue_declare("rpc") + consume("rpc", "s", 2) + publish(
+            "amq.rabbitmq.reply-to.AQAAgAAAAAAAAAAAAAAA", b"answer", mandatory=True))
+    out["replies-refused"] = (OPEN, publish("q", b"1", properties=with_reply_to("amq.rabbitmq.reply-to"))
+                              + channel_open(1) + consume("amq.rabbitmq.reply-to", "r"), b"")
     out["relics"] = (OPEN, method(20, 20, b"\1") + method(30, 10, short("/data") + b"\0") + method(60, 100, b"\1")
                      + method(10, 70, long("secret") + short("reason"), 0), b"")
     out["close-hurried"] = (OPEN | HURRY, queue_declare("q") + publish("q", b"1") + consume("q", "c")
@@ -323,6 +386,96 @@ def controls():
     return out
 
 
+# ---- shards, to the control process ----
+
+ADDRESS = struct.pack("<BH", 0, 1) + b"\x7f\0\0\1" + b"\0" * 12
+CONNECTION = struct.pack("<Q", 1)
+
+
+def declare_request(sequence, name, flags=0, arguments=b""):
+    return record(7, CONNECTION + struct.pack("<I", 1) + str8(name) + bytes([flags]) + blob(arguments)
+                  + struct.pack("<H", 0), sequence)
+
+
+def bind_request(sequence, kind, source, resource, to, key):
+    return record(kind, CONNECTION + struct.pack("<I", 1) + str8(source) + bytes([resource]) + str8(to) + str8(key)
+                  + blob(), sequence)
+
+
+def requests():
+    """name: (flags, records); see fuzz_control_request.c"""
+    out = {}
+    arguments = b"".join(field(name, value) for name, value in (
+        ("x-message-ttl", 1000), ("x-dead-letter-exchange", "x"), ("x-max-length", 3), ("x-expires", 10),
+        ("x-overflow", "reject-publish"), ("x-max-priority", 9), ("x-single-active-consumer", True)))
+    out["declare"] = (1, declare_request(3, "q") + declare_request(4, "q", 1) + declare_request(5, "e", 4)
+                      + declare_request(6, "p", 1, arguments) + record(11, struct.pack("<I", 9), 7)
+                      + record(13, struct.pack("<I", 10), 8))
+    out["exchange"] = (1, record(5, CONNECTION + struct.pack("<I", 1) + str8("x") + str8("topic") + b"\1"
+                                 + blob(field("alternate-exchange", "y")), 3)
+                       + declare_request(4, "q") + bind_request(5, 9, "x", 1, "q", "a.#")
+                       + bind_request(6, 10, "x", 1, "q", "a.#") + record(6, CONNECTION + struct.pack("<I", 1)
+                                                                          + str8("x") + b"\0", 7))
+    out["delete"] = (1, declare_request(3, "q") + record(8, CONNECTION + struct.pack("<I", 1) + str8("q") + b"\0\0", 4)
+                     + record(3, CONNECTION, 5))
+    out["rights"] = (1, record(4, CONNECTION + b"\2\0" + str8("x"), 3) + record(14, CONNECTION + struct.pack("<H", 1), 4)
+                     + record(15, CONNECTION + b"\2" + str8("amq.topic") + str8("a.b"), 5) + record(16, CONNECTION, 6)
+                     + record(12, CONNECTION + str8("guest") + blob(b"guest"), 7))
+    out["news"] = (1, record(43, CONNECTION + struct.pack("<H", 3)) + record(42, b"\2" + blob(b"a line"))
+                   + record(35, sequence=9) + record(36, b"\0" + struct.pack("<I", 7), 1) + record(44, b"\0" * 6, 1)
+                   + record(40, b"\0" * 12))
+    out["rows"] = (1, declare_request(3, "q") + record(37, struct.pack("<IQQIQB", 9, 1, 2, 3, 4, 0), 1)
+                   + record(38, CONNECTION + struct.pack("<HQQB", 1, 2, 3, 1), 2) + record(39, sequence=2))
+    out["hello-again"] = (0, record(32, struct.pack("<I", 1)) + record(33, CONNECTION + str8("/") + str8("AMQP 0-9-1")
+                          + ADDRESS + ADDRESS + blob() + struct.pack("<HIHQ", 60, 131072, 2047, 5) + str8("guest")
+                          + struct.pack("<I", 1)) + record(34))
+    return out
+
+
+# ---- administrators ----
+
+ADMIN = {
+    "users": "add_user\nu\np\n\nset_permissions\nu\n.*\n\n^a\n\nset_user_tags\nu\nadministrator\n\nlist_users\n\n"
+             "list_user_permissions\nu\n\nauthenticate_user\nu\np\n\nchange_password\nu\nq\n\n"
+             "set_topic_permissions\nu\namq.topic\n^{username}\n.*\n\nclear_permissions\nu\n\ndelete_user\nu",
+    "policies": 'set_policy\np\n^q\n{"message-ttl":1000,"max-length":5,"overflow":"reject-publish"}\n-priority=3\n'
+                '-apply-to=queues\n\nset_operator_policy\no\n.*\n{"max-length":2}\n\nlist_policies\n\n'
+                'list_operator_policies\n\nclear_policy\np\n\nclear_operator_policy\no',
+    "policies-bad": 'set_policy\np\n(\n{"message-ttl":1}\n\nset_policy\np\n.*\n{"message-ttl":-1}\n\nset_policy\np\n.*\n'
+                    '{"nonsense":[1,{"a":null}]}\n\nset_policy\np\n.*\n{}\n\nset_policy\np\n.*\n[1]',
+    "parameters": 'set_parameter\nfederation\nn\n{"uri":"amqp://"}\n\nlist_parameters\n\nclear_parameter\nfederation\nn'
+                  '\n\nset_global_parameter\ng\n"x"\n\nlist_global_parameters\n\nclear_global_parameter\ng',
+    "limits": 'set_vhost_limits\n{"max-connections":1,"max-queues":2}\n\nlist_vhost_limits\n\nclear_vhost_limits\n\n'
+              'set_user_limits\nguest\n{"max-channels":3}\n\nlist_user_limits\n\nclear_user_limits\nguest\nall',
+    "vhosts": "add_vhost\nv\n\nlist_vhosts\nname\ntracing\n\ntrace_on\n-vhost=v\n\ntrace_off\n-vhost=v\n\ndelete_vhost\nv",
+    "lists": "list_queues\nname\nmessages\narguments\n\nlist_exchanges\n\nlist_bindings\n\nlist_connections\npid\n\n"
+             "list_channels\n\nlist_consumers\n\nlist_permissions\n\nstatus\n\nenvironment\n\nreport\n\nping",
+    "orders": "purge_queue\nq\n\ndelete_queue\nq\n\nclose_connection\n<x.1.2.3>\nwhy\n\nclose_all_connections\nwhy\n\n"
+              "set_vm_memory_high_watermark\n0.4\n\nset_vm_memory_high_watermark\nabsolute\n1GiB\n\n"
+              "set_disk_free_limit\n1MB\n\nstop_app\n\nstart_app\n\nreset\n\neval\n1.",
+    "raw": '{"command":"list_users","args":["user"],"options":{"formatter":"json"}}\n\n[]\n\n{"command":1}\n\n'
+           '{"command":"add_user","args":[1,null]}\n\n{"command":"ping","options":[]}',
+    "check": '{"check":"list_queues","args":["nonsense"]}\n\n{"check":"set_policy"}',
+}
+
+CONFIG = {
+    "rabbitmq": "# comment\nlisteners.tcp.default = 5672\nlisteners.tcp.lan = 10.0.0.1:5673\nheartbeat = 30\n"
+                "default_user = me\nloopback_users = none\nvm_memory_high_watermark.relative = 0.5\n"
+                "disk_free_limit.absolute = 2GB\nlog.console = true\nchannel_max = 100\n",
+    "lepus": "lepus.shards = 4\nlepus.transport=epoll\nlepus.memory = 1GiB\nlepus.listeners.unix.a=/tmp/x\0"
+             "lepus.poll=busy\nlepus.shards=65\nnonsense",
+    "bad": "listeners.tcp.default = 99999\nheartbeat = many\n= 3\nkey\nlisteners.tcp.default = [::1]:1\n",
+}
+
+CLI = {
+    "list": "-p\n/\n--formatter\njson\nlist_queues\nname\nmessages\n-q",
+    "policy": "set_policy\n--priority\n3\n--apply-to=queues\np\n.*\n{}",
+    "help": "help\nlist_queues",
+    "node": "-n\nrabbit@host\n--timeout\n5\n--silent\nstatus\n--no-table-headers",
+    "bad": "--nonsense\nlist_queus\n-t\nx",
+}
+
+
 def write(target, name, data):
     folder = os.path.join(HERE, "corpus", target)
     os.makedirs(folder, exist_ok=True)
@@ -335,6 +488,14 @@ def main():
         write("fuzz_connection", name, struct.pack(">BBH", flags, index, len(first)) + first + second)
     for name, (flags, ops) in controls().items():
         write("fuzz_control_record", name, bytes([flags]) + ops)
+    for name, (flags, records) in requests().items():
+        write("fuzz_control_request", name, bytes([flags]) + records)
+    for target, corpus in (("fuzz_admin", ADMIN), ("fuzz_config", CONFIG), ("fuzz_cli", CLI)):
+        for name, text in corpus.items():
+            write(target, name, text.encode())
+    settings = struct.pack("<QQQQQQBBBBB", 1000, 5000, 3, 100, 2, 9, 1, 5, 1, 1, 1) + str8("x") + str8("k")
+    write("fuzz_settings", "settings", settings)
+    write("fuzz_settings", "deaths", b"".join(bytes([why, 2]) + b"q%d" % (why % 2) for why in (0, 1, 0, 2, 1, 3)))
 
 
 main()
