@@ -329,7 +329,8 @@ check_priority(struct book_subscription *subscription, const struct book_message
     }
 }
 
-/* Who waits for a quorum queue goes by its credit first: of two with the same the order is known. */
+/* Who waits for a quorum queue goes by its credit first: of two with the same the order is known.
+ */
 static bool
 sole_in_order(const struct book *book, const struct book_subscription *one,
               const struct book_subscription *other)
