@@ -23,6 +23,8 @@ extern "C" {
 
 #define LP_MUST_CHECK __attribute__((warn_unused_result))
 #define LP_COLD       __attribute__((cold, noinline))
+/* On the path of messages: worth a copy in each caller, which then knows the constants. */
+#define LP_HOT_INLINE inline __attribute__((always_inline))
 #define LP_NORETURN   __attribute__((noreturn))
 
 #define LP_LIKELY(x)   __builtin_expect(!!(x), 1)

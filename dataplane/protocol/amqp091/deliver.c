@@ -23,7 +23,7 @@ write_out(struct amqp091_connection *connection, struct lp_bytes bytes)
     }
 }
 
-static void
+static LP_HOT_INLINE void
 frame_begin(struct lp_writer *writer, uint8_t type, uint16_t channel, uint32_t payload)
 {
     lp_writer_u8(writer, type);
@@ -63,7 +63,7 @@ body_write(struct amqp091_channel *channel, const struct lp_message *message)
     }
 }
 
-static void
+static LP_HOT_INLINE void
 header_frame(struct lp_writer *writer, uint16_t channel, const struct lp_message *message,
              uint32_t properties_bytes)
 {
@@ -107,7 +107,7 @@ struct carrier {
     struct lp_bytes tag;
 };
 
-static void
+static LP_HOT_INLINE void
 carrier_arguments(struct lp_writer *writer, const struct carrier *carrier)
 {
     const struct lp_delivery *delivery = carrier->delivery;
