@@ -24,6 +24,8 @@
 #include "dataplane/link/link.h"
 #include "dataplane/mesh/mesh.h"
 
+struct lp_queue;
+
 #define LP_PROTOCOLS_MAX 8u
 
 /* What must be left of a shard's memory when a delivery has been copied out. */
@@ -88,6 +90,7 @@ struct lp_broker {
     struct lp_pool entries;
     struct lp_pool subscriptions;
     struct lp_pool queues;             /* items of lp_queue_item_bytes() */
+    struct lp_queue *queue_last;       /* found last: the next record is often for it, too */
     struct lp_list subscriptions_gone; /* lp_subscription.in_news */
     struct lp_list
         queues_unused; /* lp_queue.in_unused: auto-delete, the control process not told yet */

@@ -155,6 +155,7 @@ lp_queue_down(void *context, struct lp_queue_ref *ref)
         return;
     }
     ref->local = NULL;
+    broker->queue_last = NULL;
     queue_cancel_answer(queue);
     queue->type->close(queue);
     queue_subscriptions_end(queue);
@@ -168,8 +169,13 @@ lp_queue_down(void *context, struct lp_queue_ref *ref)
 struct lp_queue *
 lp_queue_find(struct lp_broker *broker, uint32_t id)
 {
+    if (broker->queue_last && broker->queue_last->id == id) {
+        return broker->queue_last;
+    }
     struct lp_queue_ref *ref = lp_topology_queue_by_id(&broker->topology, id);
-    return ref ? ref->local : NULL;
+    struct lp_queue *queue = ref ? ref->local : NULL;
+    broker->queue_last = queue;
+    return queue;
 }
 
 uint8_t

@@ -128,13 +128,38 @@ carrier_arguments(struct lp_writer *writer, const struct carrier *carrier)
     }
 }
 
+/* Of quorum queues' messages: how often it came back; it is told from the second delivery on. */
+static uint32_t
+carrier_returns(const struct carrier *carrier)
+{
+    return carrier->delivery ? carrier->delivery->returns : 0;
+}
+
+/* With a header that says how often it came back, if it did (C132). */
+static void
+properties_write(struct amqp091_connection *connection, const struct carrier *carrier)
+{
+    const struct lp_bytes properties = lp_message_properties(carrier->message);
+    struct amqp091_counted counted;
+    if (carrier_returns(carrier) == 0) {
+        write_out(connection, properties);
+        return;
+    }
+    amqp091_properties_count(properties, carrier_returns(carrier), &counted);
+    for (size_t i = 0; i < LP_COUNT_OF(counted.piece); i++) {
+        write_out(connection, counted.piece[i]);
+    }
+}
+
 static void
 content_send(struct amqp091_channel *channel, const struct carrier *carrier)
 {
     struct amqp091_connection *connection = channel->connection;
     const struct lp_message *message = carrier->message;
     const struct lp_bytes properties = lp_message_properties(message);
-    const uint32_t small = small_bytes(channel, message);
+    const bool counted = carrier_returns(carrier) > 0;
+    const uint32_t more = LP_UNLIKELY(counted) ? amqp091_properties_count_bytes(properties) : 0;
+    const uint32_t small = LP_UNLIKELY(counted) ? 0 : small_bytes(channel, message);
     const uint32_t reserve = small != 0 ? small : METHOD_BYTES_MAX + HEADER_FRAME_BYTES;
     if (connection->dead) {
         return;
@@ -148,7 +173,7 @@ content_send(struct amqp091_channel *channel, const struct carrier *carrier)
     amqp091_frame_open(&writer, channel->number, carrier->method_id);
     carrier_arguments(&writer, carrier);
     amqp091_frame_close(&writer, 0);
-    header_frame(&writer, channel->number, message, properties.size);
+    header_frame(&writer, channel->number, message, properties.size + more);
     if (small != 0) {
         lp_writer_copy(&writer, properties.data, properties.size);
         lp_writer_u8(&writer, AMQP091_FRAME_END);
@@ -160,50 +185,9 @@ content_send(struct amqp091_channel *channel, const struct carrier *carrier)
     lp_connection_commit(connection->base, (uint32_t)lp_writer_size(&writer));
     if (small == 0) {
         static const uint8_t end = AMQP091_FRAME_END;
-        write_out(connection, properties);
+        properties_write(connection, carrier);
         write_out(connection, lp_bytes_of(&end, 1));
         body_write(channel, message);
-    }
-}
-
-/* A message that was delivered before: with a header that says how often (C132). */
-LP_COLD static void
-counted_send(struct amqp091_channel *channel, const struct carrier *carrier)
-{
-    static const uint8_t end = AMQP091_FRAME_END;
-    struct amqp091_connection *connection = channel->connection;
-    const struct lp_message *message = carrier->message;
-    const uint32_t reserve = METHOD_BYTES_MAX + HEADER_FRAME_BYTES;
-    struct amqp091_counted properties;
-    uint8_t *room = connection->dead ? NULL : lp_connection_reserve(connection->base, reserve);
-    if (!room) {
-        connection->dead = true;
-        return;
-    }
-    amqp091_properties_count(lp_message_properties(message), carrier->delivery->returns,
-                             &properties);
-    struct lp_writer writer = lp_writer_of(room, reserve);
-    amqp091_frame_open(&writer, channel->number, carrier->method_id);
-    carrier_arguments(&writer, carrier);
-    amqp091_frame_close(&writer, 0);
-    header_frame(&writer, channel->number, message, properties.bytes);
-    LP_ASSERT(!writer.failed);
-    lp_connection_commit(connection->base, (uint32_t)lp_writer_size(&writer));
-    for (size_t i = 0; i < LP_COUNT_OF(properties.piece); i++) {
-        write_out(connection, properties.piece[i]);
-    }
-    write_out(connection, lp_bytes_of(&end, 1));
-    body_write(channel, message);
-}
-
-/* A message to a consumer, or to who asked for one. */
-static void
-delivery_send(struct amqp091_channel *channel, const struct carrier *carrier)
-{
-    if (LP_UNLIKELY(carrier->delivery->returns > 0)) {
-        counted_send(channel, carrier);
-    } else {
-        content_send(channel, carrier);
     }
 }
 
@@ -267,7 +251,7 @@ session_deliver(void *owner, const struct lp_delivery *delivery)
         .tag = lp_bytes_of(consumer->tag, consumer->tag_bytes),
     };
     if (amqp091_channel_runs(channel)) {
-        delivery_send(channel, &carrier);
+        content_send(channel, &carrier);
     }
 }
 
@@ -314,7 +298,7 @@ session_got(void *owner, const struct lp_delivery *delivery, uint16_t code)
                                             .message = delivery->message,
                                             .delivery = delivery};
             shard->broker->stats->messages_got++;
-            delivery_send(channel, &carrier);
+            content_send(channel, &carrier);
             amqp091_channel_unpark(channel);
         } else {
             struct amqp091_out out;

@@ -79,6 +79,14 @@ amqp091_property_replace(struct lp_writer *writer, const uint8_t *at, struct lp_
     return was.data + was.size;
 }
 
+uint32_t
+amqp091_properties_count_bytes(struct lp_bytes raw)
+{
+    struct lp_reader reader = lp_reader_of_bytes(raw);
+    const bool has_table = (lp_reader_u16be(&reader) & AMQP091_HEADERS) != 0;
+    return (uint32_t)AMQP091_COUNT_HEADER_BYTES + (has_table ? 0 : 4);
+}
+
 void
 amqp091_properties_count(struct lp_bytes raw, uint32_t count, struct amqp091_counted *ret_counted)
 {
@@ -105,5 +113,4 @@ amqp091_properties_count(struct lp_bytes raw, uint32_t count, struct amqp091_cou
     ret_counted->piece[1] = lp_bytes_of(raw.data + begin, headers - begin);
     ret_counted->piece[2] = lp_bytes_of(ret_counted->table, sizeof(ret_counted->table));
     ret_counted->piece[3] = lp_bytes_of(raw.data + rest, raw.size - rest);
-    ret_counted->bytes = raw.size + (uint32_t)sizeof(ret_counted->table) - (rest - headers);
 }

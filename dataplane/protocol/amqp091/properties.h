@@ -60,11 +60,12 @@ bool amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret
 /* Properties with one header more than they came with: pieces to be sent one after the other. */
 struct amqp091_counted {
     struct lp_bytes piece[4]; /* of the properties as they came, and of the arrays below */
-    uint32_t bytes;           /* of all pieces */
     uint8_t flags[2];
     uint8_t table[4 + AMQP091_COUNT_HEADER_BYTES];
 };
 
+/* By how much that makes them longer. */
+uint32_t amqp091_properties_count_bytes(struct lp_bytes raw);
 /* Put x-delivery-count before the other headers (C132).  The result refers to itself and to `raw`:
  * well-formed properties (those of a message are). */
 void amqp091_properties_count(struct lp_bytes raw, uint32_t count,
