@@ -92,7 +92,7 @@ enum book_state {
 struct book_copy {
     uint64_t lineage;
     uint8_t queue;
-    bool first; /* handed out without the redelivered mark */
+    uint8_t firsts; /* times it was handed out without the redelivered mark */
     bool settled;
     uint64_t settled_ns;
     uint32_t subscription; /* that had it first */

@@ -102,7 +102,7 @@ sole_close(const struct book *book, const struct book_publisher *who, uint32_t q
         const struct book_message *message = &who->message[n];
         for (uint32_t c = 0; c < message->copies; c++) {
             const struct book_copy *copy = &message->copy[c];
-            if (copy->queue != queue || copy->lineage != BOOK_LINEAGE_FIRST || !copy->first ||
+            if (copy->queue != queue || copy->lineage != BOOK_LINEAGE_FIRST || copy->firsts == 0 ||
                 book->subscription[copy->subscription].getter || copy->subscription == last) {
                 continue;
             }
