@@ -166,6 +166,9 @@ rules_make(struct settings *settings)
     enum lp_password_algorithm algorithm;
     *rules = lp_catalog_rules_default;
     rules->consumer_timeout_ms = (uint64_t)lp_config_integer(config, "consumer_timeout");
+    rules->default_queue_kind = strstr(lp_config_text(config, "default_queue_type"), "quorum")
+                                    ? LP_QUEUE_QUORUM
+                                    : LP_QUEUE_CLASSIC;
     rules->vhosts_max = limit_of(config, "vhost_max");
     rules->queues_max = limit_of(config, "cluster_queue_limit");
     rules->exchanges_max = limit_of(config, "cluster_exchange_limit");

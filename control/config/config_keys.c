@@ -66,7 +66,7 @@ const struct config_key config_keys[] = {
     KEY("vhost_max", CONFIG_LIMIT, "infinity", 0, INT32_MAX, "Virtual hosts, or \"infinity\"; those that are there stay."),
     KEY("cluster_queue_limit", CONFIG_LIMIT, "infinity", 0, INT32_MAX, "Queues of all virtual hosts, or \"infinity\"; those that are there stay."),
     KEY("cluster_exchange_limit", CONFIG_LIMIT, "infinity", 0, INT32_MAX, "Exchanges of all virtual hosts, or \"infinity\"; those that are there stay."),
-    ENUM("default_queue_type", "classic", "classic|rabbit_classic_queue", "The type of queues whose clients name none."),
+    ENUM("default_queue_type", "classic", "classic|quorum|rabbit_classic_queue|rabbit_quorum_queue", "The type of queues whose clients name none, where their properties allow it."),
     KEY("consumer_timeout", CONFIG_TIME_MS, "1800000", 1, INT64_C(1) << 53, "Milliseconds after which a delivery that was not acknowledged closes its channel."),
     ENUM("password_hashing_module", "rabbit_password_hashing_sha256", "rabbit_password_hashing_sha256|rabbit_password_hashing_sha512|rabbit_password_hashing_md5", "How new passwords are hashed; the others keep what they have."),
     ENUM("credential_validator.validation_backend", "rabbit_credential_validator_accept_everything", "rabbit_credential_validator_accept_everything|rabbit_credential_validator_min_password_length|rabbit_credential_validator_password_regexp", "What new passwords have to keep to."),

@@ -76,6 +76,28 @@ class Settings(Case):
         self.channel_error(channel, 406, "queue.declare", "PRECONDITION_FAILED - cannot declare "
                            "queue 'app.r': queue limit in vhost 'team-a' (1) is reached")
 
+    def test_queues_have_the_default_type_where_they_can_C53(self):
+        self.begin("default_queue_type=quorum")
+        channel = self.channel()
+        channel.call("queue.declare", queue="q", durable=True)
+        channel.send("queue.declare", queue="q", durable=True,
+                     arguments={"x-queue-type": "classic"})
+        self.channel_error(channel, 406, "queue.declare", "PRECONDITION_FAILED - inequivalent arg "
+                           "'x-queue-type' for queue 'q' in vhost '/': received 'classic' but "
+                           "current is 'quorum'")
+        channel.send("queue.declare", durable=True)
+        self.channel_error(channel, 406, "queue.declare", "PRECONDITION_FAILED - Cannot declare a "
+                           "server-named queue for type rabbit_quorum_queue")
+        channel.call("queue.declare", queue="e", exclusive=True)
+        channel.call("queue.declare", queue="e", exclusive=True,
+                     arguments={"x-queue-type": "classic"})
+        self.broker.ctl("add_vhost", "--default-queue-type", "classic", "v")
+        self.broker.ctl("set_permissions", "-p", "v", "guest", ".*", ".*", ".*")
+        channel = self.connect(vhost="v").channel(1)
+        channel.call("queue.declare", queue="q", durable=True)
+        channel.call("queue.declare", queue="q", durable=True,
+                     arguments={"x-queue-type": "classic"})
+
     def test_passwords_keep_the_rules(self):
         backend = "credential_validator.validation_backend=rabbit_credential_validator_"
         self.begin(backend + "min_password_length", "credential_validator.min_length=8",

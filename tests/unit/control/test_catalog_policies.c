@@ -313,6 +313,33 @@ numbers_are_the_smallest_and_arguments_win_over_words_C149(void **unused)
 }
 
 static void
+on_quorum_queues_a_policys_overflow_wins_and_limits_of_returns_merge_C149(void **unused)
+{
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f);
+    declare(&f, "q", "x-queue-type:S:quorum,x-overflow:S:reject-publish,x-delivery-limit:I:-1");
+    declare(&f, "plain", "x-queue-type:S:quorum");
+    assert_true(settings_of(&f, "q").delivery_limit == LP_SETTING_UNSET);
+    assert_int_equal(settings_of(&f, "plain").delivery_limit, 20);
+    assert_int_equal(settings_of(&f, "q").overflow, LP_OVERFLOW_REJECT_PUBLISH);
+    policy(&f, "p", "", "{\"overflow\":\"drop-head\",\"delivery-limit\":7}", "0");
+    assert_int_equal(settings_of(&f, "q").overflow, LP_OVERFLOW_DROP_HEAD);
+    assert_int_equal(settings_of(&f, "q").delivery_limit, 7); /* no limit, and a limit */
+    policy(&f, "!o", "", "{\"delivery-limit\":-1}", "0");
+    assert_int_equal(settings_of(&f, "plain").delivery_limit, 7);
+    policy(&f, "!o", "", "{\"delivery-limit\":3}", "0");
+    assert_int_equal(settings_of(&f, "plain").delivery_limit, 3);
+    /* What classic queues know is not for them, and becomes drop-head. */
+    policy(&f, "p", "", "{\"overflow\":\"reject-publish-dlx\"}", "0");
+    assert_int_equal(settings_of(&f, "plain").overflow, LP_OVERFLOW_DROP_HEAD);
+    policy(&f, "p", "", "{\"overflow\":\"reject-publish\",\"queue-mode\":\"lazy\"}", "0");
+    assert_null(queue_of(&f, "plain")->policy);
+    commit(&f);
+    fixture_close(&f);
+}
+
+static void
 the_effective_definition_is_listed(void **unused)
 {
     (void)unused;
@@ -475,6 +502,7 @@ main(void)
         cmocka_unit_test(the_highest_priority_that_matches_applies),
         cmocka_unit_test(policies_apply_to_what_they_are_for),
         cmocka_unit_test(numbers_are_the_smallest_and_arguments_win_over_words_C149),
+        cmocka_unit_test(on_quorum_queues_a_policys_overflow_wins_and_limits_of_returns_merge_C149),
         cmocka_unit_test(the_effective_definition_is_listed),
         cmocka_unit_test(a_policy_gives_an_exchange_its_alternate_unless_it_has_one),
         cmocka_unit_test(only_what_changed_is_announced),
