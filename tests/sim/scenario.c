@@ -22,6 +22,7 @@ static const struct scenario *const scenarios[] = {
     &scenario_policies,
     &scenario_graph,
     &scenario_replies,
+    &scenario_alone,
     &scenario_expires,
 };
 /* clang-format on */
