@@ -82,6 +82,7 @@ control_on_rights(struct control_request *request)
     const struct control_connection *connection = control_connection(request->control, id);
     good = good && control_actor_find(request, id, connection ? connection->vhost_id : 0, &actor);
     if (good) {
+        LP_ASSERT(connection); /* else it was not found to be open */
         rights_write(request, connection, actor.vhost);
     }
     control_answer_now(request, good);
@@ -99,6 +100,7 @@ control_on_channel_open(struct control_request *request)
     good = good && control_actor_find(request, id, connection ? connection->vhost_id : 0, &actor) &&
            control_channel_permitted(control, connection, &request->fault);
     if (good) {
+        LP_ASSERT(connection); /* as above */
         /* Until its shard says how many it has. */
         control_channels_set(control, connection, connection->channels + 1);
     }
