@@ -148,7 +148,8 @@ match_is_valid(const struct lp_catalog_exchange *source, struct lp_bytes argumen
                struct lp_fault *ret_fault)
 {
     struct lp_field match;
-    if (source->kind != LP_EXCHANGE_HEADERS || !lp_field_find(arguments, "x-match", &match)) {
+    if (catalog_exchange_matches_as(source) != LP_EXCHANGE_HEADERS ||
+        !lp_field_find(arguments, "x-match", &match)) {
         return true;
     }
     char value[300];

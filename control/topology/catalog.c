@@ -326,7 +326,8 @@ lp_catalog_permission_delete(struct lp_catalog *catalog, struct lp_catalog_user 
 const char *
 lp_exchange_kind_name(uint8_t kind)
 {
-    static const char *const names[] = {"direct", "fanout", "topic", "headers"};
+    static const char *const names[] = {"direct", "fanout", "topic", "headers",
+                                        "x-delayed-message"};
     return kind < LP_COUNT_OF(names) ? names[kind] : "unknown";
 }
 

@@ -163,6 +163,8 @@ bool catalog_argument_equivalent(struct lp_bytes current, struct lp_bytes receiv
                                  struct lp_fault *ret_fault);
 /* The value as RabbitMQ prints it. */
 void catalog_value_text(const struct lp_field *field, char *text, size_t bytes);
+/* How its bindings match: its kind, or that of the exchange that a delayed one stands before. */
+uint8_t catalog_exchange_matches_as(const struct lp_catalog_exchange *exchange);
 bool catalog_property_fault(struct lp_fault *fault, const char *name, const char *resource,
                             const char *received, const char *current);
 /* A name without CR and LF, in `buffer` of 255 bytes when there were any. */

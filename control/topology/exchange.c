@@ -13,7 +13,7 @@ not_default(struct lp_bytes name, struct lp_fault *ret_fault)
 static bool
 kind_of(struct lp_bytes name, uint8_t *ret_kind, struct lp_fault *ret_fault)
 {
-    for (unsigned kind = LP_EXCHANGE_DIRECT; kind <= LP_EXCHANGE_HEADERS; kind++) {
+    for (unsigned kind = LP_EXCHANGE_DIRECT; kind <= LP_EXCHANGE_DELAYED; kind++) {
         if (lp_bytes_equal_text(name, lp_exchange_kind_name((uint8_t)kind))) {
             *ret_kind = (uint8_t)kind;
             return true;
@@ -21,6 +21,41 @@ kind_of(struct lp_bytes name, uint8_t *ret_kind, struct lp_fault *ret_fault)
     }
     return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED, "unknown exchange type '%.*s'",
                         (int)name.size, (const char *)name.data);
+}
+
+/* What an exchange of this kind needs to know about itself (C164). */
+static bool
+kind_is_whole(uint8_t kind, struct lp_bytes arguments, struct lp_fault *ret_fault)
+{
+    struct lp_field inner;
+    uint8_t inner_kind;
+    if (kind != LP_EXCHANGE_DELAYED) {
+        return true;
+    }
+    if (!lp_field_find(arguments, "x-delayed-type", &inner) ||
+        (inner.type != 'S' && inner.type != 'x')) {
+        return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
+                            "Invalid argument, 'x-delayed-type' must be an existing exchange type");
+    }
+    if (lp_bytes_equal_text(inner.raw, lp_exchange_kind_name(LP_EXCHANGE_DELAYED))) {
+        return lp_fault_set(
+            ret_fault, LP_FAULT_PRECONDITION_FAILED,
+            "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'");
+    }
+    return kind_of(inner.raw, &inner_kind, ret_fault);
+}
+
+uint8_t
+catalog_exchange_matches_as(const struct lp_catalog_exchange *exchange)
+{
+    struct lp_field inner = {0};
+    struct lp_fault fault;
+    uint8_t kind = exchange->kind;
+    if (kind == LP_EXCHANGE_DELAYED &&
+        lp_field_find(exchange->arguments, "x-delayed-type", &inner)) {
+        (void)kind_of(inner.raw, &kind, &fault); /* it was good when it was declared */
+    }
+    return kind;
 }
 
 static bool
@@ -146,6 +181,7 @@ lp_catalog_exchange_declare(struct lp_catalog *catalog, const struct lp_catalog_
         return equivalent(exchange, kind, request, ret_fault);
     }
     if (!may_create(catalog, actor, name, request->arguments, ret_fault) ||
+        !kind_is_whole(kind, request->arguments, ret_fault) ||
         !limit_allows(catalog, actor->vhost, name, ret_fault)) {
         return false;
     }

@@ -19,6 +19,7 @@
 #include "dataplane/base/pool.h"
 #include "dataplane/base/wheel.h"
 #include "dataplane/broker/dead_letter.h"
+#include "dataplane/broker/delay.h"
 #include "dataplane/broker/own.h"
 #include "dataplane/broker/topology.h"
 #include "dataplane/link/link.h"
@@ -103,6 +104,7 @@ struct lp_broker {
 
     /* of either side */
     struct lp_own own;
+    struct lp_delay delay;
 
     const struct lp_protocol *protocols[LP_PROTOCOLS_MAX]; /* by enum lp_protocol_id */
     void *protocol_state[LP_PROTOCOLS_MAX];

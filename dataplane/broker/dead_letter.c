@@ -128,15 +128,6 @@ keys_write(struct lp_writer *writer, const struct lp_message *message)
     return lp_bytes_of(start, (uint32_t)(writer->at - start));
 }
 
-static void
-section_write(struct lp_writer *writer, enum lp_annotation which, struct lp_bytes section)
-{
-    if (section.size > 0) {
-        lp_writer_u8(writer, (uint8_t)which);
-        lp_writer_long_le(writer, section);
-    }
-}
-
 /* What a dead letter is made of; the parts lie in one block while it is made. */
 struct letter {
     void *block;
@@ -182,12 +173,12 @@ letter_write(struct lp_broker *broker, const struct lp_entry *entry,
     letter->deaths = lp_bytes_of(start, (uint32_t)(writer.at - start));
     start = writer.at;
     if (!letters->has_key) {
-        section_write(&writer, LP_ANNOTATION_KEYS,
-                      lp_message_annotation(source, LP_ANNOTATION_KEYS));
+        lp_annotation_write(&writer, LP_ANNOTATION_KEYS,
+                            lp_message_annotation(source, LP_ANNOTATION_KEYS));
     }
-    section_write(&writer, LP_ANNOTATION_HIDDEN,
-                  lp_message_annotation(source, LP_ANNOTATION_HIDDEN));
-    section_write(&writer, LP_ANNOTATION_DEATHS, letter->deaths);
+    lp_annotation_write(&writer, LP_ANNOTATION_HIDDEN,
+                        lp_message_annotation(source, LP_ANNOTATION_HIDDEN));
+    lp_annotation_write(&writer, LP_ANNOTATION_DEATHS, letter->deaths);
     letter->annotations = lp_bytes_of(start, (uint32_t)(writer.at - start));
     start = writer.at;
     lp_broker_protocol(broker, source->protocol)->dead(source, letter->deaths, &writer);

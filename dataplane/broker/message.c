@@ -106,6 +106,15 @@ lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
     return message;
 }
 
+void
+lp_annotation_write(struct lp_writer *writer, enum lp_annotation which, struct lp_bytes content)
+{
+    if (content.size > 0) {
+        lp_writer_u8(writer, (uint8_t)which);
+        lp_writer_long_le(writer, content);
+    }
+}
+
 struct lp_bytes
 message_annotation(const struct lp_message *message, enum lp_annotation which)
 {
@@ -175,6 +184,20 @@ lp_message_append(struct lp_pool *messages, struct lp_message *message, struct l
         done += piece;
     }
     message->body_have += body.size;
+    return true;
+}
+
+bool
+lp_message_copy_body(struct lp_pool *messages, struct lp_message *message,
+                     const struct lp_message *from)
+{
+    struct lp_message_body body = lp_message_body(from);
+    struct lp_bytes piece;
+    while ((piece = lp_message_body_next(&body, LP_CHUNK_BYTES_MAX)).size > 0) {
+        if (!lp_message_append(messages, message, piece)) {
+            return false;
+        }
+    }
     return true;
 }
 

@@ -42,7 +42,11 @@ enum lp_annotation {
     LP_ANNOTATION_KEYS = 1,   /* further routing keys, long_le each: CC's, then BCC's (C99) */
     LP_ANNOTATION_HIDDEN = 2, /* BCC's alone: told to nobody */
     LP_ANNOTATION_DEATHS = 3, /* deaths.h */
+    LP_ANNOTATION_START = 4,  /* the exchange that routing begins at, if not its own (delay.h) */
 };
+
+/* Of all sections together, without their content. */
+#define LP_ANNOTATION_EXTRA_BYTES (4u * 5u)
 
 /* Stage stamps, in nanoseconds of the shard's clock at the turn; 0: not taken. */
 enum lp_message_stage {
@@ -100,6 +104,10 @@ struct lp_message *lp_message_make(struct lp_pool *messages, const struct lp_mes
 /* Append body bytes; false: memory is short and nothing was appended (try again, or give up). */
 LP_MUST_CHECK bool lp_message_append(struct lp_pool *messages, struct lp_message *message,
                                      struct lp_bytes body);
+/* Append the whole body of another, of this shard or lent to it.  False: memory is short, and some
+ * of it may be there. */
+LP_MUST_CHECK bool lp_message_copy_body(struct lp_pool *messages, struct lp_message *message,
+                                        const struct lp_message *from);
 /*
  * Give `message`, which has none yet, the body of `from`, whose last loan the
  * caller holds and returns next: no byte of it is copied but those that share
@@ -129,6 +137,10 @@ lp_message_properties(const struct lp_message *message)
     return lp_bytes_of(message->head->data + message->exchange_bytes + message->key_bytes,
                        message->properties_bytes);
 }
+
+/* One section; nothing when it is empty. */
+void lp_annotation_write(struct lp_writer *writer, enum lp_annotation which,
+                         struct lp_bytes content);
 
 struct lp_bytes message_annotation(const struct lp_message *message, enum lp_annotation which);
 

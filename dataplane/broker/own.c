@@ -41,8 +41,9 @@ lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message)
 static bool
 own_route(struct lp_broker *broker, uint32_t vhost_id, const struct lp_message *message)
 {
-    struct lp_exchange *exchange =
-        lp_topology_exchange(&broker->topology, vhost_id, lp_message_exchange(message));
+    const struct lp_bytes start = lp_message_annotation(message, LP_ANNOTATION_START);
+    struct lp_exchange *exchange = lp_topology_exchange(
+        &broker->topology, vhost_id, start.size > 0 ? start : lp_message_exchange(message));
     if (!exchange) {
         lp_topology_route_none(&broker->topology);
         return true;
@@ -53,6 +54,44 @@ own_route(struct lp_broker *broker, uint32_t vhost_id, const struct lp_message *
         .more_keys = lp_message_annotation(message, LP_ANNOTATION_KEYS),
     };
     return lp_topology_route(&broker->topology, exchange, &input);
+}
+
+/* False: there is no room, and nothing was done; or it goes on later. */
+static bool
+own_start(struct lp_broker *broker, lp_handle handle, struct lp_message *message)
+{
+    struct lp_outgoing *outgoing = &broker->own.outgoing;
+    outgoing->message = handle;
+    if (!lp_outgoing_aim(broker, outgoing)) {
+        outgoing->message = LP_HANDLE_NONE;
+        return false;
+    }
+    return lp_outgoing_start(broker, outgoing, message);
+}
+
+/* Some of its ways lead to exchanges that delay it. */
+static bool
+own_delay(struct lp_broker *broker, lp_handle handle, struct lp_message *message)
+{
+    struct lp_delayed *list;
+    if (!lp_delay_make(broker, message, true, &list)) {
+        return false;
+    }
+    const bool whole = list->whole;
+    if (broker->topology.route_count == 0) {
+        lp_delay_start(broker, &list, handle);
+        if (whole) {
+            lp_message_free(&broker->messages, handle);
+        }
+        return true;
+    }
+    const bool sent = own_start(broker, handle, message);
+    if (!sent && !broker->own.outgoing.targets) {
+        lp_delay_drop(broker, &list); /* tried again from the beginning */
+        return false;
+    }
+    lp_delay_start(broker, &list, LP_HANDLE_NONE);
+    return sent;
 }
 
 /* The first message goes on its way.  False: it waits. */
@@ -71,17 +110,15 @@ own_send(struct lp_broker *broker)
         return false;
     }
     lp_dead_letter_cycles(broker, own->waiting[own->first].vhost_id, message);
+    if (LP_UNLIKELY(broker->topology.delayed_count > 0)) {
+        return own_delay(broker, handle, message);
+    }
     if (broker->topology.route_count == 0) {
         broker->stats->messages_own_lost++;
         lp_message_free(&broker->messages, handle);
         return true;
     }
-    outgoing->message = handle;
-    if (!lp_outgoing_aim(broker, outgoing)) {
-        outgoing->message = LP_HANDLE_NONE;
-        return false;
-    }
-    return lp_outgoing_start(broker, outgoing, message);
+    return own_start(broker, handle, message);
 }
 
 uint32_t

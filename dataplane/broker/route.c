@@ -16,6 +16,7 @@
  */
 #include <string.h>
 
+#include "dataplane/broker/delay.h"
 #include "dataplane/broker/topology_private.h"
 
 /* Results of more queues are walked again: copying them would cost what the walk does. */
@@ -73,9 +74,15 @@ topology_route_fini(struct lp_topology *topology)
     if (topology->route != NULL) {
         topology_release(topology, topology->route);
     }
+    if (topology->delayed != NULL) {
+        topology_release(topology, topology->delayed);
+    }
     topology->route = NULL;
     topology->route_count = 0;
     topology->route_room = 0;
+    topology->delayed = NULL;
+    topology->delayed_count = 0;
+    topology->delayed_room = 0;
 }
 
 /* ---- the result ---- */
@@ -115,6 +122,25 @@ route_add_queue(struct lp_topology *topology, struct lp_queue_ref *queue)
     }
     queue->visited = topology->routing;
     topology->route[topology->route_count++] = queue;
+    return true;
+}
+
+/* The message stops here, for now. */
+static bool
+route_add_delayed(struct lp_topology *topology, struct lp_exchange *exchange)
+{
+    if (topology->delayed_count == topology->delayed_room) {
+        struct lp_exchange **grown = route_array_grow(
+            topology->memory, topology->delayed, topology->delayed_count, &topology->delayed_room);
+        if (grown == NULL) {
+            return false;
+        }
+        if (topology->delayed != NULL) {
+            topology_release(topology, topology->delayed);
+        }
+        topology->delayed = grown;
+    }
+    topology->delayed[topology->delayed_count++] = exchange;
     return true;
 }
 
@@ -187,6 +213,14 @@ route_walk_one(struct lp_route_sink *sink, struct lp_exchange *exchange,
 {
     sink->reads_key |= exchange->type->reads_key;
     sink->reads_headers |= exchange->type->reads_headers;
+    if (LP_UNLIKELY(exchange->delayed)) {
+        sink->reads_headers = true;
+        sink->topology->delay_ms = lp_delay_of(input->headers);
+        if (sink->topology->delay_ms > 0) {
+            sink->failed |= !route_add_delayed(sink->topology, exchange);
+            return;
+        }
+    }
     if (exchange->is_default) {
         sink->failed |= !route_default(sink->topology, exchange, input->key);
         if (LP_UNLIKELY(input->more_keys.size > 0)) {
@@ -358,6 +392,7 @@ lp_topology_route_none(struct lp_topology *topology)
 {
     topology->last_route.exchange = NULL;
     topology->route_count = 0;
+    topology->delayed_count = 0;
 }
 
 bool
@@ -388,6 +423,7 @@ route_find(struct lp_topology *topology, struct lp_exchange *exchange,
     route_walk(sink, exchange, input);
     if (sink->failed) {
         topology->route_count = 0;
+        topology->delayed_count = 0;
     }
     return !sink->failed;
 }
@@ -398,6 +434,7 @@ lp_topology_route(struct lp_topology *topology, struct lp_exchange *exchange,
 {
     struct lp_route_sink sink;
     LP_ASSERT(topology->cache != NULL);
+    topology->delayed_count = 0;
     if (LP_UNLIKELY(input->more_keys.size > 0)) {
         topology->last_route.exchange = NULL;
         return route_find(topology, exchange, input, &sink);
@@ -406,8 +443,8 @@ lp_topology_route(struct lp_topology *topology, struct lp_exchange *exchange,
         return true;
     }
     topology->last_route.exchange = NULL;
-    const bool cacheable =
-        !exchange->is_default && !exchange->type->reads_headers && input->key.size <= UINT8_MAX;
+    const bool cacheable = !exchange->is_default && !exchange->type->reads_headers &&
+                           !exchange->delayed && input->key.size <= UINT8_MAX;
     if (cacheable && route_cache_find(topology, exchange, input->key)) {
         route_is_next(topology, exchange, input->key);
         return true;

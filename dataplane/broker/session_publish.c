@@ -46,28 +46,29 @@ publish_nowhere(struct lp_session *session, struct lp_publish *publish)
         LP_ASSERT(sent);
         session->broker->stats->messages_routed++;
     } else {
-        session->broker->stats->messages_unroutable++;
+        session->broker->stats->messages_unroutable += !publish->delayed;
     }
     return LP_DONE;
 }
 
-enum lp_result
-lp_session_publish(struct lp_session *session, struct lp_publish *publish)
+/* What its exchanges delay was taken in, with the rest of it, or will be asked for again. */
+static void
+publish_delay_end(struct lp_broker *broker, struct lp_publish *publish, bool taken)
+{
+    if (!taken) {
+        lp_delay_drop(broker, &publish->delayed);
+    } else if (publish->delayed->whole) {
+        lp_delay_start(broker, &publish->delayed, LP_HANDLE_NONE);
+    } /* else with lp_session_publish_drop(), which has the body */
+}
+
+/* To queues, and perhaps to nobody: it was routed, and there is room. */
+static enum lp_result
+publish_send(struct lp_session *session, struct lp_publish *publish, struct lp_message *message,
+             bool traced)
 {
     struct lp_broker *broker = session->broker;
     struct lp_outgoing *outgoing = &session->outgoing;
-    struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
-    LP_ASSERT(message && message->loans == 0);
-
-    outgoing->message = publish->message; /* ours, until it is sent or handed back */
-    publish->unroutable = false;
-    publish->number = 0;
-    const bool traced = session_publish_traced(session, publish, message);
-    if ((traced && !lp_own_room(&broker->own)) ||
-        !session_publish_route(session, publish, message) || !lp_outgoing_aim(broker, outgoing)) {
-        session_wait(session);
-        return LP_WAIT;
-    }
     const uint32_t count = broker->topology.route_count;
     if (count == 0) {
         const enum lp_result result = publish_nowhere(session, publish);
@@ -95,6 +96,37 @@ lp_session_publish(struct lp_session *session, struct lp_publish *publish)
 }
 
 enum lp_result
+lp_session_publish(struct lp_session *session, struct lp_publish *publish)
+{
+    struct lp_broker *broker = session->broker;
+    struct lp_outgoing *outgoing = &session->outgoing;
+    struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
+    LP_ASSERT(message && message->loans == 0);
+
+    outgoing->message = publish->message; /* ours, until it is sent or handed back */
+    publish->unroutable = false;
+    publish->delayed = NULL;
+    publish->number = 0;
+    const bool traced = session_publish_traced(session, publish, message);
+    if ((traced && !lp_own_room(&broker->own)) ||
+        !session_publish_route(session, publish, message) || !lp_outgoing_aim(broker, outgoing)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    const bool delays = LP_UNLIKELY(broker->topology.delayed_count > 0);
+    if (delays && !lp_delay_make(broker, message, true, &publish->delayed)) {
+        lp_outgoing_unaim(broker, outgoing);
+        session_wait(session);
+        return LP_WAIT;
+    }
+    const enum lp_result result = publish_send(session, publish, message, traced);
+    if (delays) {
+        publish_delay_end(broker, publish, result == LP_DONE || outgoing->targets);
+    }
+    return result;
+}
+
+enum lp_result
 lp_session_publish_resume(struct lp_session *session, struct lp_publish *publish)
 {
     struct lp_outgoing *outgoing = &session->outgoing;
@@ -103,6 +135,7 @@ lp_session_publish_resume(struct lp_session *session, struct lp_publish *publish
     }
     publish->number = outgoing->number;
     publish->unroutable = false;
+    publish->delayed = NULL;
     if (!lp_outgoing_resume(session->broker, outgoing)) {
         session_wait(session);
         return LP_WAIT;
@@ -113,7 +146,11 @@ lp_session_publish_resume(struct lp_session *session, struct lp_publish *publish
 void
 lp_session_publish_drop(struct lp_session *session, struct lp_publish *publish)
 {
-    lp_message_free(&session->broker->messages, publish->message);
+    if (publish->delayed) {
+        lp_delay_start(session->broker, &publish->delayed, publish->message);
+    } else {
+        lp_message_free(&session->broker->messages, publish->message);
+    }
     if (publish->number) {
         struct lp_unconfirmed *slot = lp_window_get(&session->confirms, publish->number);
         LP_ASSERT(slot && slot->remaining == 0);

@@ -152,10 +152,12 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
     LP_ASSERT(tx && message->loans == 0);
 
     struct lp_reply_address address;
+    struct lp_delayed *delayed = NULL; /* begins to wait now, as in RabbitMQ, not with the commit */
     struct lp_tx_publish *item = lp_memory_alloc(broker->memory, sizeof(*item));
     const bool traced = session_publish_traced(session, publish, message);
     if (!item || (traced && !lp_own_room(&broker->own)) ||
-        !session_publish_route(session, publish, message)) {
+        !session_publish_route(session, publish, message) ||
+        !lp_delay_make(broker, message, false, &delayed)) {
         goto wait;
     }
     const struct lp_tx_publish fresh = {
@@ -180,12 +182,14 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
     if (traced) {
         lp_trace_published(session, publish, message);
     }
+    lp_delay_start(broker, &delayed, LP_HANDLE_NONE);
     lp_list_push_back(&tx->publishes, &item->link);
     tx->publish_count++;
     broker->transaction_bytes += item->bytes;
     return LP_DONE;
 
 wait:
+    lp_delay_drop(broker, &delayed);
     if (item) {
         void *block = item;
         lp_memory_release(broker->memory, &block);

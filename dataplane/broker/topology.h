@@ -50,9 +50,10 @@ struct lp_exchange {
     uint8_t name_bytes;
     uint8_t alternate_bytes;
     bool is_default;
-    const struct lp_exchange_type *type;
-    void *state;        /* the type's */
-    uint8_t *alternate; /* the alternate exchange's name; NULL: none */
+    bool delayed;                        /* keeps what has a header x-delay (delay.h) */
+    const struct lp_exchange_type *type; /* of a delayed one: x-delayed-type's */
+    void *state;                         /* the type's */
+    uint8_t *alternate;                  /* the alternate exchange's name; NULL: none */
     uint8_t name[];
 };
 
@@ -155,6 +156,11 @@ struct lp_topology {
     uint32_t route_count;
     uint32_t route_room;
     uint32_t traced; /* vhosts that are */
+    /* Exchanges at which that routing stopped, because they delay the message. */
+    uint32_t delayed_count;
+    uint32_t delayed_room;
+    struct lp_exchange **delayed;
+    uint64_t delay_ms;
     struct lp_route_cache_slot *cache;
     /* The exchange looked up last, and what `route` holds now; NULL: nothing to rely on. */
     struct {
@@ -181,6 +187,7 @@ void lp_topology_fini(struct lp_topology *topology);
 struct lp_exchange_parts {
     uint32_t id, vhost_id;
     struct lp_bytes name, alternate;
+    struct lp_bytes arguments;
     uint8_t kind, flags;
 };
 
@@ -234,8 +241,9 @@ struct lp_queue_ref *lp_topology_queue_by_id(const struct lp_topology *topology,
  * iteratively), then the alternate exchange where an exchange itself matched
  * nothing (C97, C98); each queue once.  A message of several keys goes where
  * any of them leads (C99).  Gives the number of queues; they are
- * in topology->route until the next call or change.  Cached by exchange, key
- * and epoch when no headers were looked at.
+ * in topology->route until the next call or change, and exchanges that delay
+ * the message in topology->delayed.  Cached by exchange, key and epoch when no
+ * headers were looked at.
  *
  * False: memory was short for the result; nothing may be published.
  */

@@ -9,6 +9,7 @@
  * that an older one, deleted while nobody told us, still has here; the older
  * one goes at once instead of at the end of the sync.
  */
+#include <lepus/field_table.h>
 #include <string.h>
 
 #include "dataplane/broker/exchange/exchange.h"
@@ -196,6 +197,19 @@ topology_exchange_alternate(struct lp_topology *topology, struct lp_exchange *ex
     return true;
 }
 
+/* Which bindings match: for one that delays, as its argument says.  NULL: nobody knows. */
+static const struct lp_exchange_type *
+topology_exchange_type(const struct lp_exchange_parts *parts)
+{
+    struct lp_field inner;
+    if (parts->kind != LP_EXCHANGE_DELAYED) {
+        return exchange_type_of(parts->kind);
+    }
+    const bool named = lp_field_find(parts->arguments, "x-delayed-type", &inner) &&
+                       (inner.type == 'S' || inner.type == 'x');
+    return named ? exchange_type_named(inner.raw) : NULL;
+}
+
 static struct lp_exchange *
 topology_exchange_make(struct lp_topology *topology, const struct lp_exchange_parts *parts)
 {
@@ -211,7 +225,8 @@ topology_exchange_make(struct lp_topology *topology, const struct lp_exchange_pa
     exchange->flags = parts->flags;
     exchange->name_bytes = (uint8_t)parts->name.size;
     exchange->is_default = parts->name.size == 0;
-    exchange->type = exchange_type_of(parts->kind);
+    exchange->delayed = parts->kind == LP_EXCHANGE_DELAYED;
+    exchange->type = topology_exchange_type(parts);
     lp_list_init(&exchange->sources);
     lp_list_init(&exchange->destinations);
     topology_bytes_put(exchange->name, parts->name);
@@ -235,7 +250,7 @@ enum lp_err
 lp_topology_exchange_up(struct lp_topology *topology, const struct lp_exchange_parts *parts)
 {
     struct lp_exchange *exchange = topology_exchange_by_id(topology, parts->id);
-    if (exchange_type_of(parts->kind) == NULL || parts->name.size > UINT8_MAX ||
+    if (topology_exchange_type(parts) == NULL || parts->name.size > UINT8_MAX ||
         parts->alternate.size > UINT8_MAX) {
         return LP_ERR_BAD_RECORD;
     }

@@ -43,19 +43,6 @@ routed_bytes(const struct lp_topology *topology)
     return bytes;
 }
 
-static bool
-body_copy(struct lp_broker *broker, struct lp_message *copy, const struct lp_message *message)
-{
-    struct lp_message_body body = lp_message_body(message);
-    struct lp_bytes piece;
-    while ((piece = lp_message_body_next(&body, LP_CHUNK_BYTES_MAX)).size > 0) {
-        if (!lp_message_append(&broker->messages, copy, piece)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* The copy itself, its properties in `properties`.  False: memory is short. */
 static bool
 copy_publish(struct lp_broker *broker, uint32_t vhost_id, const struct lp_message_parts *parts,
@@ -66,7 +53,7 @@ copy_publish(struct lp_broker *broker, uint32_t vhost_id, const struct lp_messag
     if (!copy) {
         return false;
     }
-    if (!body_copy(broker, copy, message)) {
+    if (!lp_message_copy_body(&broker->messages, copy, message)) {
         lp_message_free(&broker->messages, handle);
         return false;
     }

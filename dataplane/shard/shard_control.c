@@ -31,6 +31,7 @@ delta_exchange_up(struct lp_topology *topology, struct lp_reader *reader)
     parts.kind = lp_reader_u8(reader);
     parts.flags = lp_reader_u8(reader);
     parts.alternate = lp_reader_short(reader);
+    parts.arguments = lp_reader_long_le(reader);
     return reader->failed ? LP_ERR_BAD_RECORD : lp_topology_exchange_up(topology, &parts);
 }
 

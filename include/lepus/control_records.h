@@ -48,6 +48,7 @@ enum lp_exchange_kind {
     LP_EXCHANGE_FANOUT = 1,
     LP_EXCHANGE_TOPIC = 2,
     LP_EXCHANGE_HEADERS = 3,
+    LP_EXCHANGE_DELAYED = 4, /* x-delayed-message: its argument x-delayed-type names one of those */
 };
 
 /* Which right (u8 bit). */

@@ -74,6 +74,7 @@ struct lp_control_region {
     X(messages_dead_lettered) \
     X(messages_dead_cycled)   \
     X(messages_own_lost)      \
+    X(messages_delayed)       \
     X(messages_expired)       \
     X(messages_overflowed)    \
     X(messages_rejected)      \

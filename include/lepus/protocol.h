@@ -78,6 +78,9 @@ struct lp_protocol {
      */
     void (*dead)(const struct lp_message *message, struct lp_bytes deaths,
                  struct lp_writer *writer);
+    /* `message` was delayed: write the properties that it goes on with.  There is room for
+     * LP_PROTOCOL_DELAYED_BYTES more than it has. */
+    void (*delayed)(const struct lp_message *message, uint64_t delay_ms, struct lp_writer *writer);
     /* Write the properties of the firehose's copy of `message`.  There is room for
      * lp_protocol_trace_bytes_max(). */
     void (*trace)(const struct lp_message *message, const struct lp_trace *trace,
@@ -96,6 +99,9 @@ lp_protocol_dead_bytes_max(uint64_t deaths_bytes)
 {
     return 5 * deaths_bytes + 2048;
 }
+
+/* A table's length, a name, a type and a number. */
+#define LP_PROTOCOL_DELAYED_BYTES 32u
 
 /*
  * How long the properties of such a copy are: the message's, each of which

@@ -25,6 +25,8 @@ struct exchange_entry {
 
 /* The type of an enum lp_exchange_kind, or NULL. */
 const struct lp_exchange_type *exchange_type_of(uint8_t kind);
+/* The type of a name ("direct"), or NULL. */
+const struct lp_exchange_type *exchange_type_named(struct lp_bytes name);
 
 /* Give a block back when the pointer to it is on its way out as well. */
 static inline void

@@ -13,17 +13,29 @@
 EXCHANGE_TYPE_LIST(X)
 #undef X
 
+static const struct lp_exchange_type *const exchange_types[] = {
+#define X(name) &(name),
+    EXCHANGE_TYPE_LIST(X)
+#undef X
+};
+
 const struct lp_exchange_type *
 exchange_type_of(uint8_t kind)
 {
-    static const struct lp_exchange_type *const types[] = {
-#define X(name) &(name),
-        EXCHANGE_TYPE_LIST(X)
-#undef X
-    };
-    for (uint32_t i = 0; i < LP_COUNT_OF(types); i++) {
-        if (types[i]->kind == kind) {
-            return types[i];
+    for (uint32_t i = 0; i < LP_COUNT_OF(exchange_types); i++) {
+        if (exchange_types[i]->kind == kind) {
+            return exchange_types[i];
+        }
+    }
+    return NULL;
+}
+
+const struct lp_exchange_type *
+exchange_type_named(struct lp_bytes name)
+{
+    for (uint32_t i = 0; i < LP_COUNT_OF(exchange_types); i++) {
+        if (lp_bytes_equal_text(name, exchange_types[i]->name)) {
+            return exchange_types[i];
         }
     }
     return NULL;

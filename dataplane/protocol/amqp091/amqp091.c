@@ -322,6 +322,7 @@ const struct lp_protocol lp_protocol_amqp091 = {
     .hello = protocol_hello,
     .headers = amqp091_properties_headers,
     .dead = amqp091_properties_dead,
+    .delayed = amqp091_properties_delayed,
     .trace = amqp091_properties_trace,
     .at_rest = protocol_at_rest,
 };

@@ -77,5 +77,7 @@ void amqp091_properties_count(struct lp_bytes raw, uint32_t count,
 struct lp_bytes amqp091_properties_headers(const struct lp_message *message);
 void amqp091_properties_dead(const struct lp_message *message, struct lp_bytes deaths,
                              struct lp_writer *writer);
+void amqp091_properties_delayed(const struct lp_message *message, uint64_t delay_ms,
+                                struct lp_writer *writer);
 void amqp091_properties_trace(const struct lp_message *message, const struct lp_trace *trace,
                               struct lp_writer *writer);

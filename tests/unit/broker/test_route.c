@@ -450,6 +450,60 @@ a_queue_that_is_struck_out_is_back_in_the_next_route(void **unused)
     rig_close(&rig);
 }
 
+static struct lp_bytes
+table_text(uint8_t *room, size_t bytes, const char *name, const char *text)
+{
+    struct lp_writer writer = lp_writer_of(room, bytes);
+    lp_writer_short(&writer, lp_bytes_of_text(name));
+    lp_writer_u8(&writer, 'S');
+    lp_writer_long_be(&writer, lp_bytes_of_text(text));
+    assert_false(writer.failed);
+    return lp_writer_bytes(&writer);
+}
+
+/* C164 */
+static void
+routing_stops_where_the_message_is_delayed(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    uint8_t arguments[64];
+    uint8_t room[64];
+    rig_open(&rig);
+    struct lp_exchange_parts parts = {
+        .id = 1,
+        .vhost_id = RIG_VHOST,
+        .name = lp_bytes_of_text("late"),
+        .kind = LP_EXCHANGE_DELAYED,
+        .arguments = table_text(arguments, sizeof(arguments), "x-delayed-type", "direct"),
+    };
+    assert_int_equal(lp_topology_exchange_up(&rig.topology, &parts), LP_OK);
+    parts.id = 9;
+    parts.arguments = table_text(room, sizeof(room), "x-delayed-type", "nonsense");
+    assert_int_equal(lp_topology_exchange_up(&rig.topology, &parts), LP_ERR_BAD_RECORD);
+    rig_exchange(&rig, 2, LP_EXCHANGE_FANOUT, "fan");
+    rig_queue(&rig, 1, "a");
+    rig_queue(&rig, 2, "b");
+    rig_bind(&rig, 1, 1, 1, "k");
+    rig_bind(&rig, 2, 2, 2, "");
+    rig_bind_exchange(&rig, 3, 2, 1, "");
+    const struct lp_bytes delay = table_text(room, sizeof(room), "x-delay", "30");
+    for (uint32_t round = 0; round < 2; round++) {
+        assert_string_equal(rig_route_headers(&rig, "late", "k", delay), "");
+        assert_int_equal(rig.topology.delayed_count, 1);
+        assert_int_equal(rig.topology.delay_ms, 30);
+        assert_string_equal(rig_route_headers(&rig, "fan", "k", delay), "b");
+        assert_int_equal(rig.topology.delayed_count, 1);
+        assert_int_equal(rig.topology.delayed[0]->id, 1);
+        /* The same key without the header is another matter, and both stay so. */
+        assert_string_equal(rig_route(&rig, "late", "k"), "a");
+        assert_int_equal(rig.topology.delayed_count, 0);
+        assert_string_equal(rig_route(&rig, "fan", "k"), "b a");
+        assert_int_equal(rig.topology.delayed_count, 0);
+    }
+    rig_close(&rig);
+}
+
 int
 main(void)
 {
@@ -470,6 +524,7 @@ main(void)
         cmocka_unit_test(the_list_of_types_has_each_kind_once),
         cmocka_unit_test(several_keys_lead_where_any_of_them_leads_once),
         cmocka_unit_test(a_queue_that_is_struck_out_is_back_in_the_next_route),
+        cmocka_unit_test(routing_stops_where_the_message_is_delayed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,6 +52,19 @@ static const struct {
      "alternate-exchange:S:y", NULL},
     {"x", "direct", D, 0, NULL, "anything:S:y", NULL}, /* not compared */
     {"y", "nonsense", 0, 406, "unknown exchange type 'nonsense'", NULL, NULL},
+    {"late", "x-delayed-message", D, 406,
+     "Invalid argument, 'x-delayed-type' must be an existing exchange type", NULL, NULL},
+    {"late", "x-delayed-message", D, 406,
+     "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'",
+     "x-delayed-type:S:x-delayed-message", NULL},
+    {"late", "x-delayed-message", D, 406, "unknown exchange type 'nonsense'",
+     "x-delayed-type:S:nonsense", NULL},
+    {"late", "x-delayed-message", D, 0, NULL, "x-delayed-type:S:headers", NULL},
+    {"late", "x-delayed-message", D, 0, NULL, "x-delayed-type:S:direct", NULL}, /* not compared */
+    {"late", "direct", D, 406,
+     "inequivalent arg 'type' for exchange 'late' in vhost '/': received 'direct' but current is "
+     "'x-delayed-message'",
+     NULL, NULL},
     {"y", "direct", P, 404, "no exchange 'y' in vhost '/'", NULL, NULL},
     {"", "direct", 0, 403, "operation not permitted on the default exchange", NULL, NULL},
     {"", "direct", P, 403, "operation not permitted on the default exchange", NULL, NULL},
