@@ -93,7 +93,7 @@ def tabulate(table, target):
         print("no table of rows: %s" % problem)
     missing = table.missing()
     for row in missing:
-        print("row %s has no test" % row)
+        print("FAIL  row %s has no test" % row)
     print(table.summary())
     return 0
 

@@ -343,6 +343,7 @@ class Handshake(Case):
         return event
 
     def test_C29_channel_max_counts_channels(self):
+        """Also S48."""
         connection = self.connect(channel_max=3)
         for number in (1, 65535, 700):
             connection.channel(number)
@@ -367,6 +368,7 @@ class Frames(Case):
     hard = Handshake.hard
 
     def test_C31_wrong_end_octet_501(self):
+        """Also S46."""
         bad = frame(METHOD, 1, amqp_raw.encode_method("channel.flow", active=True), end=b"\0")
         self.refused(bad, 501, "FRAME_ERROR - type 1, all octets = <<0,20,0,20,1>>",
                      "{invalid_frame_end_marker,")
@@ -430,6 +432,7 @@ class Frames(Case):
                                         method), self.NOT_BODY)
 
     def test_C38_empty_bodies(self):
+        """Also S38, S47."""
         channel = self.confirming()
         queue = self.queue(channel=channel)
         connection = channel.connection

@@ -56,6 +56,7 @@ class DeadLetters(Case):
     # S79, C154, C155
 
     def test_C154_a_rejected_message_tells_of_its_death(self):
+        """Also S79, S84."""
         dead = self.queue("dead", channel=self.ch)
         queue = self.dying(key=dead)
         kept = {"content_type": "text/plain", "delivery_mode": 2, "priority": 3, "type": "t",
@@ -90,6 +91,7 @@ class DeadLetters(Case):
     # S80, C145
 
     def test_C145_an_expired_message_does_not_expire_again(self):
+        """Also S80."""
         dead = self.queue("dead", channel=self.ch)
         queue = self.dying(key=dead)
         self.put(queue, expiration="10")
@@ -218,6 +220,7 @@ class DeadLetters(Case):
     # C155
 
     def test_C155_the_first_death_stays_the_last_is_told_each_time(self):
+        """Also S85."""
         exchange = self.exchange("x", channel=self.ch, type="fanout")
         dead = self.queue("dead", channel=self.ch)
         second = self.dying("second", key=dead)

@@ -13,6 +13,7 @@ class Publish(Case):
                               "NOT_IMPLEMENTED - immediate=true", channel=1)
 
     def test_C95_unroutable_is_dropped_and_acked(self):
+        """Also S17."""
         channel = self.confirming()
         channel.publish(b"x", exchange="amq.direct", routing_key=self.prefix)
         channel.publish(b"x", routing_key=self.prefix)
@@ -20,6 +21,7 @@ class Publish(Case):
         self.assertEqual(channel.pending(), [])
 
     def test_C96_unroutable_mandatory_is_returned_before_its_ack(self):
+        """Also S18."""
         channel = self.confirming()
         properties = {"headers": {"a": 1, "b": [True, None, "c"]}, "message_id": "m",
                       "delivery_mode": 2, "timestamp": 2**40, "priority": 3}
@@ -37,6 +39,7 @@ class Publish(Case):
         self.assertEqual(channel.next("basic.ack").delivery_tag, 2)
 
     def test_C98_exchange_to_exchange_gives_each_queue_one_copy(self):
+        """Also S23."""
         channel = self.confirming()
         queue, other = self.queue(channel=channel), self.queue("other", channel=channel)
         ring = [self.exchange("x%d" % n, channel=channel, type="fanout") for n in range(3)]
@@ -65,6 +68,7 @@ class Publish(Case):
         self.assertEqual(self.count(channel, queue), 0)
 
     def test_C101_order_of_one_channel_is_kept(self):
+        """Also S16."""
         channel = self.confirming()
         queues = [self.queue(str(n), channel=channel) for n in range(4)]
         for queue in queues:
@@ -79,6 +83,7 @@ class Publish(Case):
             self.assertEqual([e.body for e in self.deliveries(consumer, 500)], wanted)
 
     def test_C101_properties_and_bodies_arrive_as_sent(self):
+        """Also S38, S47, S72."""
         channel = self.channel(frame_max=4096)
         queue = self.queue(channel=channel)
         channel.call("basic.consume", queue=queue, no_ack=True)
@@ -96,6 +101,7 @@ class Publish(Case):
 
 class Confirms(Case):
     def test_C103_numbers_start_at_1_with_select_and_count_unroutable(self):
+        """Also S67."""
         channel = self.channel()
         queue = self.queue(channel=channel)
         channel.publish(b"before", routing_key=queue)
@@ -145,6 +151,7 @@ class Consume(Case):
         return channel, queue
 
     def test_C114_consume_ok_first_and_nothing_after_cancel_ok(self):
+        """Also S55."""
         channel, queue = self.stocked(*range(200))
         channel.send("basic.consume", queue=queue, consumer_tag="t", no_ack=True)
         self.assertEqual(channel.next("basic.consume-ok").consumer_tag, "t")
@@ -216,6 +223,7 @@ class Consume(Case):
         return events
 
     def test_C123_prefetch_per_consumer_holds_for_consumers_started_later(self):
+        """Also S37, S60."""
         channel, queue = self.stocked(*range(20))
         taker = self.channel()
         taker.call("basic.qos", prefetch_count=2)
@@ -250,6 +258,7 @@ class Consume(Case):
         self.delivered(taker, 300)
 
     def test_C125_auto_ack_ignores_prefetch(self):
+        """Also S56."""
         channel, queue = self.stocked(*range(50))
         taker = self.channel()
         taker.call("basic.qos", prefetch_count=1)
@@ -259,6 +268,7 @@ class Consume(Case):
         self.assertEqual(self.count(channel, queue), 0)
 
     def test_C126_tags_are_the_channels(self):
+        """Also S61."""
         channel, queue = self.stocked(1, 2, 3)
         self.assertEqual(channel.call("basic.get", queue=queue).delivery_tag, 1)
         channel.call("basic.consume", queue=queue)
@@ -268,6 +278,7 @@ class Consume(Case):
         self.channel_error(other, 406, "basic.ack", "PRECONDITION_FAILED - unknown delivery tag 1")
 
     def test_C127_unknown_delivery_tag_406(self):
+        """Also S57."""
         text = "PRECONDITION_FAILED - unknown delivery tag %d"
         for method, arguments in (("basic.ack", {}), ("basic.ack", {"multiple": True}),
                                   ("basic.nack", {}), ("basic.reject", {})):
@@ -282,6 +293,7 @@ class Consume(Case):
         self.channel_error(channel, 406, "basic.ack", text % 1)
 
     def test_C127_tag_0_multiple_is_all_and_may_be_none(self):
+        """Also S58."""
         channel, queue = self.stocked(1, 2, 3)
         channel.send("basic.ack", delivery_tag=0, multiple=True)
         for _ in range(3):
@@ -292,6 +304,7 @@ class Consume(Case):
         self.assertEqual(self.count(channel, queue), 0)
 
     def test_C128_reject_and_nack(self):
+        """Also S58, S59."""
         channel, queue = self.stocked(1, 2, 3, 4)
         for _ in range(4):
             channel.call("basic.get", queue=queue)
@@ -330,6 +343,7 @@ class Consume(Case):
                           (9, False)])
 
     def test_C131_redelivered_is_set_on_what_came_back(self):
+        """Also S62."""
         channel, queue = self.stocked(1, 2)
         event = channel.call("basic.get", queue=queue)
         self.assertFalse(event.redelivered)
@@ -379,6 +393,7 @@ class Consume(Case):
         self.assertEqual(channel.call("basic.get", queue=queue).name, "basic.get-empty")
 
     def test_C139_death_of_a_connection_gives_back_what_it_held(self):
+        """Also S45, S78."""
         channel, queue = self.stocked(1, 2, 3)
         dying = self.channel()
         dying.call("basic.consume", queue=queue)

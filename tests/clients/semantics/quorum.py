@@ -125,6 +125,7 @@ class Quorum(Case):
         self.assertEqual(self.deliveries_until_gone(queue), 21)
 
     def test_C132_a_limit_of_its_own_and_a_dead_letter(self):
+        """Also S82."""
         dead = self.queue("dead", channel=self.ch)
         queue = self.quorum(**{LIMIT: 2, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
         self.put(queue, b"x")

@@ -8,7 +8,10 @@ did where it differs from 4.0, whose behaviour is Lepus's. `LATER` are rows that
 belong to work which is not done yet, with the reason.
 """
 import collections
+import os
 import re
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..")
 
 _C = """
 1 the text of a close: code name, explanation, 255 octets at most
@@ -275,11 +278,15 @@ def _rows(letter, text):
 
 ROWS = {**_rows("C", _C), **_rows("S", _S)}
 
-QUORUM = "quorum queues have an issue of their own"
+# Shown by suites of their own.
+ELSEWHERE = {
+    "S75": "tests/clients/run",
+    "S76": "tests/clients/run",
+    "S77": "tests/clients/test_celery.py",
+}
 LATER = {
     "C60": "one node: clusters have an issue of their own",
     "C86": "one login service: others have an issue of their own",
-    "C132": QUORUM, "C133": QUORUM, "C159": QUORUM, "S82": QUORUM,
     "C138": "streams have an issue of their own",
     "S1": "one protocol: others have issues of their own",
     "S64": "messages are kept in memory until the log comes, which has an issue of its own",
@@ -336,7 +343,8 @@ class Table:
             self.shown[row].append((name, verdict, reason))
 
     def missing(self):
-        return [row for row in ROWS if row not in self.shown and row not in LATER]
+        return [row for row in ROWS if not (row in self.shown or row in LATER or os.path.exists(
+            os.path.join(TOP, ELSEWHERE.get(row, "no such file"))))]
 
     def write(self, path, flavour):
         lines = ["# Rows and what shows them, on %s" % flavour, "", self.summary(), "",
@@ -345,9 +353,10 @@ class Table:
             tests = self.shown.get(row, [])
             note = NOTES.get(row, "")
             if not tests:
-                verdict = "later" if row in LATER else "NO TEST"
-                lines.append("| %s | %s | | %s | %s |" % (row, title, verdict,
-                                                         LATER.get(row, note)))
+                where = ELSEWHERE.get(row, "")
+                verdict = "later" if row in LATER else "see there" if where else "NO TEST"
+                lines.append("| %s | %s | %s | %s | %s |" % (row, title, where, verdict,
+                                                           LATER.get(row, note)))
             for name, verdict, reason in tests:
                 lines.append("| %s | %s | %s | %s | %s |" % (
                     row, title, name, verdict, "; ".join(filter(None, (reason, note)))))
@@ -359,8 +368,9 @@ class Table:
         for row in ROWS:
             found = {verdict for _, verdict, _ in self.shown.get(row, [])}
             verdicts["FAIL" if "FAIL" in found else "ok" if "ok" in found else
-                     "skipped" if found else "later" if row in LATER else "without a test"] += 1
+                     "skipped" if found else "later" if row in LATER else
+                     "elsewhere" if row in ELSEWHERE else "without a test"] += 1
         return "%d rows: %s" % (len(ROWS), ", ".join(
-            "%d %s" % (verdicts[v], v) for v in ("ok", "FAIL", "skipped", "later",
+            "%d %s" % (verdicts[v], v) for v in ("ok", "FAIL", "skipped", "later", "elsewhere",
                                                 "without a test") if verdicts[v]))
 

@@ -14,6 +14,7 @@ class Queues(Case):
                            + text % queue)
 
     def test_C49_inequivalent_property_406(self):
+        """Also S28."""
         channel = self.channel()
         queue = self.queue(channel=channel, durable=True)
         self.inequivalent(channel, queue, "'durable' for queue '%s' in vhost '/': received "
@@ -70,6 +71,7 @@ class Queues(Case):
         channel.call("queue.declare", queue=classic)
 
     def test_C55_exclusive_queue_from_another_connection_405(self):
+        """Also S30."""
         owner, stranger = self.channel(), self.channel()
         queue = self.queue(channel=owner, exclusive=True)
         for method, more in (("queue.declare", {"exclusive": True}),
@@ -95,6 +97,7 @@ class Queues(Case):
                                    "RESOURCE_LOCKED - " + EXCLUSIVE % queue)
 
     def test_C57_exclusive_durable_is_gone_with_close_ok(self):
+        """Also S31."""
         name = self.queue()
         for _ in range(20):
             channel = self.channel()
@@ -118,6 +121,7 @@ class Queues(Case):
                            "NOT_FOUND - no exchange '%s' in vhost '/'" % name)
 
     def test_C59_empty_name_means_the_last_declared(self):
+        """Also S52."""
         channel = self.channel()
         for method in ("basic.get", "queue.purge", "basic.consume"):
             channel.send(method)
@@ -159,6 +163,7 @@ class Queues(Case):
         self.assertEqual(channel.next("channel.close").code, 404)
 
     def test_C66_server_named(self):
+        """Also S29."""
         channel = self.channel()
         names = {channel.call("queue.declare", exclusive=True).queue for _ in range(10)}
         self.assertEqual(len(names), 10)
@@ -202,6 +207,7 @@ class Queues(Case):
         self.assertEqual((again.body, again.redelivered), (b"1", True))
 
     def test_C71_auto_delete_queue_goes_with_its_last_consumer(self):
+        """Also S24."""
         channel = self.confirming()
         queue = self.queue(channel=channel, auto_delete=True)
         self.fill(channel, queue, [b"x"])
@@ -217,6 +223,7 @@ class Queues(Case):
                            "NOT_FOUND - no queue '%s' in vhost '/'" % queue)
 
     def test_C81_declare_ok_counts_ready_and_consumers(self):
+        """Also S27, S50."""
         channel = self.confirming()
         queue = self.queue(channel=channel)
         self.fill(channel, queue, [b"1", b"2", b"3"])
@@ -247,6 +254,7 @@ class Exchanges(Case):
                      arguments={"x-unknown": 1})
 
     def test_C62_default_exchange_403(self):
+        """Also S4."""
         channel = self.channel()
         queue = self.queue(channel=channel)
         text = "ACCESS_REFUSED - operation not permitted on the default exchange"
@@ -268,6 +276,7 @@ class Exchanges(Case):
                                "system exchange '%s' in vhost '/' not allowed" % name)
 
     def test_C70_bind_to_what_is_missing_404_and_unbind_ok(self):
+        """Also S52."""
         channel, name = self.channel(), self.prefix + "no"
         queue = self.queue(channel=channel)
         for method, arguments, kind in (
@@ -285,6 +294,7 @@ class Exchanges(Case):
         channel.call("exchange.unbind", source=name, destination="amq.direct")
 
     def test_C72_auto_delete_exchange_goes_with_its_last_binding(self):
+        """Also S24."""
         channel = self.channel()
         queue = self.queue(channel=channel)
         upper = self.exchange("upper", channel=channel, auto_delete=True)

@@ -33,6 +33,7 @@ class Tx(Case):
                                "PRECONDITION_FAILED - channel is not transactional")
 
     def test_C110_publishes_wait_for_the_commit_and_keep_their_order(self):
+        """Also S66."""
         channel = self.transactional()
         other, queue = self.other(channel), self.queue(channel=channel)
         fan = self.exchange("fan", channel=channel, type="fanout")
