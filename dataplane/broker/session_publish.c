@@ -108,6 +108,13 @@ lp_session_publish(struct lp_session *session, struct lp_publish *publish)
     publish->delayed = NULL;
     publish->number = 0;
     const bool traced = session_publish_traced(session, publish, message);
+    /* What this channel gave back before it published is there before it (C48): a limit counts it.
+     */
+    const bool gave_back = session->settles.count > 0 && session->settles.outcome != LP_SETTLE_ACK;
+    if (LP_UNLIKELY(gave_back) && !session_settles_send(session)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
     if ((traced && !lp_own_room(&broker->own)) ||
         !session_publish_route(session, publish, message) || !lp_outgoing_aim(broker, outgoing)) {
         session_wait(session);

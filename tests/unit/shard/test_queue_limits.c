@@ -129,6 +129,27 @@ a_full_queue_that_rejects_nacks_who_asked_for_confirms(void **unused)
     queue_rig_close(&rig);
 }
 
+/* C48, C148: one channel's requeue and its next publish meet the queue in that order. */
+static void
+what_a_channel_gives_back_counts_before_what_it_publishes_next(void **unused)
+{
+    (void)unused;
+    struct queue_rig rig;
+    queue_rig_open(&rig);
+    rig.settings.max_length = 1;
+    rig.settings.overflow = LP_OVERFLOW_REJECT_PUBLISH;
+    queue_rig_start(&rig);
+    lp_session_confirm_select(rig.reader->session);
+    queue_rig_send(&rig, 1, 1);
+    assert_int_equal(queue_rig_get(&rig, false), 1);
+    assert_int_equal(lp_session_settle(rig.reader->session, 1, false, LP_SETTLE_REQUEUE), LP_DONE);
+    client_send(rig.reader, "q", 2);
+    rig_settle(&rig.rig);
+    assert_int_equal(rig.reader->nacked, 1);
+    assert_int_equal(queue_rig_ready(&rig), 1);
+    queue_rig_close(&rig);
+}
+
 /* C148: with a length of 0 even a ready consumer gets nothing, as in RabbitMQ. */
 static void
 a_queue_of_length_zero_that_rejects_takes_nothing(void **unused)
@@ -220,6 +241,7 @@ main(void)
         cmocka_unit_test(a_queue_of_length_zero_hands_over_or_drops),
         cmocka_unit_test(what_a_consumer_takes_at_once_needs_no_room),
         cmocka_unit_test(a_full_queue_that_rejects_nacks_who_asked_for_confirms),
+        cmocka_unit_test(what_a_channel_gives_back_counts_before_what_it_publishes_next),
         cmocka_unit_test(a_queue_of_length_zero_that_rejects_takes_nothing),
         cmocka_unit_test(
             what_is_rejected_to_a_dead_letter_exchange_is_nacked_and_its_loan_comes_home),
