@@ -9,6 +9,8 @@
 #define NS_PER_MS 1000000u
 /* A message with a TTL of 0 may wait so long for the consumer that it goes to (C143). */
 #define AT_ONCE_MS 2
+/* Above it a quorum queue's messages go first, now and then. */
+#define QUORUM_NORMAL 4
 
 void
 book_init(struct book *book)
@@ -245,6 +247,9 @@ book_refuses(const struct book_queue *queue)
 static uint32_t
 message_level(const struct book_queue *queue, const struct book_message *message)
 {
+    if (queue->quorum) { /* two levels, of which the higher one has two turns of three (C159) */
+        return message->priority > QUORUM_NORMAL;
+    }
     if (queue->max_priority == BOOK_NONE || message->priority == BOOK_NONE) {
         return 0;
     }
@@ -435,7 +440,9 @@ book_deliver(struct book *book, uint32_t subscription, const struct sim_content 
     const bool first = original && !content->redelivered;
     decided_ns = subscription_decided(it, decided_ns);
     check_time(book, message, &delivery, decided_ns);
-    check_priority(it, message, level, decided_ns, first);
+    if (!queue->quorum) {
+        check_priority(it, message, level, decided_ns, first);
+    }
     check_sole(book, subscription);
     check_dropped(book, &delivery, &deaths, decided_ns, first);
     const uint32_t alike =

@@ -100,7 +100,7 @@ sole_close(const struct book *book, const struct book_publisher *who, uint32_t q
     uint32_t last = 0;
     for (uint64_t n = 0; n < who->count; n++) {
         const struct book_message *message = &who->message[n];
-        for (uint32_t c = 0; c < message->copies; c++) {
+        for (uint32_t c = 0; c < message->copies && message->priority == BOOK_NONE; c++) {
             const struct book_copy *copy = &message->copy[c];
             if (copy->queue != queue || copy->lineage != BOOK_LINEAGE_FIRST || copy->firsts == 0 ||
                 book->subscription[copy->subscription].getter || copy->subscription == last) {

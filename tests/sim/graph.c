@@ -136,11 +136,11 @@ GRAPH(scenario_ttl, "ttl", 2, GRAPH_TTL | GRAPH_EXPIRATION | GRAPH_DEAD);
 GRAPH(scenario_limits, "limits", 2, GRAPH_LIMIT | GRAPH_DEAD);
 GRAPH(scenario_priorities, "priorities", 2, GRAPH_PRIORITY);
 GRAPH(scenario_sole, "sole", 2, GRAPH_SOLE);
-GRAPH(scenario_quorum, "quorum", 0, GRAPH_QUORUM | GRAPH_DEAD | GRAPH_SOLE);
+GRAPH(scenario_quorum, "quorum", 2, GRAPH_QUORUM | GRAPH_DEAD | GRAPH_SOLE);
 GRAPH(scenario_tx, "tx", 2, GRAPH_TX);
 GRAPH(scenario_copies, "copies", 1, GRAPH_CC);
 GRAPH(scenario_policies, "policies", 3,
       GRAPH_POLICY | GRAPH_TTL | GRAPH_LIMIT | GRAPH_DEAD | GRAPH_EXPIRATION);
 GRAPH(scenario_graph, "graph", 4,
       GRAPH_DEAD | GRAPH_TTL | GRAPH_EXPIRATION | GRAPH_LIMIT | GRAPH_PRIORITY | GRAPH_SOLE |
-          GRAPH_TX | GRAPH_CC | GRAPH_POLICY | GRAPH_PURGE);
+          GRAPH_TX | GRAPH_CC | GRAPH_POLICY | GRAPH_PURGE | GRAPH_QUORUM);

@@ -330,6 +330,11 @@ consumer_recover(struct graph_consumer *consumer)
         book_room(book, consumer->open.list[i].it.subscription, book->now_ns);
         book->queue[consumer->open.list[i].it.queue].requeued = true;
     }
+    for (uint32_t i = 0; i < book->queues; i++) {
+        if (consumer->queues >> i & 1) {
+            book->queue[i].requeued = true; /* what is on its way comes back, too */
+        }
+    }
     consumer->recovering = consumer->open.count;
     consumer->recover_ns = book->now_ns;
     pilot_wait(&consumer->pilot);
