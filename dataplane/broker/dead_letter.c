@@ -276,7 +276,7 @@ dying_publish(struct lp_broker *broker, const struct lp_entry *entry, uint64_t *
         return false;
     }
     broker->stats->messages_dead_lettered++;
-    lp_own_publish(broker, letters->vhost_id, dying->message);
+    lp_own_publish_dead(broker, letters->vhost_id, dying->message);
     dying->message = LP_HANDLE_NONE;
     return true;
 }

@@ -26,15 +26,27 @@ lp_own_memory(const struct lp_broker *broker, uint64_t body_bytes)
            LP_DELIVERY_RESERVE_BYTES + OWN_EXTRA_BYTES + 3 * body_bytes;
 }
 
-void
-lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message)
+static void
+own_add(struct lp_own *own, uint32_t vhost_id, lp_handle message, bool dead)
 {
-    struct lp_own *own = &broker->own;
     LP_ASSERT(own->count < LP_OWN_MAX);
     const uint32_t last = (own->first + own->count) % LP_OWN_MAX;
     own->waiting[last].message = message;
     own->waiting[last].vhost_id = vhost_id;
+    own->waiting[last].dead = dead;
     own->count++;
+}
+
+void
+lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message)
+{
+    own_add(&broker->own, vhost_id, message, false);
+}
+
+void
+lp_own_publish_dead(struct lp_broker *broker, uint32_t vhost_id, lp_handle message)
+{
+    own_add(&broker->own, vhost_id, message, true);
 }
 
 /* Where the message goes now.  False: memory was short. */
@@ -109,7 +121,9 @@ own_send(struct lp_broker *broker)
     if (!own_route(broker, own->waiting[own->first].vhost_id, message)) {
         return false;
     }
-    lp_dead_letter_cycles(broker, own->waiting[own->first].vhost_id, message);
+    if (own->waiting[own->first].dead) {
+        lp_dead_letter_cycles(broker, own->waiting[own->first].vhost_id, message);
+    }
     if (LP_UNLIKELY(broker->topology.delayed_count > 0)) {
         return own_delay(broker, handle, message);
     }

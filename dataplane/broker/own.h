@@ -34,6 +34,7 @@ struct lp_own {
     struct {
         lp_handle message;
         uint32_t vhost_id;
+        bool dead; /* just now: it does not enter queues that it went round through (C153) */
     } waiting[LP_OWN_MAX];
 };
 
@@ -51,6 +52,8 @@ bool lp_own_memory(const struct lp_broker *broker, uint64_t body_bytes);
 
 /* The message, whole and with LP_MESSAGE_OWN, is the broker's from here on.  There must be room. */
 void lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message);
+/* The same for a message that comes out of a queue where it died. */
+void lp_own_publish_dead(struct lp_broker *broker, uint32_t vhost_id, lp_handle message);
 
 /* Send what can be sent, at most `budget` messages; gives how many. */
 uint32_t lp_own_step(struct lp_broker *broker, uint32_t budget);

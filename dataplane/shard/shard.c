@@ -31,7 +31,7 @@ LP_STATIC_ASSERT(LP_COUNT_OF(protocols) <= LP_PROTOCOLS_MAX, "every protocol has
 #define TIMER_BUDGET   256u
 #define PASSES_MAX     4u
 /* Messages that die, and messages of the broker's own, that one pass may send on. */
-#define OWN_BUDGET 64u
+#define OWN_BUDGET 32u
 /* Who waits for room is not told when a ring drains: look again this soon. */
 #define RETRY_NS 1000000u
 /* Of the memory above the watermark: what deliveries leave to everything else. */

@@ -156,6 +156,17 @@ class Delayed(Case):
         self.assertEqual(self.headers(event)["x-delay"], -100)
         self.assertEqual(self.headers(event)["x-death"][0]["reason"], "rejected")
 
+    def test_C164_going_round_by_a_delay_is_no_cycle(self):
+        # What comes out of a delay is published anew: C153 does not look at it.
+        exchange = self.delayed(inner="fanout")
+        queue = self.queue("q", channel=self.ch,
+                           arguments={"x-message-ttl": 20, "x-dead-letter-exchange": exchange})
+        self.ch.call("queue.bind", queue=queue, exchange=exchange)
+        self.put("", b"x", queue, **{"x-delay": 20})  # once; then it goes round without one
+        seen = self.bound(exchange, "seen")
+        self.assertEqual(self.headers(self.take(seen))["x-death"][0]["count"], 1)
+        self.take(seen)
+
     def test_C164_declaring_one(self):
         self.delayed("ok")
         # Redeclared with another inner type it is the same (only what C54 names is compared).
