@@ -109,12 +109,11 @@ admin_listing_init(struct admin_listing *listing, const struct admin_task *task,
     while (task->command->columns && names_next(&names, name)) {
         column_choose(listing, name, strlen(name));
     }
-    for (const char *at = task->command->preset; listing->chosen_count == 0 && at && *at != '\0';) {
-        for (; *at != '\0';) {
-            const size_t span = strcspn(at, ",");
-            column_choose(listing, at, span);
-            at += span + (at[span] == ',');
-        }
+    const char *at = listing->chosen_count == 0 ? task->command->preset : NULL;
+    while (at && *at != '\0') {
+        const size_t span = strcspn(at, ",");
+        column_choose(listing, at, span);
+        at += span + (at[span] == ',');
     }
     for (size_t i = 0; !task->command->columns && i < listing->column_count; i++) {
         listing->chosen[listing->chosen_count++] = i;

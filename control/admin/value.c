@@ -99,8 +99,10 @@ value_of(const struct lp_field *field, unsigned depth)
         return json_integer(lp_field_integer(field));
     }
     switch (field->type) {
-    case 't':
-        return json_boolean(field->raw.data[0] != 0);
+    case 't': {
+        struct lp_reader truth = lp_reader_of_bytes(field->raw);
+        return json_boolean(lp_reader_u8(&truth) != 0);
+    }
     case 'S':
     case 'x':
         return admin_text(field->raw);

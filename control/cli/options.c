@@ -160,6 +160,9 @@ timeout_parse(const char *value, double *ret_timeout_s)
 static bool
 is_integer(const char *text)
 {
+    if (!text) {
+        return false;
+    }
     text += *text == '-' || *text == '+';
     return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
 }

@@ -73,8 +73,9 @@ static inline struct lp_reader
 lp_reader_of(const void *data, size_t size)
 {
     /* Nothing may be added to NULL, not even nothing. */
-    const uint8_t *at = data != NULL ? (const uint8_t *)data : (const uint8_t *)"";
-    struct lp_reader reader = {at, at + size, false};
+    const bool none = data == NULL;
+    const uint8_t *at = none ? (const uint8_t *)"" : (const uint8_t *)data;
+    struct lp_reader reader = {at, at + (none ? 0 : size), false};
     return reader;
 }
 

@@ -136,7 +136,7 @@ engine_subscriptions_check(const struct lp_engine *engine)
     LP_ASSERT(lp_list_empty(&queue->subscriptions) || lp_timer_armed(&engine->look_timer) ||
               queue->settings.consumer_timeout_ms == LP_SETTING_UNSET);
     LP_ASSERT(!engine->single_active || (engine->sole != NULL) == (consumers > 0));
-    LP_ASSERT(!engine->quiescing || engine->sole->unacked_count > 0);
+    LP_ASSERT(!engine->quiescing || (engine->sole && engine->sole->unacked_count > 0));
 }
 
 void
