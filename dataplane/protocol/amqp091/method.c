@@ -55,8 +55,9 @@ utf8_sequence(const uint8_t *at, const uint8_t *end)
 bool
 amqp091_is_utf8(struct lp_bytes bytes)
 {
-    const uint8_t *at = bytes.data;
-    const uint8_t *end = bytes.data + bytes.size;
+    const struct lp_reader range = lp_reader_of_bytes(bytes); /* NULL is nothing to add to */
+    const uint8_t *at = range.at;
+    const uint8_t *end = range.end;
     while (at < end) {
         const uint32_t step = utf8_sequence(at, end);
         if (step == 0) {
