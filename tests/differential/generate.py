@@ -23,7 +23,7 @@ SHORT_TTL, LONG_TTL = 60, 3600000   # milliseconds; what is between would be a r
 
 FEATURES = ("errors", "exclusive", "autodelete", "alternate", "headers", "confirm", "tx", "qos",
             "priorities", "length", "dlx", "ttl", "expires", "sac", "cc", "churn", "burst",
-            "properties", "large", "reply", "frames", "policies", "rights")
+            "properties", "large", "reply", "frames", "policies", "rights", "quorum")
 
 
 class Script:
@@ -161,13 +161,27 @@ class Script:
             arguments = {"durable": self.chance(0.4), "exclusive": self.chance(0.3, "exclusive"),
                          "auto_delete": self.chance(0.3, "autodelete"),
                          "arguments": self.queue_arguments()}
+            if self.chance(0.4, "quorum"):
+                arguments = self.quorum(arguments)
             self.queues[name] = arguments
-        if self.chance(0.1):
+        if self.chance(0.1) and "x-queue-type" not in arguments["arguments"]:
             step = self.call("queue.declare", **{
                 **arguments, "exclusive": self.chance(0.5, "exclusive")})
             self.gens.append("gen@%d" % step["n"])
             return
         self.call("queue.declare", queue=name, nowait=self.chance(0.1), **arguments)
+
+    def quorum(self, arguments):
+        """The same as a quorum queue: most of it, and what it can have besides."""
+        table = {**arguments["arguments"], "x-queue-type": "quorum"}
+        if not self.has("errors"):
+            table.pop("x-max-priority", None)
+            if table.get("x-overflow") == "reject-publish-dlx":
+                table.pop("x-overflow")
+            arguments = {"durable": True}
+        if self.chance(0.5):
+            table["x-delivery-limit"] = self.pick([1, 2])
+        return {**arguments, "durable": not self.chance(0.1, "errors"), "arguments": table}
 
     def declare_exchange(self):
         name = self.pick(EXCHANGES)

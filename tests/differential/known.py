@@ -20,10 +20,19 @@ LEFT_OUT = [
     ("a connection that goes and has several channels that hold messages or consume", "C139",
      "RabbitMQ ends the channels one by one, in any order: what one gives back another may still "
      "take; in Lepus they end together"),
+    ("quorum queues, against 3.10", "C119 C120 C130 C132 C148",
+     "3.10 has no default limit of deliveries, counts them from the first, returns messages to the "
+     "back, and does not know arguments that 4.0 does"),
+    ("how many consumers a quorum queue has", "C81",
+     "RabbitMQ counts a basic.get whose message is not settled as one of them"),
     ("short times to live with priorities", "C142 C158",
      "RabbitMQ's priority queue looks at the time when a message comes into an empty queue or one "
      "is taken: one that is expired may stay, and be delivered; Lepus drops it in time"),
 ]
+
+
+# Features that are not compared with 3.10.
+NOT_IN_310 = ("quorum",)
 
 
 def rule(name, rows, reason, versions=(V310, V40), ends=False):

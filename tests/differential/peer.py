@@ -100,6 +100,7 @@ class Peer:
         self.seen = {}          # what the current step brought
         self.news = 0
         self.drained = 0        # messages that drain() got
+        self.quorum = set()     # queues whose consumers are not counted (known.LEFT_OUT)
 
     # life
 
@@ -178,6 +179,8 @@ class Peer:
             chan.confirming = True
         elif method == "basic.recover-async":
             chan.outstanding = []
+        if arguments.get("arguments", {}).get("x-queue-type") == "quorum":
+            self.quorum.add(arguments["queue"])
         owed = Owed(method, step["n"], arguments)
         if not arguments.get("nowait"):
             if method + "-ok" in REPLIES:
@@ -351,6 +354,8 @@ class Peer:
         if owed.step is None:
             return
         name = event.name
+        if name == "queue.declare-ok" and event.queue in self.quorum:
+            event.arguments["consumer_count"] = None
         if name == "queue.declare-ok":
             if event.queue.startswith("amq.gen-") and event.queue not in self.names:
                 self.learn(event.queue, "gen@%d" % owed.step)
@@ -383,7 +388,8 @@ class Peer:
     def watch_event(self, link, chan, event):
         owed = chan.owed.popleft()
         if event.name == "queue.declare-ok":
-            self.count(event.queue, [event.message_count, event.consumer_count])
+            self.count(event.queue, [event.message_count, None if event.queue in self.quorum
+                                     else event.consumer_count])
             return
         if event.name != "channel.close":
             return
