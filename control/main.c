@@ -21,6 +21,7 @@
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -115,12 +116,32 @@ wake_shard(void *context, uint32_t shard)
     (void)ignored;
 }
 
+static bool
+disk_free(void *context, uint64_t *ret_bytes)
+{
+    const struct program *program = context;
+    struct statvfs disk;
+    if (statvfs(program->data, &disk) != 0) {
+        return false;
+    }
+    *ret_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    return true;
+}
+
+/* An administrator's word is in the region; before that, the configuration's. */
+static int
+log_level_now(const struct program *program)
+{
+    const struct lp_control_region *region = program->region;
+    return region->node.log_level != 0 ? (int)region->node.log_level - 1 : program->log_level;
+}
+
 static void
 log_line(void *context, enum lp_control_log_level level, const char *text)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
     const struct program *program = context;
-    if ((int)level >= program->log_level) {
+    if ((int)level >= log_level_now(program)) {
         (void)fprintf(stderr, "lepus-control: %s: %s\n", names[level], text);
     }
 }
@@ -266,7 +287,7 @@ log_level_of(const struct lp_config *config)
 {
     const char *name = lp_config_text(config, "log.console.level");
     if (!lp_config_bool(config, "log.console") || strcmp(name, "none") == 0) {
-        return LP_CONTROL_LOG_ERROR + 1;
+        return LP_CONTROL_LOG_NONE;
     }
     if (strcmp(name, "debug") == 0) {
         return LP_CONTROL_LOG_DEBUG;
@@ -332,6 +353,7 @@ control_open(struct program *program)
         .clock = {monotonic_ns, wall_ns, NULL},
         .entropy = {entropy_fill, NULL},
         .wake_shard = wake_shard,
+        .disk_free = disk_free,
         .log = log_line,
         .context = program,
     };

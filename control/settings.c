@@ -159,6 +159,17 @@ limit_of(const struct lp_config *config, const char *key)
 }
 
 static void
+disk_limit_make(struct settings *settings)
+{
+    const struct lp_config *config = settings->config;
+    const bool absolute = lp_config_given(config, "disk_free_limit.absolute");
+    settings->control.disk_limit_bytes =
+        (uint64_t)lp_config_integer(config, "disk_free_limit.absolute");
+    settings->control.disk_limit_millionths =
+        absolute ? 0 : (uint32_t)lp_config_integer(config, "disk_free_limit.relative");
+}
+
+static void
 rules_make(struct settings *settings)
 {
     const struct lp_config *config = settings->config;
@@ -224,6 +235,7 @@ settings_open(const struct lp_config *config, const char *data, const char *conf
         .channels_max = limit_of(config, "channel_max_per_node"),
         .process_id = (uint32_t)getpid(),
     };
+    disk_limit_make(settings);
     rules_make(settings);
     return settings;
 }

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/admin/admin_checks.h"
 #include "control/admin/admin_internal.h"
-#include "control/admin/admin_users.h"
 
 static const struct {
     const char *name;
@@ -24,8 +24,9 @@ static const struct {
     const char *name;
     admin_check_fn *check;
 } checks[] = {
-    {"add_user", admin_check_add_user},
-    {"update_vhost_metadata", admin_check_update_vhost_metadata},
+#define X(id) {#id, admin_check_##id},
+    ADMIN_CHECKS(X)
+#undef X
 };
 
 /* ---- ends of a task ---- */
@@ -125,6 +126,17 @@ admin_unwell(struct admin_task *task, json_t *data, const char *format, ...)
     json_t *answer = failure(ADMIN_EXIT_UNAVAILABLE, "error", formatted(format, arguments));
     va_end(arguments);
     admin_set(answer, "bare", json_true());
+    admin_set(answer, "data", data);
+    admin_answer(task, answer);
+}
+
+void
+admin_fail_with(struct admin_task *task, json_t *data, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    json_t *answer = failure(ADMIN_EXIT_UNAVAILABLE, "error", formatted(format, arguments));
+    va_end(arguments);
     admin_set(answer, "data", data);
     admin_answer(task, answer);
 }
@@ -277,10 +289,28 @@ special_check(struct admin_task *task)
     return true;
 }
 
+/* rabbitmqctl's words, which name its application and its tool. */
+static bool
+application_check(struct admin_task *task)
+{
+    const bool stopped = control_application_stopped(task->control);
+    const uint16_t flags = task->command->flags;
+    if (!(flags & (stopped ? LP_COMMAND_RUNNING : LP_COMMAND_STOPPED))) {
+        return true;
+    }
+    json_t *text = json_sprintf("this command requires the 'rabbit' app to be %s on the target "
+                                "node. %s it with 'rabbitmqctl %s_app'.",
+                                stopped ? "running" : "stopped", stopped ? "Start" : "Stop",
+                                stopped ? "start" : "stop");
+    admin_answer(task, failure(ADMIN_EXIT_USAGE, "environment", text));
+    return false;
+}
+
 static void
 task_run(struct admin_task *task, bool check)
 {
-    if (!count_check(task, check) || !admin_columns_check(task) || !special_check(task)) {
+    if (!count_check(task, check) || !admin_columns_check(task) || !special_check(task) ||
+        !application_check(task)) {
         return;
     }
     if (check) {

@@ -55,6 +55,9 @@ void admin_fail_json(struct admin_task *task, int code, const char *message, con
 /* A health check that found something: text as it is, `data` (taken) in JSON, exit code 69. */
 void admin_unwell(struct admin_task *task, json_t *data, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same with "Error:". */
+void admin_fail_with(struct admin_task *task, json_t *data, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A mistake on the command line, with usage. */
 void admin_invalid(struct admin_task *task, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -20,5 +20,3 @@ void admin_words_join(const struct admin_task *task, size_t from, struct lp_byte
 
 /* The limits of a user, as an object. */
 json_t *admin_user_limits(const struct lp_catalog_user *user);
-
-admin_check_fn admin_check_add_user, admin_check_update_vhost_metadata;

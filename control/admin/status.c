@@ -1,40 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* status.c - status, ping and stop. */
-#include <arpa/inet.h>
-#include <stdarg.h>
-#include <stdio.h>
+/* status.c - how the node is: rabbitmqctl's sections, and what Lepus counts beside them. */
 #include <stdlib.h>
 
-#include "control/admin/admin_internal.h"
-
-#ifndef LP_VERSION
-#define LP_VERSION "0.0.0"
-#endif
-
-/* ---- what shards count ---- */
-
-struct totals {
-#define X(name) uint64_t name;
-    LP_STATS_LIST(X)
-#undef X
-    uint64_t turn_ns[LP_TURN_HISTOGRAM_BUCKETS];
-};
-
-static struct totals
-totals_read(const struct lp_control *control)
-{
-    struct totals totals = {0};
-    for (uint32_t i = 0; i < control->shard_count; i++) {
-        const struct lp_stats_page *page = lp_control_region_stats(control->options.region, i);
-#define X(name) totals.name += lp_load_relaxed(&page->name);
-        LP_STATS_LIST(X)
-#undef X
-        for (uint32_t b = 0; b < LP_TURN_HISTOGRAM_BUCKETS; b++) {
-            totals.turn_ns[b] += lp_load_relaxed(&page->turn_ns[b]);
-        }
-    }
-    return totals;
-}
+#include "control/admin/admin_checks.h"
+#include "control/admin/report.h"
 
 /* The smallest duration of a bucket: 0 to 7 exactly, then 8 buckets to each doubling. */
 static uint64_t
@@ -45,7 +14,7 @@ bucket_lower_ns(uint32_t bucket)
 
 /* The duration that `per_mille` of the turns stay below. */
 static uint64_t
-turn_percentile_ns(const struct totals *totals, uint64_t per_mille)
+turn_percentile_ns(const struct admin_totals *totals, uint64_t per_mille)
 {
     uint64_t all = 0;
     for (uint32_t b = 0; b < LP_TURN_HISTOGRAM_BUCKETS; b++) {
@@ -61,222 +30,226 @@ turn_percentile_ns(const struct totals *totals, uint64_t per_mille)
     return 0;
 }
 
-/* A shard over its watermark holds publishers back. */
-static bool
-memory_alarm(const struct lp_control *control)
+/* Whose end ends the broker. */
+static uint32_t
+broker_pid(const struct lp_control *control)
 {
-    for (uint32_t i = 0; i < control->shard_count; i++) {
-        const struct lp_stats_page *page = lp_control_region_stats(control->options.region, i);
-        const uint64_t watermark = lp_load_relaxed(&page->memory_watermark_bytes);
-        if (watermark > 0 && lp_load_relaxed(&page->memory_used_bytes) > watermark) {
-            return true;
-        }
-    }
-    return false;
+    const uint32_t launcher = control->region->node.launcher_pid;
+    return launcher != 0 ? launcher : control->options.settings.process_id;
 }
 
-/* ---- the report ---- */
-
-static json_t *
-listeners_of(const struct lp_control *control)
+static uint64_t
+uptime_s(const struct lp_control *control)
 {
-    json_t *list = json_array();
-    const struct control_shard *shard = &control->shards[0]; /* every shard has the same */
-    for (uint32_t i = 0; i < shard->listener_count; i++) {
-        const struct control_listener *listener = &shard->listeners[i];
-        char ip[INET6_ADDRSTRLEN] = "";
-        const char *interface = listener->path;
-        if (listener->family != 1) {
-            interface =
-                inet_ntop(listener->family == 6 ? AF_INET6 : AF_INET, listener->ip, ip, sizeof(ip));
-        }
-        json_t *entry = json_pack("{s:s,s:i,s:s}", "interface", interface ? interface : "", "port",
-                                  (int)listener->port, "protocol", listener->protocol);
-        const int failed = json_array_append_new(list, entry);
-        LP_ASSERT(failed == 0);
-    }
-    return list;
+    return (control->now_ns - control->started_ns) / 1000000000u;
 }
+
+/* ---- as JSON ---- */
 
 static void
 number_set(json_t *object, const char *name, uint64_t value)
 {
-    const int failed = json_object_set_new(object, name, json_integer((json_int_t)value));
-    LP_ASSERT(failed == 0);
-}
-
-static void
-part_set(json_t *object, const char *name, json_t *part)
-{
-    const int failed = json_object_set_new(object, name, part);
-    LP_ASSERT(failed == 0);
+    admin_set(object, name, json_integer((json_int_t)value));
 }
 
 static json_t *
-data_make(const struct lp_control *control, const struct totals *totals)
+watermark_of(const struct lp_control *control)
 {
+    const struct lp_control_node *node = &control->region->node;
+    if (node->watermark_set && node->watermark_millionths > 0) {
+        return json_pack("{s:f}", "relative", (double)node->watermark_millionths / 1e6);
+    }
+    return json_pack("{s:I}", "absolute", (json_int_t)control_watermark_bytes(control));
+}
+
+static void
+data_about_node(json_t *data, const struct admin_task *task)
+{
+    const struct lp_control *control = task->control;
     const struct lp_control_settings *settings = &control->options.settings;
-    json_t *data = json_object();
-    json_t *counters = json_object();
+    admin_set(data, "version", json_string(LP_VERSION));
+    admin_set(data, "rabbitmq_version", json_string(ADMIN_RABBITMQ_VERSION));
+    admin_set(data, "node", json_string(task->node));
+    admin_set(data, "os", json_string("Linux"));
+    number_set(data, "pid", broker_pid(control));
+    number_set(data, "control_pid", settings->process_id);
+    number_set(data, "uptime", uptime_s(control));
+    admin_set(data, "is_under_maintenance", json_false());
+    admin_set(data, "cluster_name", json_string(settings->cluster_name));
+    admin_set(data, "data_directory", json_string(settings->data_folder));
+    admin_set(data, "config_file", json_string(settings->config_file));
+    admin_set(data, "config_files",
+              settings->config_file[0] != '\0' ? json_pack("[s]", settings->config_file)
+                                               : json_array());
+    admin_set(data, "log_files", json_pack("[s]", "<stdout>"));
+    admin_set(data, "tags", json_array());
+    admin_set(data, "active_plugins", json_array());
+    admin_set(data, "alarms", admin_alarm_objects(task));
+    admin_set(data, "listeners", admin_listener_objects(task));
+}
+
+static void
+data_about_resources(json_t *data, const struct lp_control *control,
+                     const struct admin_totals *totals)
+{
+    json_t *memory = json_pack("{s:s,s:{s:I}}", "strategy", "allocated", "total", "allocated",
+                               (json_int_t)totals->memory_used_bytes);
     json_t *things = json_object();
-    json_t *alarms = json_array();
-    part_set(data, "version", json_string(LP_VERSION));
-    part_set(data, "cluster_name", json_string(settings->cluster_name));
-    part_set(data, "data_directory", json_string(settings->data_folder));
-    part_set(data, "config_file", json_string(settings->config_file));
-    number_set(data, "pid", settings->process_id);
-    number_set(data, "uptime", (control->now_ns - control->started_ns) / 1000000000u);
-    number_set(data, "shards", control->shard_count);
-    number_set(data, "control_generation", control->options.generation);
-    number_set(data, "topology_revision", control->catalog->revision);
-    number_set(data, "turn_p50_ns", turn_percentile_ns(totals, 500));
-    number_set(data, "turn_p99_ns", turn_percentile_ns(totals, 990));
+    json_t *counters = json_object();
+    admin_set(data, "memory", memory);
+    admin_set(data, "vm_memory_high_watermark_setting", watermark_of(control));
+    number_set(data, "vm_memory_high_watermark_limit", totals->memory_watermark_bytes);
+    number_set(data, "disk_free_limit", control_disk_limit_bytes(control));
+    admin_set(data, "disk_free",
+              control->disk.known ? json_integer((json_int_t)control->disk.free_bytes)
+                                  : json_string("NaN"));
     number_set(things, "connection_count", control->connections_by_id.count);
     number_set(things, "queue_count", control->catalog->queue_count);
     number_set(things, "exchange_count", control->catalog->exchange_count);
     number_set(things, "binding_count", control->catalog->binding_count);
     number_set(things, "virtual_host_count", control->catalog->vhosts_by_id.count);
     number_set(things, "user_count", control->catalog->users_by_name.count);
+    admin_set(data, "totals", things);
+    number_set(data, "shards", control->shard_count);
+    number_set(data, "control_generation", control->options.generation);
+    number_set(data, "topology_revision", control->catalog->revision);
+    number_set(data, "turn_p50_ns", turn_percentile_ns(totals, 500));
+    number_set(data, "turn_p99_ns", turn_percentile_ns(totals, 990));
 #define X(name) number_set(counters, #name, totals->name);
     LP_STATS_LIST(X)
 #undef X
-    if (memory_alarm(control)) {
-        const int failed = json_array_append_new(alarms, json_string("memory"));
-        LP_ASSERT(failed == 0);
-    }
-    part_set(data, "totals", things);
-    part_set(data, "counters", counters);
-    part_set(data, "listeners", listeners_of(control));
-    part_set(data, "alarms", alarms);
-    return data;
+    admin_set(data, "counters", counters);
 }
 
-static void line(struct lp_bytebuf *text, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* ---- for people ---- */
 
 static void
-line(struct lp_bytebuf *text, const char *format, ...)
+runtime_write(struct lp_bytebuf *text, const struct admin_task *task)
 {
-    char room[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    const int bytes = vsnprintf(room, sizeof(room), format, arguments);
-    va_end(arguments);
-    if (bytes > 0) {
-        lp_bytebuf_append(text, room, LP_MIN((size_t)bytes, sizeof(room) - 1));
-    }
-    lp_bytebuf_append(text, "\n", 1);
-}
-
-static double
-mib(uint64_t bytes)
-{
-    return (double)bytes / 1048576.0;
-}
-
-static void
-runtime_write(struct lp_bytebuf *text, const struct lp_control *control)
-{
+    const struct lp_control *control = task->control;
     const struct lp_control_settings *settings = &control->options.settings;
-    line(text, "Runtime\n");
-    line(text, "OS PID: %u", settings->process_id);
-    line(text, "OS: Linux");
-    line(text, "Uptime (seconds): %llu",
-         (unsigned long long)((control->now_ns - control->started_ns) / 1000000000u));
-    line(text, "Lepus version: %s", LP_VERSION);
-    line(text, "Cluster name: %s", settings->cluster_name);
-    line(text, "Shards: %u", control->shard_count);
-    line(text, "Control process starts: %u", control->options.generation);
-    line(text, "\nData directory\n\nNode data directory: %s", settings->data_folder);
-    line(text, "\nConfig files\n");
+    admin_line(text, "Runtime\n");
+    admin_line(text, "OS PID: %u", broker_pid(control));
+    admin_line(text, "OS: Linux");
+    admin_line(text, "Uptime (seconds): %llu", (unsigned long long)uptime_s(control));
+    admin_line(text, "Is under maintenance?: false");
+    admin_line(text, "Product name: Lepus");
+    admin_line(text, "Product version: %s", LP_VERSION);
+    admin_line(text, "RabbitMQ version: %s", ADMIN_RABBITMQ_VERSION);
+    admin_line(text, "Node name: %s", task->node);
+    admin_line(text, "Cluster name: %s", settings->cluster_name);
+    admin_line(text, "Shards: %u", control->shard_count);
+    admin_line(text, "Control process starts: %u", control->options.generation);
+    admin_line(text, "\nData directory\n\nNode data directory: %s", settings->data_folder);
+    admin_line(text, "\nConfig files\n");
     if (settings->config_file[0] != '\0') {
-        line(text, " * %s", settings->config_file);
+        admin_line(text, " * %s", settings->config_file);
     }
-    line(text, "\nAlarms\n\n%s",
-         memory_alarm(control) ? "Memory alarm: publishers are held back" : "(none)");
+    admin_line(text, "\nLog file(s)\n\n * <stdout>");
 }
 
 static void
-counters_write(struct lp_bytebuf *text, const struct lp_control *control,
-               const struct totals *totals)
+memory_write(struct lp_bytebuf *text, const struct admin_task *task,
+             const struct admin_totals *totals)
 {
-    line(text, "\nMemory\n");
-    line(text, "Total memory used: %.1f MiB", mib(totals->memory_used_bytes));
-    line(text, "Memory high watermark: %.1f MiB", mib(totals->memory_watermark_bytes));
-    line(text, "Memory limit: %.1f MiB", mib(totals->memory_limit_bytes));
-    line(text, "\nTransport\n");
-    line(text, "Received: %llu bytes", (unsigned long long)totals->bytes_received);
-    line(text, "Sent: %llu bytes", (unsigned long long)totals->bytes_sent);
-    line(text, "Connections accepted: %llu", (unsigned long long)totals->connections_opened);
-    line(text, "Connections refused: %llu", (unsigned long long)totals->connections_refused);
-    line(text, "Turns: %llu, idle %llu", (unsigned long long)totals->turns,
-         (unsigned long long)totals->turns_idle);
-    line(text, "Turn length: p50 %.1f us, p99 %.1f us",
-         (double)turn_percentile_ns(totals, 500) / 1000.0,
-         (double)turn_percentile_ns(totals, 990) / 1000.0);
-    line(text, "\nMessages\n");
-    line(text, "Published: %llu", (unsigned long long)totals->messages_published);
-    line(text, "Confirmed: %llu", (unsigned long long)totals->messages_confirmed);
-    line(text, "Delivered: %llu", (unsigned long long)totals->messages_delivered);
-    line(text, "Acknowledged: %llu", (unsigned long long)totals->messages_acknowledged);
-    line(text, "Held: %llu", (unsigned long long)totals->messages_held);
-    line(text, "\nTotals\n");
-    line(text, "Connection count: %zu", control->connections_by_id.count);
-    line(text, "Queue count: %u", control->catalog->queue_count);
-    line(text, "Exchange count: %u", control->catalog->exchange_count);
-    line(text, "Binding count: %u", control->catalog->binding_count);
-    line(text, "Virtual host count: %zu", control->catalog->vhosts_by_id.count);
+    const struct lp_control_node *node = &task->control->region->node;
+    const char *unit = admin_unit(task);
+    const struct admin_size used = admin_size(totals->memory_used_bytes, unit);
+    const struct admin_size limit = admin_size(totals->memory_watermark_bytes, unit);
+    const struct admin_size most = admin_size(totals->memory_limit_bytes, unit);
+    const struct admin_size setting = admin_size(control_watermark_bytes(task->control), unit);
+    admin_line(text, "\nMemory\n");
+    admin_line(text, "Total memory used: %s", used.text);
+    admin_line(text, "Calculation strategy: allocated");
+    if (node->watermark_set && node->watermark_millionths > 0) {
+        admin_line(text,
+                   "Memory high watermark setting: %.10g of available memory, computed to: %s",
+                   (double)node->watermark_millionths / 1e6, limit.text);
+    } else {
+        admin_line(text, "Memory high watermark setting: %s, computed to: %s", setting.text,
+                   limit.text);
+    }
+    admin_line(text, "Memory limit: %s", most.text);
 }
 
 static void
-listeners_write(struct lp_bytebuf *text, const json_t *listeners)
+disk_write(struct lp_bytebuf *text, const struct admin_task *task)
 {
-    size_t i;
-    const json_t *entry;
-    line(text, "\nListeners\n");
-    json_array_foreach(listeners, i, entry)
-    {
-        line(text, "Interface: %s, port: %d, protocol: %s, purpose: AMQP 0-9-1",
-             json_string_value(json_object_get(entry, "interface")),
-             (int)json_integer_value(json_object_get(entry, "port")),
-             json_string_value(json_object_get(entry, "protocol")));
-    }
+    const struct lp_control *control = task->control;
+    const char *unit = admin_unit(task);
+    const struct admin_size limit = admin_size(control_disk_limit_bytes(control), unit);
+    const struct admin_size free_bytes = admin_size(control->disk.free_bytes, unit);
+    admin_line(text, "\nFree Disk Space\n");
+    admin_line(text, "Low free disk space watermark: %s", limit.text);
+    admin_line(text, "Free disk space: %s",
+               control->disk.known ? free_bytes.text : "(not available)");
+}
+
+static void
+counters_write(struct lp_bytebuf *text, const struct admin_totals *totals)
+{
+    admin_line(text, "\nTransport\n");
+    admin_line(text, "Received: %llu bytes", (unsigned long long)totals->bytes_received);
+    admin_line(text, "Sent: %llu bytes", (unsigned long long)totals->bytes_sent);
+    admin_line(text, "Connections accepted: %llu", (unsigned long long)totals->connections_opened);
+    admin_line(text, "Connections refused: %llu", (unsigned long long)totals->connections_refused);
+    admin_line(text, "Turns: %llu, idle %llu", (unsigned long long)totals->turns,
+               (unsigned long long)totals->turns_idle);
+    admin_line(text, "Turn length: p50 %.1f us, p99 %.1f us",
+               (double)turn_percentile_ns(totals, 500) / 1000.0,
+               (double)turn_percentile_ns(totals, 990) / 1000.0);
+    admin_line(text, "\nMessages\n");
+    admin_line(text, "Published: %llu", (unsigned long long)totals->messages_published);
+    admin_line(text, "Confirmed: %llu", (unsigned long long)totals->messages_confirmed);
+    admin_line(text, "Delivered: %llu", (unsigned long long)totals->messages_delivered);
+    admin_line(text, "Acknowledged: %llu", (unsigned long long)totals->messages_acknowledged);
+    admin_line(text, "Held: %llu", (unsigned long long)totals->messages_held);
+}
+
+static void
+things_write(struct lp_bytebuf *text, const struct lp_control *control)
+{
+    admin_line(text, "\nTotals\n");
+    admin_line(text, "Connection count: %zu", control->connections_by_id.count);
+    admin_line(text, "Queue count: %u", control->catalog->queue_count);
+    admin_line(text, "Virtual host count: %zu", control->catalog->vhosts_by_id.count);
+    admin_line(text, "Exchange count: %u", control->catalog->exchange_count);
+    admin_line(text, "Binding count: %u", control->catalog->binding_count);
+}
+
+static json_t *
+status_text(const struct admin_task *task, const struct admin_totals *totals)
+{
+    struct lp_bytebuf text = {0};
+    json_t *alarms = admin_alarm_lines(task);
+    json_t *listeners = admin_listener_objects(task);
+    json_t *listener_lines = admin_listener_lines(listeners, false);
+    runtime_write(&text, task);
+    admin_section(&text, "Alarms", alarms);
+    memory_write(&text, task, totals);
+    disk_write(&text, task);
+    counters_write(&text, totals);
+    things_write(&text, task->control);
+    admin_section(&text, "Listeners", listener_lines);
+    json_decref(alarms);
+    json_decref(listeners);
+    json_decref(listener_lines);
+    return admin_text_take(&text);
+}
+
+bool
+admin_check_status(struct admin_task *task)
+{
+    return admin_unit_check(task);
 }
 
 void
 admin_status(struct admin_task *task)
 {
-    const struct totals totals = totals_read(task->control);
-    json_t *data = data_make(task->control, &totals);
-    struct lp_bytebuf text = {0};
-    runtime_write(&text, task->control);
-    counters_write(&text, task->control, &totals);
-    listeners_write(&text, json_object_get(data, "listeners"));
-    json_t *words = admin_text(lp_bytes_of(text.data, (uint32_t)text.size));
-    lp_bytebuf_fini(&text);
-    admin_answer(task, json_pack("{s:b,s:o,s:o}", "ok", 1, "text", words, "data", data));
-}
-
-void
-admin_ping(struct admin_task *task)
-{
-    admin_done(task);
-}
-
-static void
-stopped(struct lp_control *control, void *context, bool good)
-{
-    (void)control;
-    if (good) {
-        admin_done(context);
-    } else {
-        admin_fail(context, ADMIN_EXIT_SOFTWARE, "the broker was stopped before it had drained");
-    }
-}
-
-void
-admin_stop(struct admin_task *task)
-{
-    lp_control_stop(task->control, ADMIN_STOP_GRACE_MS);
-    control_when_stopped(task->control, stopped, task);
+    const struct admin_totals totals = admin_totals(task->control);
+    json_t *data = json_object();
+    data_about_node(data, task);
+    data_about_resources(data, task->control, &totals);
+    admin_answer(task, json_pack("{s:b,s:o,s:o}", "ok", 1, "text", status_text(task, &totals),
+                                 "data", data));
 }

@@ -2,6 +2,7 @@
 /* users.c - users: their passwords and tags. */
 #include <stdio.h>
 
+#include "control/admin/admin_checks.h"
 #include "control/admin/admin_users.h"
 #include "control/auth/auth.h"
 #include "control/topology/administer.h"

@@ -2,6 +2,7 @@
 /* vhosts.c - virtual hosts: made, described, traced, deleted, listed. */
 #include <stdio.h>
 
+#include "control/admin/admin_checks.h"
 #include "control/admin/admin_users.h"
 #include "control/command/columns.h"
 #include "control/topology/administer.h"

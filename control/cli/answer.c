@@ -85,12 +85,25 @@ failure_print(const struct cli_request *request, const struct cli_io *io, const 
     return code;
 }
 
+/* A check whose text nobody wants. */
+static bool
+is_hushed_check(const struct cli_request *request, const json_t *answer)
+{
+    const json_t *text = json_object_get(answer, "text");
+    const json_t *error = json_object_get(answer, "error");
+    return request->silent && !wants_json(request) &&
+           (request->command->flags & LP_COMMAND_CHECK) && (text != NULL || error != NULL);
+}
+
 int
 cli_answer_print(const struct cli_request *request, const struct cli_io *io, const json_t *answer)
 {
+    const bool hushed = is_hushed_check(request, answer);
     if (json_is_true(json_object_get(answer, "ok"))) {
-        success_print(request, io->out, answer);
+        if (!hushed) {
+            success_print(request, io->out, answer);
+        }
         return CLI_EXIT_OK;
     }
-    return failure_print(request, io, answer);
+    return hushed ? CLI_EXIT_UNAVAILABLE : failure_print(request, io, answer);
 }

@@ -53,6 +53,7 @@ enum lp_command_flag {
     LP_COMMAND_PATIENT = 32,    /* waits for ever unless --timeout says otherwise */
     LP_COMMAND_ADVICE = 64,     /* `done` is advice: --quiet drops it */
     LP_COMMAND_NO_HEADER = 128, /* a table without a header unless --table-headers asks for one */
+    LP_COMMAND_CHECK = 256,     /* --silent: the exit status says it all */
 };
 
 #define LP_COMMAND_ARGUMENTS_MAX 64u
@@ -74,9 +75,9 @@ struct lp_command {
     const char *done;    /* after success, when the broker says nothing; NULL: nothing */
     const char *secret;  /* what the last argument is, if it may come from standard input */
     const char *refused; /* why not, and what instead */
+    uint16_t flags;      /* enum lp_command_flag bits */
     uint8_t group;       /* enum lp_command_group */
     uint8_t scopes;      /* enum lp_command_scope bits */
-    uint8_t flags;       /* enum lp_command_flag bits */
     uint8_t arguments_min;
     uint8_t arguments_max;
     bool local;

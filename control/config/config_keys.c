@@ -97,6 +97,9 @@ const struct config_key config_keys[] = {
     KEY("vm_memory_high_watermark.absolute", CONFIG_BYTES, "auto", 8 * MIB, 65536 * GIB, "The same as a size; it wins over the share."),
     KEY("total_memory_available_override_value", CONFIG_BYTES, "auto", 64 * MIB, 65536 * GIB, "The machine's memory, when what the kernel and the cgroup say is not what Lepus may reckon with."),
 
+    KEY("disk_free_limit.absolute", CONFIG_BYTES, "50MB", 0, 65536 * GIB, "Publishers wait while the disk of the data directory has less room than this."),
+    KEY("disk_free_limit.relative", CONFIG_SHARE, "auto", 1, 100 * 1000000, "The same as a share of the machine's memory, such as 1.5; the size wins over it."),
+
     KEY("log.console", CONFIG_BOOL, "true", 0, 0, "Write the log to standard output and error."),
     ENUM("log.console.level", "info", "debug|info|notice|warning|error|critical|none", "The least severe lines to log."),
 
@@ -122,8 +125,6 @@ const struct config_key config_keys[] = {
     NOT_YET("max_connections", "infinity", "A limit on connections."),
     NOT_YET("max_channels_per_connection", NULL, "Use channel_max."),
     NOT_YET("initial_frame_max", "4096", "The largest frame before tune-ok."),
-    NOT_YET("disk_free_limit.relative", NULL, "Messages are not on disk yet."),
-    NOT_YET("disk_free_limit.absolute", NULL, "Messages are not on disk yet."),
     IGNORED("classic_queue.default_version", "Classic queues have one form."),
     NOT_YET("quorum_queue.*", NULL, "Quorum queues."),
     NOT_YET("stream.*", NULL, "Streams."),

@@ -210,7 +210,7 @@ wanted_print(const struct config_key *key, char *ret_why, size_t why_bytes)
         "a size such as 16777216, 512MB or 2GiB",
         "milliseconds, or a time such as 10s or 5m",
         "seconds, or a time such as 60s or 5m",
-        "a share between 0 and 1 such as 0.4",
+        "a share such as 0.4",
         "a port such as 5672, or an address and a port such as 127.0.0.1:5672 or [::1]:5672",
         "a path",
         "one of",
@@ -244,7 +244,8 @@ config_value_parse(const struct config_key *key, const char *text, int64_t *ret_
     if (!unlimited && key->min < key->max && (value < key->min || value > key->max)) {
         const bool share = key->type == CONFIG_SHARE;
         (void)snprintf(ret_why, why_bytes, "it must be between %lld and %lld",
-                       (long long)(share ? 0 : key->min), (long long)(share ? 1 : key->max));
+                       (long long)(share ? 0 : key->min),
+                       (long long)(share ? key->max / 1000000 : key->max));
         return false;
     }
     *ret_integer = value;

@@ -57,6 +57,7 @@ struct launcher_plan {
     uint32_t shard_count;
     uint64_t memory_bytes;
     uint64_t watermark_bytes;
+    uint64_t machine_bytes; /* of which shares are taken */
     char cluster_name[256];
     size_t listener_count;
     char *listener[LAUNCHER_LISTENERS_MAX]; /* tcp:IP:PORT, tcp:[IP]:PORT, unix:PATH */
@@ -106,6 +107,8 @@ LP_MUST_CHECK int launcher_data_lock(const char *path, char *ret_why, size_t why
 LP_MUST_CHECK bool launcher_region_open(struct launcher_region *region, uint32_t shard_count,
                                         char *ret_why, size_t why_bytes);
 void launcher_region_close(struct launcher_region *region);
+/* What the control process wants to know and cannot find out. */
+void launcher_region_tell(struct launcher_region *region, const struct launcher_plan *plan);
 /* Clients connected now, from the shards' counters. */
 uint64_t launcher_region_connections(const struct launcher_region *region);
 

@@ -106,7 +106,7 @@ key_print(FILE *out, const struct lp_config_key_info *info)
         (void)fprintf(out, "  Values   %s\n", info->choices);
     }
     if (strcmp(info->type, "share") == 0) {
-        (void)fprintf(out, "  Range    0 to 1\n");
+        (void)fprintf(out, "  Range    0 to %lld\n", (long long)info->max / 1000000);
     } else if (info->min < info->max) {
         (void)fprintf(out, "  Range    %lld to %lld%s%s\n", (long long)info->min,
                       (long long)info->max, *info->unit != '\0' ? " " : "", info->unit);

@@ -161,6 +161,7 @@ memory_plan(struct launcher_plan *plan, uint64_t machine_bytes, char *ret_why, s
     }
     plan->memory_bytes = limit;
     plan->watermark_bytes = watermark;
+    plan->machine_bytes = machine_bytes;
     return LP_OK;
 }
 

@@ -83,6 +83,15 @@ launcher_region_close(struct launcher_region *region)
     }
 }
 
+void
+launcher_region_tell(struct launcher_region *region, const struct launcher_plan *plan)
+{
+    struct lp_control_node *node = &((struct lp_control_region *)region->base)->node;
+    node->machine_memory_bytes = plan->machine_bytes;
+    node->configured_watermark_bytes = plan->watermark_bytes;
+    node->launcher_pid = (uint32_t)getpid();
+}
+
 uint64_t
 launcher_region_connections(const struct launcher_region *region)
 {

@@ -99,6 +99,7 @@ both_begin(struct supervisor *supervisor)
         launcher_warn("%s", why);
         return false;
     }
+    launcher_region_tell(&supervisor->region, supervisor->plan);
     if (pipe2(ready, O_CLOEXEC | O_NONBLOCK) != 0) {
         launcher_warn("cannot make a pipe: %s", strerrordesc_np(errno));
         return false;

@@ -155,6 +155,17 @@ control_hello_end(struct lp_control *control, uint32_t shard)
 }
 
 void
+control_connection_close(struct lp_control *control, const struct control_connection *connection,
+                         const char *text)
+{
+    struct lp_writer w = control_writer(control);
+    lp_writer_u64le(&w, connection->id);
+    lp_writer_u16le(&w, LP_FAULT_CONNECTION_FORCED);
+    lp_writer_short(&w, lp_bytes_of(text, (uint32_t)LP_MIN(strlen(text), (size_t)UINT8_MAX)));
+    control_send(control, connection->shard, LP_CONTROL_CLOSE_CONNECTION, 0, lp_writer_bytes(&w));
+}
+
+void
 control_connections_close(struct lp_control *control, struct lp_bytes user, uint32_t vhost_id,
                           const char *text)
 {
@@ -162,15 +173,9 @@ control_connections_close(struct lp_control *control, struct lp_bytes user, uint
     {
         const struct control_connection *connection =
             LP_CONTAINER_OF(c, struct control_connection, in_control);
-        if ((user.size > 0 && !lp_bytes_equal(connection->user, user)) ||
-            (vhost_id != 0 && connection->vhost_id != vhost_id)) {
-            continue;
+        if ((user.size == 0 || lp_bytes_equal(connection->user, user)) &&
+            (vhost_id == 0 || connection->vhost_id == vhost_id)) {
+            control_connection_close(control, connection, text);
         }
-        struct lp_writer w = control_writer(control);
-        lp_writer_u64le(&w, connection->id);
-        lp_writer_u16le(&w, LP_FAULT_CONNECTION_FORCED);
-        lp_writer_short(&w, lp_bytes_of(text, (uint32_t)LP_MIN(strlen(text), (size_t)UINT8_MAX)));
-        control_send(control, connection->shard, LP_CONTROL_CLOSE_CONNECTION, 0,
-                     lp_writer_bytes(&w));
     }
 }

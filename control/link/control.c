@@ -74,6 +74,7 @@ shard_attach(struct lp_control *control, uint32_t shard, const struct lp_bytebuf
     control->shards[shard].state = CONTROL_SHARD_ATTACHING;
     control->shards[shard].applied = 0;
     control->shards[shard].checks = 0;
+    control_node_attach(control, shard);
 }
 
 static void
@@ -87,12 +88,13 @@ attach_all(struct lp_control *control)
         shard_attach(control, i, &everything);
     }
     lp_bytebuf_fini(&everything);
+    control_application_attach(control);
 }
 
 /* ---- boot ---- */
 
-static void
-catalog_seed(struct lp_control *control)
+void
+control_catalog_seed(struct lp_control *control)
 {
     const struct lp_control_settings *settings = &control->options.settings;
     struct lp_catalog *catalog = control->catalog;
@@ -128,7 +130,7 @@ catalog_load(struct lp_control *control)
     if (err || control->catalog->seeded) {
         return err;
     }
-    catalog_seed(control);
+    control_catalog_seed(control);
     err = lp_catalog_commit(control->catalog, &control->options.store);
     lp_catalog_changes_clear(control->catalog);
     return err;
@@ -180,6 +182,9 @@ lp_control_open_boot(const struct lp_control_options *options, struct lp_control
     lp_chain_init(&control->stop_answers);
     lp_chain_init(&control->deletions);
     lp_chain_init(&control->queries);
+    lp_chain_init(&control->purges);
+    lp_chain_init(&control->timers);
+    lp_chain_init(&control->application.stopping);
     enum lp_err err = LP_ERR_BAD_CONFIG;
     if (options->shard_count > 0 && options->shard_count <= LP_SHARDS_MAX && rings_open(control)) {
         err = catalog_load(control);
@@ -188,6 +193,7 @@ lp_control_open_boot(const struct lp_control_options *options, struct lp_control
         lp_control_close(&control);
         return err;
     }
+    control_node_open_boot(control);
     attach_all(control);
     *ret_control = control;
     return LP_OK;
@@ -224,7 +230,11 @@ lp_control_close(struct lp_control **control)
     answers_drop(self, &self->turn_answers);
     answers_drop(self, &self->answers);
     answers_drop(self, &self->stop_answers);
+    answers_drop(self, &self->application.stopping);
     control_deletions_clear(self);
+    control_purges_clear(self);
+    control_timers_clear(self);
+    control_application_fini(self);
     LP_CHAIN_EACH(c, &self->connections)
     {
         control_connection_free(self, LP_CONTAINER_OF(c, struct control_connection, in_control));
@@ -246,8 +256,8 @@ lp_control_close(struct lp_control **control)
 
 /* ---- the turn ---- */
 
-static bool
-all_ready(const struct lp_control *control)
+bool
+control_shards_ready(const struct lp_control *control)
 {
     for (uint32_t i = 0; i < control->shard_count; i++) {
         if (control->shards[i].state != CONTROL_SHARD_READY) {
@@ -284,7 +294,7 @@ shard_read(struct lp_control *control, uint32_t index, uint32_t budget)
     struct lp_control_record record;
     uint32_t count = 0;
     while (count < budget) {
-        if (shard->state == CONTROL_SHARD_READY && !all_ready(control)) {
+        if (shard->state == CONTROL_SHARD_READY && !control_shards_ready(control)) {
             break; /* the others' connections are not known yet */
         }
         const enum lp_control_pop pop = lp_control_pop(&shard->input, control->scratch, &record);
@@ -318,6 +328,7 @@ start_over(struct lp_control *control, enum lp_err why)
     answers_drop(control, &control->turn_answers);
     answers_drop(control, &control->answers);
     control_deletions_clear(control);
+    control_purges_clear(control);
     lp_catalog_close(&control->catalog);
     const enum lp_err err = catalog_load(control);
     if (err) {
@@ -381,25 +392,25 @@ answers_release(struct lp_control *control)
     return work;
 }
 
-static void
-call_later(struct lp_chain *chain, control_done_fn *done, void *context)
+void
+control_call_later(struct lp_chain *answers, control_done_fn *done, void *context)
 {
     struct control_answer *answer = lp_heap_alloc(sizeof(*answer));
     answer->done = done;
     answer->context = context;
-    lp_chain_append(chain, &answer->link);
+    lp_chain_append(answers, &answer->link);
 }
 
 void
 control_when_applied(struct lp_control *control, control_done_fn *done, void *context)
 {
-    call_later(&control->turn_answers, done, context);
+    control_call_later(&control->turn_answers, done, context);
 }
 
 void
 control_when_stopped(struct lp_control *control, control_done_fn *done, void *context)
 {
-    call_later(&control->stop_answers, done, context);
+    control_call_later(&control->stop_answers, done, context);
 }
 
 static bool
@@ -455,6 +466,9 @@ lp_control_turn(struct lp_control *control)
     if (control->failed) {
         return work;
     }
+    work = control_node_step(control) || work;
+    work = control_application_step(control) || work;
+    work = control_timers_step(control) || work;
     work =
         work || lp_catalog_changed(control->catalog) || !lp_chain_is_empty(&control->turn_answers);
     turn_commit(control);
@@ -496,6 +510,10 @@ lp_control_wait_ns(const struct lp_control *control)
         const uint64_t left =
             query->deadline_ns > control->now_ns ? query->deadline_ns - control->now_ns : 0;
         wait = LP_MIN(wait, query->number == 0 ? 0 : left);
+    }
+    const uint64_t due_ns = LP_MIN(control_node_due_ns(control), control_timers_due_ns(control));
+    if (due_ns != UINT64_MAX) {
+        wait = LP_MIN(wait, due_ns > control->now_ns ? due_ns - control->now_ns : 0);
     }
     if (lp_catalog_changed(control->catalog) || !lp_chain_is_empty(&control->turn_answers)) {
         wait = 0;

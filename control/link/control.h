@@ -42,6 +42,9 @@ struct lp_control_settings {
     const char *node_name;
     struct lp_catalog_rules rules;
     uint64_t connections_max, channels_max; /* of the node; UINT64_MAX: no limit */
+    /* Publishers wait while the disk has less room: a size, or a share of the machine's memory. */
+    uint64_t disk_limit_bytes;
+    uint32_t disk_limit_millionths; /* 0: the size */
     uint32_t process_id;
 };
 
@@ -53,6 +56,7 @@ enum lp_control_log_level {
     LP_CONTROL_LOG_INFO = 1,
     LP_CONTROL_LOG_WARNING = 2,
     LP_CONTROL_LOG_ERROR = 3,
+    LP_CONTROL_LOG_NONE = 4, /* as a level to reach: nothing does */
 };
 
 struct lp_control_options {
@@ -65,6 +69,8 @@ struct lp_control_options {
     struct lp_control_settings settings;
     /* End the wait of a shard whose sleeping flag was seen. */
     void (*wake_shard)(void *context, uint32_t shard);
+    /* Bytes free on the data folder's disk; false: nobody knows.  NULL: there is no disk. */
+    bool (*disk_free)(void *context, uint64_t *ret_bytes);
     /* A line for the broker's log; may be NULL. */
     void (*log)(void *context, enum lp_control_log_level level, const char *text);
     void *context;

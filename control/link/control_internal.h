@@ -102,7 +102,16 @@ struct control_answer {
     uint8_t payload[];
 };
 
-/* A queue.delete that waits for the queue's home shard. */
+/* What came of a deletion; `good` is false when the home shard was not asked to the end. */
+struct control_deleted {
+    bool good;
+    uint8_t verdict; /* enum lp_delete_verdict */
+    uint32_t count;
+};
+typedef void control_deleted_fn(struct lp_control *control, void *context,
+                                const struct control_deleted *deleted);
+
+/* A deletion that waits for the queue's home shard. */
 struct control_deletion {
     struct lp_map_node by_number;
     struct lp_chain link;
@@ -113,6 +122,41 @@ struct control_deletion {
     uint32_t queue_id;
     bool if_unused, if_empty;
     bool sent;
+    control_deleted_fn *done; /* NULL: a shard's request, to be answered */
+    void *context;
+};
+
+/* What a home shard said about a purge; `good` is false when it was not asked to the end. */
+struct control_purged {
+    bool good;
+    uint16_t code; /* 0, or LP_FAULT_NOT_FOUND */
+    uint32_t count;
+};
+typedef void control_purged_fn(struct lp_control *control, void *context,
+                               const struct control_purged *purged);
+
+/* application.c */
+enum control_application_step {
+    CONTROL_APPLICATION_RUNNING,
+    CONTROL_APPLICATION_CLOSING,
+    CONTROL_APPLICATION_PURGING,
+    CONTROL_APPLICATION_STOPPED,
+};
+
+struct control_application {
+    enum control_application_step step;
+    struct lp_chain stopping; /* control_answer: who waits for the stop */
+    uint32_t *queues;         /* PURGING: whose transient messages go */
+    size_t queue_count, queue_next;
+    uint32_t purges; /* under way */
+};
+
+/* node.c: as it was when it was looked at last. */
+struct control_disk {
+    bool known;
+    bool low; /* the alarm */
+    uint64_t free_bytes;
+    uint64_t due_ns; /* the next look */
 };
 
 /* A listing: one at a time is put to the shards. */
@@ -154,6 +198,10 @@ struct lp_control {
     struct lp_map deletions_by_number;
     struct lp_chain deletions;
     struct lp_chain queries;
+    struct lp_chain purges;
+    struct lp_chain timers;
+    struct control_application application;
+    struct control_disk disk;
     uint8_t *scratch; /* records in */
     uint8_t *payload; /* records out */
 };
@@ -176,12 +224,66 @@ struct lp_writer control_writer(struct lp_control *control);
 void control_when_applied(struct lp_control *control, control_done_fn *done, void *context);
 /* Call back when every shard has stopped. */
 void control_when_stopped(struct lp_control *control, control_done_fn *done, void *context);
+/* Append a call to a chain of answers. */
+void control_call_later(struct lp_chain *answers, control_done_fn *done, void *context);
+bool control_shards_ready(const struct lp_control *control);
+/* What a new store holds. */
+void control_catalog_seed(struct lp_control *control);
+
+/* ---- node.c ---- */
+
+uint64_t control_watermark_bytes(const struct lp_control *control);
+uint64_t control_disk_limit_bytes(const struct lp_control *control);
+/* After a change of region->node. */
+void control_watermark_changed(struct lp_control *control);
+void control_disk_limit_changed(struct lp_control *control);
+/* Back to what is configured. */
+void control_node_settings_forget(struct lp_control *control);
+void control_node_open_boot(struct lp_control *control);
+void control_node_attach(struct lp_control *control, uint32_t shard);
+/* Looks at the disk when it is time; true: an alarm came or went. */
+bool control_node_step(struct lp_control *control);
+uint64_t control_node_due_ns(const struct lp_control *control);
+
+/* ---- application.c ---- */
+
+bool control_application_stopped(const struct lp_control *control);
+/* Stop it, if it runs; call back when it is stopped. */
+void control_application_stop(struct lp_control *control, control_done_fn *done, void *context);
+/* Start it, if it is stopped.  False: it is about to stop. */
+LP_MUST_CHECK bool control_application_start(struct lp_control *control);
+/* Everything goes, and comes back as in a new store.  False: it is not stopped. */
+LP_MUST_CHECK bool control_application_reset(struct lp_control *control);
+void control_application_attach(struct lp_control *control);
+bool control_application_step(struct lp_control *control);
+void control_application_fini(struct lp_control *control);
+
+/* ---- timers.c ---- */
+
+void control_after(struct lp_control *control, uint64_t delay_ns, control_done_fn *done,
+                   void *context);
+bool control_timers_step(struct lp_control *control);
+uint64_t control_timers_due_ns(const struct lp_control *control);
+void control_timers_clear(struct lp_control *control);
+
+/* ---- purges.c ---- */
+
+void control_purge(struct lp_control *control, const struct lp_catalog_queue *queue, bool transient,
+                   control_purged_fn *done, void *context);
+void control_queue_purged(struct lp_control *control, uint32_t shard, uint64_t number,
+                          struct lp_reader *fields);
+void control_purges_clear(struct lp_control *control);
 
 /* ---- queries.c ---- */
 
 /* A step of the listing that is under way; false: nothing to do. */
 bool control_queries_step(struct lp_control *control);
 void control_query_add(struct lp_control *control, const struct control_query *like);
+/* Call back when every shard has carried out what it was told so far. */
+void control_when_heard(struct lp_control *control, control_done_fn *done, void *context);
+/* Close one with 320; `text` is cut to 255 bytes. */
+void control_connection_close(struct lp_control *control,
+                              const struct control_connection *connection, const char *text);
 /* Close connections with 320: of a user, of a vhost (0 or empty: any). */
 void control_connections_close(struct lp_control *control, struct lp_bytes user, uint32_t vhost_id,
                                const char *text);

@@ -32,9 +32,14 @@ deletion_free(struct lp_control *control, struct control_deletion *deletion)
 void
 control_deletions_clear(struct lp_control *control)
 {
+    static const struct control_deleted deleted = {.good = false};
     LP_CHAIN_EACH(link, &control->deletions)
     {
-        deletion_free(control, LP_CONTAINER_OF(link, struct control_deletion, link));
+        struct control_deletion *deletion = LP_CONTAINER_OF(link, struct control_deletion, link);
+        if (deletion->done) {
+            deletion->done(control, deletion->context, &deleted);
+        }
+        deletion_free(control, deletion);
     }
 }
 
@@ -76,27 +81,43 @@ deletion_find(const struct lp_control *control, uint64_t number)
 }
 
 static void
-deletion_decide(struct lp_control *control, const struct control_deletion *deletion,
-                uint8_t verdict, uint32_t count)
+deletion_answer(struct lp_control *control, const struct control_deletion *deletion,
+                const struct lp_catalog_queue *refused, const struct control_deleted *deleted)
 {
-    struct lp_catalog_queue *queue = lp_catalog_queue_by_id(control->catalog, deletion->queue_id);
     struct lp_fault fault;
     uint8_t room[4];
     struct lp_writer w = lp_writer_of(room, sizeof(room));
-    if (queue && (verdict == LP_DELETE_IN_USE || verdict == LP_DELETE_NOT_EMPTY)) {
+    if (refused) {
         const struct lp_resource_text text =
-            lp_resource_text(LP_RESOURCE_QUEUE, queue->name, queue->vhost);
+            lp_resource_text(LP_RESOURCE_QUEUE, refused->name, refused->vhost);
         (void)lp_fault_set(&fault, LP_FAULT_PRECONDITION_FAILED, "%s %s", text.text,
-                           verdict == LP_DELETE_IN_USE ? "in use" : "not empty");
-        control_answer_put(control, deletion->shard, deletion->sequence, &fault,
-                           lp_bytes_of(NULL, 0));
-        return;
+                           deleted->verdict == LP_DELETE_IN_USE ? "in use" : "not empty");
     }
-    if (queue) {
+    lp_writer_u32le(&w, deleted->count);
+    control_answer_put(control, deletion->shard, deletion->sequence, refused ? &fault : NULL,
+                       refused ? lp_bytes_of(NULL, 0) : lp_writer_bytes(&w));
+}
+
+static void
+deletion_decide(struct lp_control *control, const struct control_deletion *deletion,
+                struct control_deleted *deleted)
+{
+    struct lp_catalog_queue *queue = lp_catalog_queue_by_id(control->catalog, deletion->queue_id);
+    const bool refused =
+        queue && (deleted->verdict == LP_DELETE_IN_USE || deleted->verdict == LP_DELETE_NOT_EMPTY);
+    if (!queue) {
+        /* Gone meanwhile: as if it had never been (C67). */
+        *deleted = (struct control_deleted){.good = true, .verdict = LP_DELETE_UNKNOWN};
+    }
+    if (!deletion->done) {
+        deletion_answer(control, deletion, refused ? queue : NULL, deleted);
+    }
+    if (queue && !refused) {
         lp_catalog_queue_drop(control->catalog, queue);
     }
-    lp_writer_u32le(&w, queue ? count : 0); /* gone meanwhile: as if it had never been (C67) */
-    control_answer_put(control, deletion->shard, deletion->sequence, NULL, lp_writer_bytes(&w));
+    if (deletion->done) {
+        deletion->done(control, deletion->context, deleted);
+    }
 }
 
 void
@@ -114,6 +135,8 @@ control_deletion_checked(struct lp_control *control, uint32_t shard, uint64_t nu
     if (!deletion || !deletion->sent || deletion->home != shard) {
         return; /* asked before we read the topology again */
     }
-    deletion_decide(control, deletion, verdict, verdict == LP_DELETE_UNKNOWN ? 0 : count);
+    struct control_deleted deleted = {.good = true, .verdict = verdict};
+    deleted.count = verdict == LP_DELETE_UNKNOWN ? 0 : count;
+    deletion_decide(control, deletion, &deleted);
     deletion_free(control, deletion);
 }

@@ -41,3 +41,39 @@ control_queries_step(struct lp_control *control)
     free(query);
     return true;
 }
+
+/* ---- an order of the records before it ---- */
+
+struct heard {
+    control_done_fn *done;
+    void *context;
+};
+
+static void
+heard_row(struct lp_control *control, void *context, struct lp_reader *row)
+{
+    (void)control;
+    (void)context;
+    (void)row;
+}
+
+static void
+heard_done(struct lp_control *control, void *context, bool complete)
+{
+    struct heard *heard = context;
+    heard->done(control, heard->context, complete);
+    free(heard);
+}
+
+/* A ring keeps the order: who lists its connections has read all that was before. */
+void
+control_when_heard(struct lp_control *control, control_done_fn *done, void *context)
+{
+    struct heard *heard = lp_heap_alloc(sizeof(*heard));
+    *heard = (struct heard){done, context};
+    const struct control_query like = {.type = LP_CONTROL_LIST_CONNECTIONS,
+                                       .row = heard_row,
+                                       .done = heard_done,
+                                       .context = heard};
+    control_query_add(control, &like);
+}

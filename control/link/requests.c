@@ -198,6 +198,9 @@ news(struct lp_control *control, uint32_t index, const struct lp_control_record 
     case LP_CONTROL_DELETE_CHECKED:
         control_deletion_checked(control, index, record->sequence, &r);
         return;
+    case LP_CONTROL_QUEUE_PURGED:
+        control_queue_purged(control, index, record->sequence, &r);
+        return;
     case LP_CONTROL_ROW_QUEUE:
     case LP_CONTROL_ROW_CONNECTION:
     case LP_CONTROL_ROW_CHANNEL:

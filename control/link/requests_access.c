@@ -53,6 +53,15 @@ rights_write(struct control_request *request, const struct control_connection *c
     lp_writer_u8(&request->reply, rights_of(request->control, connection, vhost));
 }
 
+/* One that was on its way when the application stopped. */
+static bool
+application_runs(struct control_request *request)
+{
+    return !control_application_stopped(request->control) ||
+           lp_fault_set(&request->fault, LP_FAULT_CONNECTION_FORCED,
+                        "broker forced connection closure with reason 'shutdown'");
+}
+
 void
 control_on_open(struct control_request *request)
 {
@@ -62,7 +71,8 @@ control_on_open(struct control_request *request)
     bool good =
         control_connection_put(control, request->shard, &request->fields, false, &connection) ||
         control_malformed(request);
-    good = good && control_open_permitted(control, connection, &request->fault) &&
+    good = good && application_runs(request) &&
+           control_open_permitted(control, connection, &request->fault) &&
            lp_auth_vhost(control->catalog, connection->user, connection->vhost, &vhost,
                          &request->fault);
     if (good) {

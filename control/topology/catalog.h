@@ -379,6 +379,11 @@ void lp_catalog_permission_put(struct lp_catalog *catalog, struct lp_catalog_use
 void lp_catalog_permission_delete(struct lp_catalog *catalog, struct lp_catalog_user *user,
                                   const struct lp_catalog_vhost *vhost);
 
+/* What does not survive a restart: transient and exclusive queues, transient exchanges. */
+void lp_catalog_transient_drop(struct lp_catalog *catalog);
+/* Everything. */
+void lp_catalog_wipe(struct lp_catalog *catalog);
+
 /* ---- words ---- */
 
 /* "direct" for LP_EXCHANGE_DIRECT. */

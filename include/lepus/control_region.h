@@ -15,7 +15,7 @@
 #include <lepus/control_ring.h>
 
 #define LP_CONTROL_REGION_MAGIC        0x4c505247u
-#define LP_CONTROL_REGION_VERSION      2
+#define LP_CONTROL_REGION_VERSION      3
 #define LP_CONTROL_RING_CAPACITY_BYTES (1024u * 1024u)
 #define LP_SHARDS_MAX                  64u
 #define LP_STATS_PAGE_BYTES            16384u
@@ -26,7 +26,8 @@
  * the control process, and goes with the broker.
  */
 struct lp_control_node {
-    uint64_t machine_memory_bytes; /* 0: not told */
+    uint64_t machine_memory_bytes;       /* 0: not told */
+    uint64_t configured_watermark_bytes; /* of all shards together; 0: not told */
     uint32_t launcher_pid;
     uint32_t stopped;              /* 1: the application is stopped (stop_app) */
     uint64_t watermark_bytes;      /* set by an administrator; 0: none was set */

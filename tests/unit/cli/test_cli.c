@@ -120,8 +120,9 @@ broker_stop(struct broker *broker)
 }
 
 struct session {
-    const char *line;  /* words, parted by '|' */
-    const char *input; /* standard input, or NULL */
+    const char *line;    /* words, parted by '|' */
+    const char *input;   /* standard input, or NULL */
+    const char *program; /* NULL: rabbitmqctl */
     char question[1024];
     char *out;
     char *err;
@@ -134,12 +135,13 @@ session_run(struct session *session, const char *data)
     char words[512];
     char *argv[WORDS_MAX + 4];
     int argc = 0;
-    char name[] = "rabbitmqctl";
+    char name[64];
     size_t out_bytes;
     size_t err_bytes;
     char nothing[] = "";
 
     (void)snprintf(words, sizeof(words), "%s", session->line);
+    (void)snprintf(name, sizeof(name), "%s", session->program ? session->program : "rabbitmqctl");
     assert_int_equal(setenv("LEPUS_DATA", data, 1), 0);
     argv[argc++] = name;
     for (char *at = words; *session->line != '\0' && at != NULL && argc < WORDS_MAX;) {
@@ -476,7 +478,7 @@ help_of_every_command_shows_its_usage(void **unused)
     for (size_t i = 0; i < lp_command_count; i++) {
         char line[64];
         char usage[64];
-        struct session session = {.line = line};
+        struct session session = {.line = line, .program = "lepusctl"};
 
         (void)snprintf(line, sizeof(line), "help|%s", lp_commands[i].name);
         (void)snprintf(usage, sizeof(usage), "[--quiet] %s", lp_commands[i].name);

@@ -100,6 +100,12 @@ struct fake_shard {
     bool deaf; /* does not answer APPLIED */
     uint64_t closed_connection;
     uint32_t wakes;
+    uint8_t alarms;
+    uint64_t watermark_bytes;
+    bool running;
+    uint32_t purges, transient_purges;
+    uint64_t purge_kept; /* an order that was not answered yet, when `lazy` */
+    bool lazy;
 };
 
 struct world {
@@ -109,6 +115,9 @@ struct world {
     struct lp_store store;
     struct lp_control *control;
     uint32_t generation;
+    bool has_disk, disk_broken;
+    uint64_t disk_free_bytes, disk_limit_bytes;
+    struct lp_control_node *region_node;
     uint8_t scratch[LP_CONTROL_PAYLOAD_MAX_BYTES];
     char log[1024];
 };
@@ -322,6 +331,44 @@ fake_shard_list_connections(struct fake_shard *shard, uint64_t sequence)
 }
 
 static inline void
+fake_shard_purge(struct fake_shard *shard, uint64_t sequence, struct lp_reader *r)
+{
+    uint8_t room[8];
+    struct lp_writer w = lp_writer_of(room, sizeof(room));
+    const struct fake_object *queue = fake_object(shard, LP_CONTROL_QUEUE_UP, lp_reader_u32le(r));
+    const bool transient = lp_reader_u8(r) != 0;
+    assert_false(r->failed);
+    shard->purges += !transient;
+    shard->transient_purges += transient;
+    if (shard->lazy) {
+        shard->purge_kept = sequence;
+        return;
+    }
+    lp_writer_u16le(&w, queue ? 0 : 404);
+    lp_writer_u32le(&w, shard->count);
+    fake_shard_send(shard, LP_CONTROL_QUEUE_PURGED, sequence, lp_writer_bytes(&w));
+}
+
+/* What the whole node is told. */
+static inline void
+fake_shard_node(struct fake_shard *shard, uint16_t type, struct lp_reader *r)
+{
+    switch (type) {
+    case LP_CONTROL_ALARMS:
+        shard->alarms = lp_reader_u8(r);
+        return;
+    case LP_CONTROL_WATERMARK:
+        shard->watermark_bytes = lp_reader_u64le(r);
+        return;
+    case LP_CONTROL_RUNNING:
+        shard->running = lp_reader_u8(r) != 0;
+        return;
+    default:
+        fail_msg("record type %u", type);
+    }
+}
+
+static inline void
 fake_shard_record(struct fake_shard *shard, const struct lp_control_record *record)
 {
     struct lp_reader r = lp_reader_of_bytes(record->payload);
@@ -378,13 +425,16 @@ fake_shard_record(struct fake_shard *shard, const struct lp_control_record *reco
     case LP_CONTROL_LIST_CONNECTIONS:
         fake_shard_list_connections(shard, record->sequence);
         return;
+    case LP_CONTROL_QUEUE_PURGE:
+        fake_shard_purge(shard, record->sequence, &r);
+        return;
     case LP_CONTROL_STOP:
         lp_writer_u32le(&w, shard->connection_count);
         lp_writer_u64le(&w, 7);
         fake_shard_send(shard, LP_CONTROL_STOPPED, 0, lp_writer_bytes(&w));
         return;
     default:
-        fail_msg("record type %u", record->type);
+        fake_shard_node(shard, record->type, &r);
     }
 }
 
@@ -422,6 +472,14 @@ fake_log(void *context, enum lp_control_log_level level, const char *text)
     (void)snprintf(world->log, sizeof(world->log), "%s", text);
 }
 
+static inline bool
+fake_disk_free(void *context, uint64_t *ret_bytes)
+{
+    const struct world *world = context;
+    *ret_bytes = world->disk_free_bytes;
+    return !world->disk_broken;
+}
+
 /* A control process that died is replaced by the next. */
 static inline void
 world_control_start(struct world *world)
@@ -434,10 +492,12 @@ world_control_start(struct world *world)
         .clock = {fake_clock, fake_clock, NULL},
         .entropy = fake_entropy(),
         .wake_shard = fake_wake,
+        .disk_free = world->has_disk ? fake_disk_free : NULL,
         .log = fake_log,
         .context = world,
     };
     lp_control_settings_default(&options.settings);
+    options.settings.disk_limit_bytes = world->disk_limit_bytes;
     assert_int_equal(lp_control_open_boot(&options, &world->control), LP_OK);
 }
 
@@ -457,6 +517,7 @@ world_open(uint32_t shard_count, struct lp_store store)
     world->region = calloc(1, lp_control_region_bytes(shard_count));
     assert_non_null(world->region);
     lp_control_region_init_boot(world->region, shard_count);
+    world->region_node = &((struct lp_control_region *)world->region)->node;
     for (uint32_t i = 0; i < shard_count; i++) {
         struct fake_shard *shard = &world->shard[i];
         shard->index = i;
@@ -493,146 +554,4 @@ world_settle(struct world *world)
         }
     }
     fail_msg("the world does not come to rest");
-}
-
-static inline struct fake_request *
-fake_ask(struct fake_shard *shard, uint16_t type, const struct lp_writer *w)
-{
-    for (uint32_t i = 0; i < FAKE_REQUESTS_MAX; i++) {
-        struct fake_request *request = &shard->requests[i];
-        if (request->sequence != 0 && !request->answered) {
-            continue;
-        }
-        assert_false(w->failed);
-        *request = (struct fake_request){.sequence = shard->next_sequence++, .type = type};
-        request->payload_bytes = (uint32_t)lp_writer_size(w);
-        memcpy(request->payload, w->start, request->payload_bytes);
-        fake_shard_send(shard, type, request->sequence, lp_writer_bytes(w));
-        return request;
-    }
-    fail_msg("too many requests");
-    return NULL;
-}
-
-static inline uint64_t
-fake_connection_id(uint32_t shard, uint32_t number)
-{
-    return (uint64_t)shard << 48 | number;
-}
-
-static inline struct fake_request *
-fake_login(struct fake_shard *shard, const char *user, const char *password, bool loopback)
-{
-    uint8_t room[512];
-    static const uint8_t address[19] = {4};
-    struct lp_writer w = lp_writer_of(room, sizeof(room));
-    lp_writer_u64le(&w, fake_connection_id(shard->index, 1));
-    lp_writer_short(&w, lp_bytes_of_text("PLAIN"));
-    lp_writer_short(&w, lp_bytes_of_text(user));
-    lp_writer_long_le(&w, lp_bytes_of_text(password));
-    lp_writer_copy(&w, address, sizeof(address));
-    lp_writer_u8(&w, loopback);
-    return fake_ask(shard, LP_CONTROL_LOGIN, &w);
-}
-
-static inline struct fake_request *
-fake_open(struct fake_shard *shard, uint32_t number, const char *user, const char *vhost)
-{
-    uint8_t room[512];
-    struct lp_writer w = lp_writer_of(room, sizeof(room));
-    fake_connection_write(&w, fake_connection_id(shard->index, number), user, vhost);
-    return fake_ask(shard, LP_CONTROL_OPEN, &w);
-}
-
-/* Open as guest and settle; gives the vhost's id. */
-static inline uint32_t
-world_connect(struct world *world, uint32_t shard, uint32_t number)
-{
-    struct fake_shard *s = &world->shard[shard];
-    const struct fake_request *request = fake_open(s, number, "guest", "/");
-    world_settle(world);
-    assert_true(request->answered);
-    assert_int_equal(request->code, 0);
-    struct lp_reader r = lp_reader_of(request->reply, request->reply_bytes);
-    const uint32_t vhost_id = lp_reader_u32le(&r);
-    s->connections[s->connection_count] = fake_connection_id(shard, number);
-    s->connection_vhosts[s->connection_count++] = vhost_id;
-    return vhost_id;
-}
-
-static inline struct fake_request *
-fake_closed(struct fake_shard *shard, uint32_t number)
-{
-    uint8_t room[16];
-    struct lp_writer w = lp_writer_of(room, sizeof(room));
-    for (uint32_t i = 0; i < shard->connection_count; i++) {
-        if (shard->connections[i] == fake_connection_id(shard->index, number)) {
-            shard->connection_count--;
-            shard->connections[i] = shard->connections[shard->connection_count];
-            shard->connection_vhosts[i] = shard->connection_vhosts[shard->connection_count];
-        }
-    }
-    lp_writer_u64le(&w, fake_connection_id(shard->index, number));
-    return fake_ask(shard, LP_CONTROL_CLOSED, &w);
-}
-
-static inline struct fake_request *
-fake_queue_declare(struct fake_shard *shard, uint32_t connection, uint32_t vhost_id,
-                   const char *name, uint8_t flags)
-{
-    uint8_t room[1024];
-    struct lp_writer w = lp_writer_of(room, sizeof(room));
-    lp_writer_u64le(&w, fake_connection_id(shard->index, connection));
-    lp_writer_u32le(&w, vhost_id);
-    lp_writer_short(&w, lp_bytes_of_text(name));
-    lp_writer_u8(&w, flags);
-    lp_writer_long_le(&w, lp_bytes_of(NULL, 0));
-    lp_writer_u16le(&w, (uint16_t)shard->index);
-    return fake_ask(shard, LP_CONTROL_QUEUE_DECLARE, &w);
-}
-
-static inline struct fake_request *
-fake_queue_delete(struct fake_shard *shard, uint32_t connection, uint32_t vhost_id,
-                  const char *name)
-{
-    uint8_t room[1024];
-    struct lp_writer w = lp_writer_of(room, sizeof(room));
-    lp_writer_u64le(&w, fake_connection_id(shard->index, connection));
-    lp_writer_u32le(&w, vhost_id);
-    lp_writer_short(&w, lp_bytes_of_text(name));
-    lp_writer_u8(&w, 0);
-    lp_writer_u8(&w, 0);
-    return fake_ask(shard, LP_CONTROL_QUEUE_DELETE, &w);
-}
-
-static inline struct fake_request *
-fake_exchange_declare(struct fake_shard *shard, uint32_t connection, uint32_t vhost_id,
-                      const char *name, uint8_t flags)
-{
-    uint8_t room[1024];
-    struct lp_writer w = lp_writer_of(room, sizeof(room));
-    lp_writer_u64le(&w, fake_connection_id(shard->index, connection));
-    lp_writer_u32le(&w, vhost_id);
-    lp_writer_short(&w, lp_bytes_of_text(name));
-    lp_writer_short(&w, lp_bytes_of_text("direct"));
-    lp_writer_u8(&w, flags);
-    lp_writer_long_le(&w, lp_bytes_of(NULL, 0));
-    return fake_ask(shard, LP_CONTROL_EXCHANGE_DECLARE, &w);
-}
-
-/* Of a queue; `type` is LP_CONTROL_BIND or LP_CONTROL_UNBIND. */
-static inline struct fake_request *
-fake_bind(struct fake_shard *shard, uint16_t type, const uint32_t ids[2], const char *source,
-          const char *queue)
-{
-    uint8_t room[1024];
-    struct lp_writer w = lp_writer_of(room, sizeof(room));
-    lp_writer_u64le(&w, fake_connection_id(shard->index, ids[0]));
-    lp_writer_u32le(&w, ids[1]);
-    lp_writer_short(&w, lp_bytes_of_text(source));
-    lp_writer_u8(&w, LP_RESOURCE_QUEUE);
-    lp_writer_short(&w, lp_bytes_of_text(queue));
-    lp_writer_short(&w, lp_bytes_of_text("key"));
-    lp_writer_long_le(&w, lp_bytes_of(NULL, 0));
-    return fake_ask(shard, type, &w);
 }

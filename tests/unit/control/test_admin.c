@@ -5,46 +5,7 @@
  * Method: rows of request and answer in JSON, in order, against a control
  * process with two fake shards.
  */
-#include "fake_shard.h"
-
-#include "control/admin/admin.h"
-
-static void
-answered(void *context, json_t *answer)
-{
-    json_t **slot = context;
-    assert_null(*slot);
-    *slot = answer;
-}
-
-static json_t *
-ask(struct world *world, const char *text)
-{
-    json_t *request = json_loads(text, 0, NULL);
-    json_t *answer = NULL;
-    lp_admin_request(world->control, request, answered, &answer);
-    json_decref(request);
-    world_settle(world);
-    assert_non_null(answer);
-    return answer;
-}
-
-static struct world *
-world_new(struct lp_store_memory **ret_store)
-{
-    *ret_store = lp_store_memory_open();
-    struct world *world = world_open(2, lp_store_memory_store(*ret_store));
-    world_control_start(world);
-    world_settle(world);
-    return world;
-}
-
-static void
-world_end(struct world *world, struct lp_store_memory *store)
-{
-    world_close(world);
-    lp_store_memory_close(&store);
-}
+#include "admin_rig.h"
 
 static const struct {
     const char *request, *answer;
@@ -129,7 +90,7 @@ commands_answer_as_rabbitmqctl_does(void **unused)
 {
     (void)unused;
     struct lp_store_memory *store;
-    struct world *world = world_new(&store);
+    struct world *world = rig_open(&store);
     const uint32_t vhost = world_connect(world, 0, 1);
     const uint32_t ids[2] = {1, vhost};
     (void)world_connect(world, 1, 1);
@@ -139,13 +100,13 @@ commands_answer_as_rabbitmqctl_does(void **unused)
     (void)fake_bind(&world->shard[0], LP_CONTROL_BIND, ids, "amq.direct", "q");
     world_settle(world);
     for (size_t i = 0; i < LP_COUNT_OF(command_rows); i++) {
-        json_t *answer = ask(world, command_rows[i].request);
+        json_t *answer = rig_ask(world, command_rows[i].request);
         char *text = json_dumps(answer, JSON_COMPACT);
         assert_string_equal(text, command_rows[i].answer);
         free(text);
         json_decref(answer);
     }
-    world_end(world, store);
+    rig_close(world, store);
 }
 
 static void
@@ -153,10 +114,10 @@ a_deleted_user_is_thrown_out(void **unused)
 {
     (void)unused;
     struct lp_store_memory *store;
-    struct world *world = world_new(&store);
+    struct world *world = rig_open(&store);
     (void)world_connect(world, 1, 4);
     const uint32_t epoch = world->shard[0].epoch;
-    json_t *answer = ask(world, "{\"command\":\"delete_user\",\"args\":[\"guest\"]}");
+    json_t *answer = rig_ask(world, "{\"command\":\"delete_user\",\"args\":[\"guest\"]}");
     assert_true(json_is_true(json_object_get(answer, "ok")));
     json_decref(answer);
     assert_int_equal(world->shard[1].closed_connection, fake_connection_id(1, 4));
@@ -164,7 +125,7 @@ a_deleted_user_is_thrown_out(void **unused)
     const struct fake_request *login = fake_login(&world->shard[0], "guest", "guest", true);
     world_settle(world);
     assert_int_equal(login->code, 403);
-    world_end(world, store);
+    rig_close(world, store);
 }
 
 static void
@@ -172,7 +133,7 @@ status_adds_up_what_shards_count(void **unused)
 {
     (void)unused;
     struct lp_store_memory *store;
-    struct world *world = world_new(&store);
+    struct world *world = rig_open(&store);
     for (uint32_t i = 0; i < 2; i++) {
         struct lp_stats_page *page = lp_control_region_stats(world->region, i);
         page->messages_published = 10;
@@ -181,7 +142,7 @@ status_adds_up_what_shards_count(void **unused)
         page->turn_ns[40] = 99;
         page->turn_ns[80] = 1;
     }
-    json_t *answer = ask(world, "{\"command\":\"status\"}");
+    json_t *answer = rig_ask(world, "{\"command\":\"status\"}");
     const json_t *data = json_object_get(answer, "data");
     const json_t *counters = json_object_get(data, "counters");
     assert_int_equal(json_integer_value(json_object_get(counters, "messages_published")), 20);
@@ -192,7 +153,7 @@ status_adds_up_what_shards_count(void **unused)
     assert_int_equal(p99, 9 << 4);
     assert_non_null(strstr(json_string_value(json_object_get(answer, "text")), "Memory alarm"));
     json_decref(answer);
-    world_end(world, store);
+    rig_close(world, store);
 }
 
 static void
@@ -200,10 +161,10 @@ a_listing_that_a_shard_does_not_answer_fails_in_time(void **unused)
 {
     (void)unused;
     struct lp_store_memory *store;
-    struct world *world = world_new(&store);
+    struct world *world = rig_open(&store);
     json_t *request = json_loads("{\"command\":\"list_queues\"}", 0, NULL);
     json_t *answer = NULL;
-    lp_admin_request(world->control, request, answered, &answer);
+    lp_admin_request(world->control, request, rig_answered, &answer);
     json_decref(request);
     while (lp_control_turn(world->control)) {
     }
@@ -214,7 +175,7 @@ a_listing_that_a_shard_does_not_answer_fails_in_time(void **unused)
     assert_non_null(answer);
     assert_int_equal(json_integer_value(json_object_get(answer, "exit")), 75);
     json_decref(answer);
-    world_end(world, store);
+    rig_close(world, store);
 }
 
 static void
@@ -222,15 +183,15 @@ a_change_that_cannot_be_stored_is_not_called_done(void **unused)
 {
     (void)unused;
     struct lp_store_memory *store;
-    struct world *world = world_new(&store);
+    struct world *world = rig_open(&store);
     lp_store_memory_fail(store, 1, false);
-    json_t *answer = ask(world, "{\"command\":\"add_vhost\",\"args\":[\"v\"]}");
+    json_t *answer = rig_ask(world, "{\"command\":\"add_vhost\",\"args\":[\"v\"]}");
     assert_int_equal(json_integer_value(json_object_get(answer, "exit")), 75);
     json_decref(answer);
-    answer = ask(world, "{\"command\":\"add_vhost\",\"args\":[\"v\"]}");
+    answer = rig_ask(world, "{\"command\":\"add_vhost\",\"args\":[\"v\"]}");
     assert_true(json_is_true(json_object_get(answer, "ok")));
     json_decref(answer);
-    world_end(world, store);
+    rig_close(world, store);
 }
 
 int

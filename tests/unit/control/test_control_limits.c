@@ -6,7 +6,7 @@
  * Method: fake shards, as in test_control_link.c; limits are put straight into
  * the catalog, as a command would.
  */
-#include "fake_shard.h"
+#include "fake_requests.h"
 
 #include "control/link/control_internal.h"
 #include "control/topology/administer.h"

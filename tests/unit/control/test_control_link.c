@@ -7,7 +7,7 @@
  * say and send unanswered requests again after ATTACH.  The last test runs one
  * script with the process killed after n turns, for every n.
  */
-#include "fake_shard.h"
+#include "fake_requests.h"
 
 static struct world *
 world_new(uint32_t shards, struct lp_store_memory **ret_store)

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The node: room on the disk, the watermark of memory, and what an
+ * administrator says about both.
+ *
+ * Method: a disk whose room the test decides, over fake shards.
+ */
+#include "admin_rig.h"
+
+#define MB 1000000u
+
+/* A control process with a disk of 100 MB free and a limit of 50 MB. */
+static struct world *
+disk_world(struct lp_store_memory **ret_store)
+{
+    *ret_store = lp_store_memory_open();
+    struct world *world = world_open(2, lp_store_memory_store(*ret_store));
+    world->has_disk = true;
+    world->disk_free_bytes = 100 * MB;
+    world->region_node->machine_memory_bytes = 1000 * MB;
+    world->region_node->configured_watermark_bytes = 400 * MB;
+    world->disk_limit_bytes = 50 * MB;
+    world_control_start(world);
+    world_settle(world);
+    return world;
+}
+
+/* Let the next look happen. */
+static void
+look(struct world *world)
+{
+    const uint64_t wait_ns = lp_control_wait_ns(world->control);
+    assert_in_range(wait_ns, 1, 10000000000ull);
+    fake_now_ns += wait_ns;
+    world_settle(world);
+}
+
+static void
+expect_alarms(const struct world *world, uint8_t alarms)
+{
+    assert_int_equal(world->shard[0].alarms, alarms);
+    assert_int_equal(world->shard[1].alarms, alarms);
+}
+
+static void
+little_room_on_the_disk_is_an_alarm_that_does_not_flicker(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    expect_alarms(world, 0);
+    world->disk_free_bytes = 50 * MB;
+    look(world);
+    expect_alarms(world, 0); /* as much as the limit is enough */
+    world->disk_free_bytes = 50 * MB - 1;
+    look(world);
+    expect_alarms(world, LP_ALARM_DISK);
+    assert_non_null(strstr(world->log, "free disk space is insufficient. Free bytes: 49999999. "
+                                       "Limit: 50000000"));
+    world->disk_free_bytes = 53 * MB;
+    look(world);
+    expect_alarms(world, LP_ALARM_DISK); /* a sixteenth more than the limit is wanted */
+    world->disk_free_bytes = 53125000;
+    look(world);
+    expect_alarms(world, 0);
+    assert_non_null(strstr(world->log, "free disk space is sufficient"));
+    rig_close(world, store);
+}
+
+static void
+a_disk_that_cannot_be_read_changes_nothing(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    world->disk_free_bytes = 1;
+    look(world);
+    expect_alarms(world, LP_ALARM_DISK);
+    world->disk_broken = true;
+    look(world);
+    expect_alarms(world, LP_ALARM_DISK);
+    assert_non_null(strstr(world->log, "cannot be read"));
+    world->disk_broken = false;
+    world->disk_free_bytes = 100 * MB;
+    look(world);
+    expect_alarms(world, 0);
+    rig_close(world, store);
+}
+
+static void
+a_limit_that_is_set_counts_at_once_and_anew(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    rig_expect(world, "{\"command\":\"set_disk_free_limit\",\"args\":[\"101MB\"]}",
+               "{\"ok\":true}");
+    expect_alarms(world, LP_ALARM_DISK);
+    /* 100 MB are free: a limit of 99 would need 105 to end an alarm of its own. */
+    rig_expect(world, "{\"command\":\"set_disk_free_limit\",\"args\":[\"99MB\"]}", "{\"ok\":true}");
+    expect_alarms(world, 0);
+    rig_expect(world, "{\"command\":\"set_disk_free_limit\",\"args\":[\"mem_relative\",\"1.5\"]}",
+               "{\"ok\":true}");
+    expect_alarms(world, LP_ALARM_DISK);
+    assert_int_equal(control_disk_limit_bytes(world->control), 1500u * MB);
+    /* It outlives the control process, not the application. */
+    world_control_kill(world);
+    world->shard[0].alarms = world->shard[1].alarms = 0;
+    world_control_start(world);
+    world_settle(world);
+    expect_alarms(world, LP_ALARM_DISK);
+    rig_expect(world, "{\"command\":\"stop_app\"}", "{\"ok\":true}");
+    rig_expect(world, "{\"command\":\"start_app\"}", "{\"ok\":true}");
+    expect_alarms(world, 0);
+    assert_int_equal(control_disk_limit_bytes(world->control), 50 * MB);
+    rig_close(world, store);
+}
+
+static void
+the_watermark_is_parted_among_the_shards(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    struct fake_shard *shard = &world->shard[1];
+    assert_int_equal(shard->watermark_bytes, 0); /* it has its own, from the launcher */
+    rig_expect(world, "{\"command\":\"set_vm_memory_high_watermark\",\"args\":[\"0.2\"]}",
+               "{\"ok\":true}");
+    assert_int_equal(shard->watermark_bytes, 100 * MB);
+    rig_expect(world,
+               "{\"command\":\"set_vm_memory_high_watermark\",\"args\":[\"absolute\",\"2MiB\"]}",
+               "{\"ok\":true}");
+    assert_int_equal(shard->watermark_bytes, 1 << 20);
+    rig_expect(world, "{\"command\":\"set_vm_memory_high_watermark\",\"args\":[\"0\"]}",
+               "{\"ok\":true}");
+    assert_int_equal(shard->watermark_bytes, 0);
+    shard->watermark_bytes = 5;
+    world_control_kill(world);
+    world_control_start(world);
+    world_settle(world);
+    assert_int_equal(shard->watermark_bytes, 0);
+    rig_expect(world, "{\"command\":\"stop_app\"}", "{\"ok\":true}");
+    rig_expect(world, "{\"command\":\"start_app\"}", "{\"ok\":true}");
+    assert_int_equal(shard->watermark_bytes, 200 * MB);
+    rig_close(world, store);
+}
+
+#define BAD(args, code, text)                                                 \
+    {                                                                         \
+        args, "{\"ok\":false,\"exit\":" #code ",\"validation\":\"" text "\"}" \
+    }
+
+static void
+what_is_no_limit_is_refused_in_rabbitmqs_words(void **unused)
+{
+    static const struct {
+        const char *args, *answer;
+    } memory[] = {
+        BAD("\"1.1\"", 65, "Bad argument: The threshold should be a fraction between 0.0 and 1.0"),
+        BAD("\"-0.1\"", 65, "Bad argument: The threshold should be a fraction between 0.0 and 1.0"),
+        BAD("\"x\"", 65, "Bad argument."),
+        BAD("\"inf\"", 65, "Bad argument."),
+        BAD("\"0x1\"", 65, "Bad argument."),
+        BAD("\"absolute\"", 64, "not enough arguments."),
+        BAD("\"0.1\",\"0.2\"", 64, "too many arguments."),
+        BAD("\"absolute\",\"xx\"", 65, "Bad argument."),
+        BAD("\"absolute\",\"1XB\"", 65, "Bad argument: Invalid units."),
+        BAD("\"absolute\",\"1.5GB\"", 65, "Bad argument: The threshold should be an integer."),
+        BAD("\"absolute\",\"-1\"", 65, "Bad argument."),
+    };
+    static const struct {
+        const char *args, *answer;
+    } disk[] = {
+        BAD("\"xx\"", 65, "Bad argument."),
+        BAD("\"1XB\"", 65, "Bad argument."),
+        BAD("\"mem_relative\"", 64, "not enough arguments."),
+        BAD("\"mem_relative\",\"x\"", 65, "Bad argument."),
+        BAD("\"mem_relative\",\"-1\"", 65, "Bad argument."),
+        BAD("\"1\",\"2\"", 64, "too many arguments."),
+        {"\"-1\"", "{\"ok\":true}"},
+    };
+    (void)unused;
+    char request[256];
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    for (size_t i = 0; i < LP_COUNT_OF(memory); i++) {
+        (void)snprintf(request, sizeof(request),
+                       "{\"command\":\"set_vm_memory_high_watermark\",\"args\":[%s]}",
+                       memory[i].args);
+        rig_expect(world, request, memory[i].answer);
+    }
+    for (size_t i = 0; i < LP_COUNT_OF(disk); i++) {
+        (void)snprintf(request, sizeof(request),
+                       "{\"command\":\"set_disk_free_limit\",\"args\":[%s]}", disk[i].args);
+        rig_expect(world, request, disk[i].answer);
+    }
+    rig_close(world, store);
+}
+
+static void
+alarms_are_told_to_people_and_to_monitors(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    rig_expect(world, "{\"command\":\"check_alarms\"}",
+               "{\"ok\":true,\"text\":\"Node lepus reported no alarms, local or clusterwide\","
+               "\"data\":{\"result\":\"ok\"}}");
+    world->disk_free_bytes = 1;
+    look(world);
+    rig_expect(world, "{\"command\":\"check_alarms\"}",
+               "{\"ok\":false,\"exit\":69,\"error\":\"Free disk space alarm on node lepus\","
+               "\"bare\":true,\"data\":{\"global\":[],\"local\":[\"Free disk space alarm on node "
+               "lepus\"],\"message\":\"Node lepus reported alarms\",\"result\":\"error\"}}");
+    rig_expect(world, "{\"command\":\"check_local_alarms\"}",
+               "{\"ok\":false,\"exit\":69,\"error\":\"Free disk space alarm on node lepus\","
+               "\"data\":{\"local\":[\"Free disk space alarm on node lepus\"],\"message\":\"Node "
+               "lepus reported local alarms\",\"result\":\"error\"}}");
+    rig_close(world, store);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(little_room_on_the_disk_is_an_alarm_that_does_not_flicker),
+        cmocka_unit_test(a_disk_that_cannot_be_read_changes_nothing),
+        cmocka_unit_test(a_limit_that_is_set_counts_at_once_and_anew),
+        cmocka_unit_test(the_watermark_is_parted_among_the_shards),
+        cmocka_unit_test(what_is_no_limit_is_refused_in_rabbitmqs_words),
+        cmocka_unit_test(alarms_are_told_to_people_and_to_monitors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
