@@ -127,6 +127,11 @@ void admin_listing_init(struct admin_listing *listing, const struct admin_task *
                         const struct admin_column *columns);
 void admin_listing_add(struct admin_listing *listing, const void *item,
                        const struct admin_task *task);
+/* The same as the task's state, for rows that come one by one. */
+struct admin_listing *admin_listing_keep(struct admin_task *task,
+                                         const struct admin_column *columns);
+/* "127.0.0.1:50000 -> 127.0.0.1:5672" */
+json_t *admin_connection_name(const struct control_connection *connection);
 /* The answer; takes the rows. */
 json_t *admin_listing_take(struct admin_listing *listing);
 /* A column that means nothing here. */

@@ -2,7 +2,6 @@
 /* list_connections.c - the table of connections with what shards count. */
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "control/admin/admin_internal.h"
 #include "control/command/columns.h"
@@ -22,8 +21,8 @@ address(uint8_t family, const uint8_t ip[16])
     return family == 1 ? json_string("unix") : json_string(made ? made : "");
 }
 
-static json_t *
-peer_to_local(const struct control_connection *c)
+json_t *
+admin_connection_name(const struct control_connection *c)
 {
     char peer[INET6_ADDRSTRLEN] = "unix";
     char local[INET6_ADDRSTRLEN] = "unix";
@@ -69,7 +68,7 @@ state_name(uint8_t state)
         return expression;                                                          \
     }
 
-CONNECTION_COLUMN(name, peer_to_local(c))
+CONNECTION_COLUMN(name, admin_connection_name(c))
 CONNECTION_COLUMN(pid, admin_pid(task, ADMIN_PID_CONNECTION, c->id, 0))
 CONNECTION_COLUMN(user, admin_text(c->user))
 CONNECTION_COLUMN(vhost, admin_text(c->vhost))
@@ -102,14 +101,6 @@ CONNECTION_COLUMN(ssl, json_false())
 #define connection_send_pend admin_column_zero
 
 static void
-listing_free(void *state)
-{
-    struct admin_listing *listing = state;
-    json_decref(listing->rows);
-    free(listing);
-}
-
-static void
 connections_row(struct admin_task *task, struct lp_reader *fields)
 {
     struct row row = {.connection = control_connection(task->control, lp_reader_u64le(fields))};
@@ -136,9 +127,6 @@ admin_list_connections(struct admin_task *task)
 #undef X
     static const struct admin_query query = {LP_CONTROL_LIST_CONNECTIONS, connections_row,
                                              connections_done};
-    struct admin_listing *listing = lp_heap_alloc(sizeof(*listing));
-    admin_listing_init(listing, task, columns);
-    task->state = listing;
-    task->state_free = listing_free;
+    admin_listing_keep(task, columns);
     admin_query(task, &query);
 }

@@ -130,6 +130,24 @@ admin_listing_add(struct admin_listing *listing, const void *item, const struct 
     admin_append(listing->rows, row);
 }
 
+static void
+listing_free(void *state)
+{
+    struct admin_listing *listing = state;
+    json_decref(listing->rows);
+    free(listing);
+}
+
+struct admin_listing *
+admin_listing_keep(struct admin_task *task, const struct admin_column *columns)
+{
+    struct admin_listing *listing = lp_heap_alloc(sizeof(*listing));
+    admin_listing_init(listing, task, columns);
+    task->state = listing;
+    task->state_free = listing_free;
+    return listing;
+}
+
 json_t *
 admin_listing_take(struct admin_listing *listing)
 {
