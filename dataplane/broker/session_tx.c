@@ -110,11 +110,15 @@ publishes_drop(struct lp_session *session)
     return lp_list_empty(&session->tx->publishes);
 }
 
+/* All that its publisher can make large counts: else what waits could fill the memory that the
+ * commit needs, and the publisher would be held back before it can ask for it. */
 static uint64_t
-cost(const struct lp_message *message)
+cost(const struct lp_message *message, uint32_t target_count)
 {
     return sizeof(struct lp_message) + sizeof(struct lp_tx_publish) + message->exchange_bytes +
-           message->key_bytes + message->properties_bytes + message->body_bytes;
+           message->key_bytes + message->properties_bytes +
+           (message->annotations ? message->annotations->used : 0) + message->body_bytes +
+           target_count * sizeof(uint32_t);
 }
 
 uint64_t
@@ -126,7 +130,8 @@ lp_session_tx_bytes_max(const struct lp_session *session)
 bool
 lp_session_tx_fits(const struct lp_session *session, lp_handle handle)
 {
-    return session->broker->transaction_bytes + cost(message_of(session, handle)) <=
+    /* Where it goes is not known yet, and counts from then on. */
+    return session->broker->transaction_bytes + cost(message_of(session, handle), 0) <=
            lp_session_tx_bytes_max(session);
 }
 
@@ -162,7 +167,7 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
     }
     const struct lp_tx_publish fresh = {
         .message = publish->message,
-        .bytes = cost(message),
+        .bytes = cost(message, broker->topology.route_count),
         .target_count = broker->topology.route_count,
         .targets = broker->topology.route_count > 0 ? targets_copy(broker) : NULL,
         .mandatory = mandatory,

@@ -313,6 +313,35 @@ transactions_together_hold_no_more_than_half_the_watermark(void **unused)
     rig_close(&rig);
 }
 
+/* Else a fan of queues would fill the memory that its own commit needs. */
+static void
+where_a_publish_goes_and_what_is_noted_about_it_counts(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    rig_open(&rig, RIG_SHARDS, RIG_MEMORY_BYTES);
+    rig_topology(&rig, RIG_SHARDS);
+    struct rig_client *publisher = tx_open(&rig, 0);
+    struct lp_broker *broker = client_broker(publisher);
+    tx_send(publisher, "", "q1", 1, false);
+    const uint64_t one = broker->transaction_bytes;
+    tx_send(publisher, "fan", "q1", 1, false);
+    const uint64_t fan = broker->transaction_bytes - one;
+    assert_int_equal(fan, one + strlen("fan") + (RIG_SHARDS - 1) * sizeof(uint32_t));
+
+    static const uint8_t noted[300] = {LP_ANNOTATION_KEYS, 252, 0, 0, 0};
+    const struct lp_message_parts parts = {.annotations = lp_bytes_of(noted, 1 + 4 + 252)};
+    struct lp_publish publish = {
+        .exchange = lp_topology_exchange(&broker->topology, RIG_VHOST, lp_bytes_of(NULL, 0))};
+    assert_non_null(lp_message_make(&broker->messages, &parts, &publish.message));
+    assert_int_equal(lp_session_tx_publish(publisher->session, &publish, false), LP_DONE);
+    assert_true(broker->transaction_bytes - one - fan > 252);
+    tx_rollback(publisher);
+    assert_int_equal(broker->transaction_bytes, 0);
+    client_close(publisher);
+    rig_close(&rig);
+}
+
 int
 main(void)
 {
@@ -324,6 +353,7 @@ main(void)
         cmocka_unit_test(thousands_of_settlements_are_committed_and_rolled_back_in_steps),
         cmocka_unit_test(a_session_that_closes_takes_its_transaction_with_it),
         cmocka_unit_test(transactions_together_hold_no_more_than_half_the_watermark),
+        cmocka_unit_test(where_a_publish_goes_and_what_is_noted_about_it_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
