@@ -8,6 +8,8 @@
 #define COPY_BYTES_MAX (256u * 1024u)
 /* Smaller bodies are copied even when they could be moved: one block instead of two. */
 #define MOVE_BYTES_MIN 4096u
+/* Of a shard's memory, the part that a message's deaths may take before CC's keys are left out. */
+#define DEATHS_SHARE 128u
 
 /* ---- what queues say about their dead ---- */
 
@@ -115,16 +117,28 @@ key_hidden(const struct lp_message *message)
     return false;
 }
 
+/* Each death repeats what CC names, which may be a frame full: a chain of queues would make letters
+ * that no memory holds, and what died behind them would wait for ever. */
+static bool
+deaths_full(const struct lp_broker *broker, const struct lp_message *message)
+{
+    return lp_message_annotation(message, LP_ANNOTATION_DEATHS).size >
+           lp_memory_limit_bytes(broker->memory) / DEATHS_SHARE;
+}
+
 /* The routing keys of a message as x-death tells them. */
 static struct lp_bytes
-keys_write(struct lp_writer *writer, const struct lp_message *message)
+keys_write(const struct lp_broker *broker, struct lp_writer *writer,
+           const struct lp_message *message)
 {
     uint8_t *start = writer->at;
-    const struct lp_bytes told = keys_told(message);
     if (!key_hidden(message)) {
         lp_writer_long_le(writer, lp_message_key(message));
     }
-    lp_writer_copy(writer, told.data, told.size);
+    if (!deaths_full(broker, message)) {
+        const struct lp_bytes told = keys_told(message);
+        lp_writer_copy(writer, told.data, told.size);
+    }
     return lp_bytes_of(start, (uint32_t)(writer->at - start));
 }
 
@@ -166,7 +180,7 @@ letter_write(struct lp_broker *broker, const struct lp_entry *entry,
         .expiration_ms = source->expiration_ms,
         .queue = letters->queue,
         .exchange = lp_message_exchange(source),
-        .keys = keys_write(&writer, source),
+        .keys = keys_write(broker, &writer, source),
     };
     const uint8_t *start = writer.at;
     lp_deaths_write(&writer, lp_message_annotation(source, LP_ANNOTATION_DEATHS), &now);

@@ -9,6 +9,7 @@
  */
 #include <lepus/field_table.h>
 
+#include "dataplane/broker/deaths.h"
 #include "dataplane/protocol/amqp091/properties.h"
 #include "tests/unit/shard/shard_client.h"
 
@@ -52,6 +53,7 @@ struct victim {
     uint64_t value;
     uint32_t body_bytes;
     enum lp_death why;
+    struct lp_bytes annotations;
 };
 
 /* A message of shard `owner` dies in a queue. */
@@ -64,6 +66,7 @@ die(struct rig *rig, const struct victim *victim)
         .exchange = lp_bytes_of_text("an exchange"),
         .key = lp_bytes_of_text("a.key"),
         .properties = lp_bytes_of("\0", 2),
+        .annotations = victim->annotations,
         .body_bytes = LP_MAX(victim->body_bytes, 8u),
         .protocol = LP_PROTOCOL_AMQP091,
         .flags = LP_MESSAGE_PERSISTENT | LP_MESSAGE_EXPIRES,
@@ -179,6 +182,77 @@ a_dead_letter_says_what_it_was(void **unused)
     assert_true(lp_bytes_equal_text(header(delivery, "x-first-death-exchange").raw, "an exchange"));
     assert_true(lp_bytes_equal_text(header(delivery, "x-first-death-reason").raw, "expired"));
     client_ack(reader, 1);
+    client_close(reader);
+    rig_close(&rig);
+}
+
+/* How many routing keys the latest death tells. */
+static uint32_t
+keys_told_by(const struct rig_delivery *delivery)
+{
+    const struct lp_field array = header(delivery, "x-death");
+    struct lp_reader reader = lp_reader_of_bytes(array.raw);
+    struct lp_field field = {0};
+    uint32_t count = 0;
+    assert_true(lp_field_value_read(&reader, &field));
+    assert_true(lp_field_find(field.raw, "routing-keys", &field));
+    reader = lp_reader_of_bytes(field.raw);
+    while (lp_reader_left(&reader) > 0) {
+        assert_true(lp_field_value_read(&reader, &field));
+        count++;
+    }
+    return count;
+}
+
+/* One that has died before, with many keys, and names a hundred more. */
+static void
+die_with_keys(struct rig *rig, uint32_t keys_before)
+{
+    static uint8_t room[200000];
+    static uint8_t key_room[100000];
+    static uint8_t death_room[100000];
+    static const uint8_t key[250];
+    struct lp_writer keys = lp_writer_of(key_room, sizeof(key_room));
+    struct lp_writer deaths = lp_writer_of(death_room, sizeof(death_room));
+    struct lp_writer writer = lp_writer_of(room, sizeof(room));
+    for (uint32_t i = 0; i < keys_before; i++) {
+        lp_writer_long_le(&keys, lp_bytes_of(key, sizeof(key)));
+    }
+    const struct lp_death_record before = {.queue = lp_bytes_of_text("elsewhere"),
+                                           .keys = lp_writer_bytes(&keys)};
+    lp_deaths_write(&deaths, lp_bytes_of(NULL, 0), &before);
+    keys = lp_writer_of(key_room, sizeof(key_room));
+    for (uint32_t i = 0; i < 100; i++) {
+        lp_writer_long_le(&keys, lp_bytes_of(key, sizeof(key)));
+    }
+    lp_annotation_write(&writer, LP_ANNOTATION_KEYS, lp_writer_bytes(&keys));
+    lp_annotation_write(&writer, LP_ANNOTATION_DEATHS, lp_writer_bytes(&deaths));
+    assert_false(keys.failed || deaths.failed || writer.failed);
+    die(rig, &(struct victim){.owner = 0,
+                              .queue = 1,
+                              .value = 7,
+                              .why = LP_DEATH_EXPIRED,
+                              .annotations = lp_writer_bytes(&writer)});
+    rig_settle(rig);
+}
+
+/* A letter that no memory could hold would stop all that die behind it. */
+static void
+deaths_that_grow_large_stop_telling_what_cc_named(void **unused)
+{
+    (void)unused;
+    struct rig rig;
+    rig_start(&rig);
+    dead_letters_to(&rig, 1, "", "q2");
+    struct rig_client *reader = client_open(&rig, 0);
+    (void)client_consume(reader, "q2", 0);
+    die_with_keys(&rig, 1);
+    die_with_keys(&rig, RIG_MEMORY_BYTES / 128 / 250);
+    assert_int_equal(reader->delivered, 2);
+    assert_int_equal(keys_told_by(&reader->delivery[0]), 101);
+    assert_int_equal(keys_told_by(&reader->delivery[1]), 1);
+    client_ack(reader, 1);
+    client_ack(reader, 2);
     client_close(reader);
     rig_close(&rig);
 }
@@ -505,6 +579,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_rejected_is_published_again_wherever_that_is),
         cmocka_unit_test(a_dead_letter_says_what_it_was),
+        cmocka_unit_test(deaths_that_grow_large_stop_telling_what_cc_named),
         cmocka_unit_test(a_circle_with_a_reject_in_it_goes_on_and_is_counted),
         cmocka_unit_test(a_circle_without_a_reject_ends_in_its_first_round),
         cmocka_unit_test(without_its_exchange_a_dead_message_is_dropped_and_counted),
