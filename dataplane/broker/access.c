@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define TOPICS_BYTES (LP_ACCESS_TOPIC_SLOTS * sizeof(uint64_t))
+
 uint64_t
 lp_access_hash(const struct lp_hash_key *key, const struct lp_access_right *right)
 {
@@ -16,9 +18,14 @@ static void
 access_refresh(struct lp_access *access, uint32_t epoch)
 {
     if (access->epoch != epoch) {
+        uint64_t *topics = access->topics;
         memset(access, 0, sizeof(*access));
         access->epoch = epoch;
         access->rights = LP_ACCESS_UNKNOWN;
+        access->topics = topics;
+        if (topics) {
+            memset(topics, 0, TOPICS_BYTES);
+        }
     }
 }
 
@@ -52,20 +59,32 @@ bool
 lp_access_topic_allowed(struct lp_access *access, uint32_t epoch, uint64_t hash)
 {
     access_refresh(access, epoch);
-    for (uint32_t i = 0; i < LP_ACCESS_TOPIC_SLOTS; i++) {
-        if (access->topic_slot[i] == hash) {
-            return true;
-        }
-    }
-    return false;
+    return access->topics && access->topics[hash % LP_ACCESS_TOPIC_SLOTS] == hash;
 }
 
 void
-lp_access_topic_remember(struct lp_access *access, uint32_t epoch, uint64_t hash)
+lp_access_topic_remember(struct lp_access *access, struct lp_memory *memory, uint32_t epoch,
+                         uint64_t hash)
 {
     access_refresh(access, epoch);
-    access->topic_slot[access->next_topic] = hash;
-    access->next_topic = (uint8_t)((access->next_topic + 1u) % LP_ACCESS_TOPIC_SLOTS);
+    if (!access->topics) {
+        access->topics = lp_memory_alloc(memory, TOPICS_BYTES);
+        if (!access->topics) {
+            return;
+        }
+        memset(access->topics, 0, TOPICS_BYTES);
+    }
+    access->topics[hash % LP_ACCESS_TOPIC_SLOTS] = hash;
+}
+
+void
+lp_access_fini(struct lp_access *access, struct lp_memory *memory)
+{
+    void *topics = access->topics;
+    if (topics) {
+        lp_memory_release(memory, &topics);
+    }
+    access->topics = NULL;
 }
 
 /* ---- names ---- */

@@ -292,6 +292,7 @@ lp_connection_release(struct lp_connection *connection)
     lp_list_remove(&connection->in_flush);
     lp_list_remove(&connection->in_resume);
     lp_list_remove(&connection->in_paused);
+    lp_access_fini(&connection->access, broker->memory);
     if (connection->state) {
         void *block = connection->state;
         lp_memory_release(broker->memory, &block);

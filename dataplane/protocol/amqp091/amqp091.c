@@ -40,6 +40,7 @@ protocol_open(struct lp_connection *base)
     connection->opened_ms = base->broker->wall_ns / NS_PER_MS;
     lp_list_init(&connection->channels);
     lp_list_init(&connection->replay);
+    lp_list_init(&connection->rechecks);
     amqp091_parser_init(&connection->parser, AMQP091_FRAME_MIN_BYTES);
     connection->shard->connections++;
     amqp091_timer_deadline(connection,

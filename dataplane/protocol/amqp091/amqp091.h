@@ -78,6 +78,7 @@ struct amqp091_connection {
     bool can_cancel_notify;
     bool can_blocked;
     bool stalled;
+    bool recheck_asks; /* a question about consumers' rights is under way */
     uint16_t channel_max;
     uint16_t heartbeat_s;
     uint32_t frame_max;
@@ -89,8 +90,10 @@ struct amqp091_connection {
     struct lp_list channels;        /* amqp091_channel.in_connection */
     struct lp_list replay;          /* amqp091_channel.in_replay: parked frames may run */
     uint64_t parked_bytes;
-    struct lp_timer timer; /* for the earliest of these; 0: none */
-    uint64_t deadline_ns;  /* of the state */
+    struct lp_list rechecks;            /* amqp091_consumer.in_recheck */
+    struct amqp091_consumer *rechecked; /* the one that is asked about; NULL: none, or gone */
+    struct lp_timer timer;              /* for the earliest of these; 0: none */
+    uint64_t deadline_ns;               /* of the state */
     uint64_t beat_send_ns;
     uint64_t beat_check_ns;
     uint64_t heard_ns; /* silence counts from here: later than received_ns after a pause of ours */
@@ -191,9 +194,11 @@ struct amqp091_channel {
 struct amqp091_consumer {
     struct lp_hash_node by_tag;
     struct lp_list in_channel;
+    struct lp_list in_recheck; /* amqp091_connection.rechecks */
     struct amqp091_channel *channel;
     struct lp_consumer *consumer;
-    bool reply; /* the channel's reply consumer: not by tag, whose like another may have */
+    bool revoked; /* cancelled by us: its user may not read the queue any more */
+    bool reply;   /* the channel's reply consumer: not by tag, whose like another may have */
     bool exclusive;
     uint8_t tag_bytes;
     uint16_t prefetch;
@@ -246,8 +251,15 @@ void amqp091_connection_tune(struct amqp091_connection *connection,
                              const struct amqp091_method *method);
 enum amqp091_flow amqp091_connection_open_vhost(struct amqp091_connection *connection,
                                                 const struct amqp091_method *method);
+
+/* ---- secret.c ---- */
+
 enum amqp091_flow amqp091_connection_update_secret(struct amqp091_connection *connection,
                                                    const struct amqp091_method *method);
+/* Go on looking at consumers whose rights may be gone. */
+void amqp091_recheck_step(struct amqp091_connection *connection);
+/* The consumer is about to be freed. */
+void amqp091_recheck_forget(struct amqp091_consumer *consumer);
 
 /* ---- connection_close.c ---- */
 
@@ -286,6 +298,8 @@ struct amqp091_channel *amqp091_control_waiter(void *context, lp_handle owner);
 /* NEXT: allowed; PARK: asked. */
 enum amqp091_flow amqp091_permit(struct amqp091_channel *channel, enum lp_permission permission,
                                  enum lp_resource resource, struct lp_bytes name);
+/* The fields that end the replies of OPEN and RIGHTS; false: malformed. */
+bool amqp091_rights_take(struct amqp091_connection *connection, struct lp_reader *reader);
 /* The same for rights beyond patterns (enum lp_rights): after NEXT they are of this epoch. */
 enum amqp091_flow amqp091_rights(struct amqp091_channel *channel);
 /* The same for writing with this routing key to a topic exchange (C85). */

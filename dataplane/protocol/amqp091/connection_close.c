@@ -406,6 +406,7 @@ amqp091_connection_progress(struct amqp091_connection *connection)
     }
     channels_shut(connection, ending);
     if (!ending) {
+        amqp091_recheck_step(connection);
         if (!amqp091_channels_tell(connection)) {
             connection->work_ns = connection->shard->broker->now_ns + AMQP091_RETRY_NS;
             amqp091_timer_update(connection);

@@ -289,10 +289,7 @@ open_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
         return;
     }
     connection->base->vhost_id = lp_reader_u32le(&reader);
-    const uint8_t unrestricted = lp_reader_u8(&reader);
-    const uint32_t epoch = lp_reader_u32le(&reader);
-    lp_access_take(&connection->base->access, epoch, unrestricted, lp_reader_u8(&reader));
-    if (reader.failed) {
+    if (!amqp091_rights_take(connection, &reader)) {
         struct lp_fault fault;
         amqp091_text_make(&fault, LP_FAULT_INTERNAL_ERROR, "a malformed answer");
         amqp091_connection_fault(connection, &fault, AMQP091_CONNECTION_OPEN);
@@ -349,42 +346,5 @@ amqp091_connection_open_vhost(struct amqp091_connection *connection,
     connection->client_properties = NULL;
     amqp091_connection_event(connection, AMQP091_EV_OPEN);
     amqp091_timer_deadline(connection, 0);
-    return AMQP091_NEXT;
-}
-
-/* ---- update-secret ---- */
-
-static void
-secret_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
-{
-    struct amqp091_connection *connection = connection_of(context, owner);
-    if (!connection || connection->state != AMQP091_CONN_OPEN) {
-        return;
-    }
-    if (reply->code != 0) {
-        refused_by_control(connection, reply, AMQP091_CONNECTION_UPDATE_SECRET);
-        return;
-    }
-    amqp091_out_plain(connection, 0, AMQP091_CONNECTION_UPDATE_SECRET_OK);
-}
-
-enum amqp091_flow
-amqp091_connection_update_secret(struct amqp091_connection *connection,
-                                 const struct amqp091_method *method)
-{
-    struct lp_writer writer = amqp091_control_begin(connection);
-    lp_writer_short(&writer, lp_bytes_of(connection->user, connection->user_bytes));
-    lp_writer_long_le(&writer, method->text);
-    if (writer.failed) {
-        struct lp_fault fault;
-        amqp091_text_make(&fault, LP_FAULT_NOT_ALLOWED, "the secret is too long");
-        amqp091_connection_fault(connection, &fault, method->id);
-        return AMQP091_NEXT;
-    }
-    if (!lp_link_request(&connection->shard->broker->link, LP_CONTROL_UPDATE_SECRET,
-                         lp_writer_bytes(&writer), connection->base->self, secret_reply)) {
-        amqp091_connection_stall(connection);
-        return AMQP091_STALL;
-    }
     return AMQP091_NEXT;
 }

@@ -74,6 +74,7 @@ static void
 consumer_free(struct amqp091_consumer *consumer)
 {
     struct amqp091_shard *shard = consumer->channel->connection->shard;
+    amqp091_recheck_forget(consumer);
     if (consumer->reply) {
         consumer->channel->reply = NULL;
     } else {
@@ -384,6 +385,9 @@ amqp091_basic_cancel(struct amqp091_channel *channel, const struct amqp091_metho
         return AMQP091_NEXT;
     }
     channel->waiting = AMQP091_WAIT_SESSION;
+    if (consumer->revoked && consumer->consumer->state == LP_CONSUMER_CANCELLING) {
+        return AMQP091_PARK; /* that it is cancelled comes anyway */
+    }
     switch (lp_session_cancel(channel->session, consumer->consumer)) {
     case LP_LATER:
         return AMQP091_PARK;
@@ -400,18 +404,6 @@ amqp091_basic_cancel(struct amqp091_channel *channel, const struct amqp091_metho
     return AMQP091_NEXT;
 }
 
-void
-amqp091_cancelled(struct amqp091_channel *channel, struct amqp091_consumer *consumer)
-{
-    if (!amqp091_channel_runs(channel) || channel->waiting != AMQP091_WAIT_SESSION) {
-        return;
-    }
-    const struct amqp091_method method = pending_method(channel);
-    cancel_done(channel, &method);
-    consumer_free(consumer);
-    amqp091_channel_unpark(channel);
-}
-
 static void
 notice_send(struct amqp091_channel *channel, struct amqp091_consumer *consumer)
 {
@@ -419,6 +411,37 @@ notice_send(struct amqp091_channel *channel, struct amqp091_consumer *consumer)
         tag_send(channel, AMQP091_BASIC_CANCEL, lp_bytes_of(consumer->tag, consumer->tag_bytes));
     }
     consumer_free(consumer);
+}
+
+/* Is it what the parked method cancels? */
+static bool
+is_cancelling(const struct amqp091_channel *channel, const struct amqp091_consumer *consumer)
+{
+    if (channel->waiting != AMQP091_WAIT_SESSION ||
+        amqp091_channel_pending_id(channel) != AMQP091_BASIC_CANCEL) {
+        return false;
+    }
+    const struct amqp091_method method = pending_method(channel);
+    return lp_bytes_equal(method.name[0], lp_bytes_of(consumer->tag, consumer->tag_bytes));
+}
+
+void
+amqp091_cancelled(struct amqp091_channel *channel, struct amqp091_consumer *consumer)
+{
+    if (!amqp091_channel_runs(channel)) {
+        return;
+    }
+    if (consumer->revoked && !is_cancelling(channel, consumer)) {
+        notice_send(channel, consumer);
+        return;
+    }
+    if (channel->waiting != AMQP091_WAIT_SESSION) {
+        return;
+    }
+    const struct amqp091_method method = pending_method(channel);
+    cancel_done(channel, &method);
+    consumer_free(consumer);
+    amqp091_channel_unpark(channel);
 }
 
 void

@@ -108,6 +108,10 @@ amqp091_permit(struct amqp091_channel *channel, enum lp_permission permission,
     if (lp_access_allowed(access, broker->permission_epoch, &broker->key, &right)) {
         return AMQP091_NEXT;
     }
+    const enum amqp091_flow known = amqp091_rights(channel); /* perhaps it may do anything */
+    if (known != AMQP091_NEXT) {
+        return known;
+    }
     const uint64_t hash = lp_access_hash(&broker->key, &right);
     if (was_given(channel, hash)) {
         lp_access_remember(access, broker->permission_epoch, &broker->key, &right);
@@ -123,6 +127,18 @@ amqp091_permit(struct amqp091_channel *channel, enum lp_permission permission,
 
 /* ---- beyond patterns ---- */
 
+bool
+amqp091_rights_take(struct amqp091_connection *connection, struct lp_reader *reader)
+{
+    const uint8_t unrestricted = lp_reader_u8(reader);
+    const uint32_t epoch = lp_reader_u32le(reader);
+    const uint8_t rights = lp_reader_u8(reader);
+    if (!reader->failed) {
+        lp_access_take(&connection->base->access, epoch, unrestricted, rights);
+    }
+    return !reader->failed;
+}
+
 static void
 rights_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
 {
@@ -135,11 +151,10 @@ rights_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
         return;
     }
     struct lp_reader reader = reply->more;
-    const uint8_t unrestricted = lp_reader_u8(&reader);
-    const uint32_t epoch = lp_reader_u32le(&reader);
-    const uint8_t rights = lp_reader_u8(&reader);
-    if (!reader.failed) {
-        lp_access_take(&channel->connection->base->access, epoch, unrestricted, rights);
+    if (!amqp091_rights_take(channel->connection, &reader)) {
+        (void)amqp091_channel_fault_text(channel, LP_FAULT_INTERNAL_ERROR, "a malformed answer",
+                                         amqp091_channel_pending_id(channel));
+        return;
     }
     amqp091_channel_continue(channel);
 }
@@ -168,7 +183,7 @@ amqp091_permit_topic(struct amqp091_channel *channel, struct lp_bytes exchange,
         return AMQP091_NEXT;
     }
     if (was_given(channel, hash)) {
-        lp_access_topic_remember(access, broker->permission_epoch, hash);
+        lp_access_topic_remember(access, broker->memory, broker->permission_epoch, hash);
         return AMQP091_NEXT;
     }
     struct lp_writer writer = amqp091_control_begin(connection);
