@@ -5,19 +5,32 @@
   - established publishing and consuming go on while control is down;
   - logins and declares wait for it, and then succeed;
   - durable topology, users and permissions survive a restart after SIGTERM and
-    after kill -9 of all processes; transient topology does not.
+    after kill -9 of all processes; transient topology does not;
+  - deliveries are no later when control is killed than when another broker's is.
+
+    LEPUS_KILLS   kills under load, half of them of the other broker's    (40)
+
+The acceptance run is LEPUS_KILLS=200: a hundred kills of this broker's control.
 """
+import json
 import os
+import statistics
+import subprocess
 import sys
 import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import broker as broker_module
 import suite
 from amqp_raw import Closed, EndOfStream, Raw
 
 KILLS = 10
+KILLS_UNDER_LOAD = int(os.environ.get("LEPUS_KILLS", "40"))
+KILLS_A_WINDOW = 10
+RATE = 2000
+LATER_US = 1000         # what a death of control may cost a delivery, beyond the noise
 DEADLINE_S = 30.0
 
 
@@ -52,6 +65,29 @@ class Traffic(threading.Thread):
         self.stop.set()
         self.join(DEADLINE_S)
         self.connection.drop()
+
+
+class Load:
+    """lepus-bench for as long as a window lasts: confirmed messages at a fixed rate, each checked."""
+
+    def __init__(self, target):
+        # It stops when told: --seconds is only the most.
+        self.process = subprocess.Popen(
+            [os.path.join(broker_module.binaries(), "lepus-bench"), "--port", str(target.port), "--rate",
+             str(RATE), "--seconds", "3", "--publishers", "2", "--consumers", "2", "--queues", "2",
+             "--confirm", "--json"], stdout=subprocess.PIPE, text=True)
+
+    def running(self):
+        return self.process.poll() is None
+
+    def verdict(self):
+        """Its figures; everything must have come whole, once, in order, and been confirmed."""
+        output, _ = self.process.communicate(timeout=DEADLINE_S)
+        if self.process.returncode != 0:
+            raise AssertionError("lepus-bench: exit %d: %s" % (self.process.returncode, output))
+        said = json.loads(output)
+        assert said["confirmed"] == said["sent"] == said["received"] > 0, said
+        return said
 
 
 class ControlKill(unittest.TestCase):
@@ -97,6 +133,45 @@ class ControlKill(unittest.TestCase):
         self.assertIsNone(traffic.problem)
         print("      %d rounds, longest %.3f s" % (traffic.rounds, traffic.longest))
         self.assertLess(traffic.longest, 1.0)
+
+    def kill_during(self, load, victim, most):
+        """Kill the control process of `victim` again and again; each time a login and a declare wait."""
+        kills = 0
+        while load.running() and kills < most:
+            until = time.monotonic() + DEADLINE_S
+            while not victim.kill_control():
+                self.assertLess(time.monotonic(), until, "lepus-control did not come back")
+            kills += 1
+            connection = Raw(victim.host, victim.port).handshake()
+            connection.channel().call("queue.declare", exclusive=True)
+            connection.close()
+        return kills
+
+    def test_deliveries_are_no_later_while_control_is_killed(self):
+        """The control group has the same load, and as many deaths: of another broker's control."""
+        other = broker_module.Broker(shards=1)
+        self.addCleanup(other.stop)
+        kills, windows = {self.broker: 0, other: 0}, {self.broker: [], other: []}
+        pid = self.broker.child("lepus-dataplane")
+        witness = self.channel()
+        while min(kills.values()) < KILLS_UNDER_LOAD // 2:
+            for victim in (other, self.broker):
+                load = Load(self.broker)
+                kills[victim] += self.kill_during(load, victim, KILLS_A_WINDOW)
+                windows[victim].append(load.verdict()["delivery_us"])
+        figures = {}
+        for name, victim in (("another's", other), ("its own", self.broker)):
+            figures[name] = {key: [window[key] for window in windows[victim]]
+                             for key in ("p50", "p99", "p999", "max")}
+            print("#     control killed %d times, %s: %s" % (kills[victim], name, ", ".join(
+                "%s %.0f (%.0f to %.0f) us" % (key, statistics.median(values), min(values), max(values))
+                for key, values in figures[name].items())), flush=True)
+        self.assertEqual(self.broker.child("lepus-dataplane"), pid)
+        self.assertEqual(witness.call("channel.flow", active=True).name, "channel.flow-ok")
+        for key in ("p50", "p99", "p999"):
+            noise, ours = figures["another's"][key], figures["its own"][key]
+            # Beyond the noise: the windows of the control group differ by that much among themselves.
+            self.assertLess(statistics.median(ours), max(noise) + LATER_US, key)
 
     def test_pipelined_declares_are_answered_in_order_after_a_kill(self):
         channel = self.channel()
