@@ -6,11 +6,22 @@
 
 #define INDEX_ROOM_FIRST 8u
 
+/*
+ * Where a number would like to be.  Clients count their channels up: in a row
+ * in the table, every removal would look at all that follow.
+ */
+static uint32_t
+index_home(const struct amqp091_connection *connection, uint16_t number)
+{
+    const uint32_t spread = number * 2654435769u; /* 2^32 over the golden ratio */
+    return spread >> (32u - (uint32_t)__builtin_ctz(connection->index_room));
+}
+
 static uint32_t
 index_slot(const struct amqp091_connection *connection, uint16_t number)
 {
     const uint32_t mask = connection->index_room - 1;
-    uint32_t slot = number & mask;
+    uint32_t slot = index_home(connection, number);
     while (connection->index[slot] && connection->index[slot]->number != number) {
         slot = (slot + 1) & mask;
     }
@@ -85,7 +96,7 @@ amqp091_index_remove(struct amqp091_channel *channel)
     }
     /* Close the gap: whoever was pushed past the hole moves up. */
     for (uint32_t at = (hole + 1) & mask; connection->index[at]; at = (at + 1) & mask) {
-        const uint32_t home = connection->index[at]->number & mask;
+        const uint32_t home = index_home(connection, connection->index[at]->number);
         if (((at - home) & mask) >= ((at - hole) & mask)) {
             connection->index[hole] = connection->index[at];
             connection->index[at] = NULL;
