@@ -231,6 +231,7 @@ settings_open(const struct lp_config *config, const char *data, const char *conf
         .node_name = settings->node_name,
         .data_folder = data,
         .config_file = config_path ? config_path : "",
+        .config = config,
         .connections_max = limit_of(config, "connection_max"),
         .channels_max = limit_of(config, "channel_max_per_node"),
         .process_id = (uint32_t)getpid(),

@@ -6,5 +6,8 @@
 
 typedef int cli_local_fn(struct cli_request *request, const struct cli_io *io);
 
+/* report.c */
+cli_local_fn cli_local_report;
+
 /* local.c */
 cli_local_fn cli_local_autocomplete, cli_local_hash_password, cli_local_help, cli_local_version;

@@ -28,6 +28,8 @@
 struct lp_control;
 
 /* From the configuration; what a new store is filled with, and names for status. */
+struct lp_config;
+
 struct lp_control_settings {
     const char *default_user;
     const char *default_password;
@@ -38,7 +40,8 @@ struct lp_control_settings {
     size_t loopback_user_count;
     const char *cluster_name;
     const char *data_folder;
-    const char *config_file; /* "" when there is none */
+    const char *config_file;        /* "" when there is none */
+    const struct lp_config *config; /* for who wants to see it; NULL: none was read */
     const char *node_name;
     struct lp_catalog_rules rules;
     uint64_t connections_max, channels_max; /* of the node; UINT64_MAX: no limit */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""channels - channels, consumers, and what is done to the queues that they use."""
+"""channels - channels, consumers, what is done to their queues; and the node in one text."""
 import json
 
 from ctl.base import CtlTest
@@ -63,3 +63,28 @@ class Channels(CtlTest):
         self.does("delete_queue -p v1 q1 --if-empty")
         self.assertEqual(self.does("list_queues -p v1 -s name").out.strip(), "")
         connection.close()
+
+
+class Texts(CtlTest):
+    """What RabbitMQ prints here are its own settings, as Erlang terms: only Lepus is looked at."""
+
+    def setUp(self):
+        if not self.is_lepus:
+            self.skipTest("Lepus's own texts")
+
+    def test_settings_are_shown_and_passwords_are_not(self):
+        lines = self.does("environment").out.splitlines()
+        self.assertEqual(lines[0], "Application environment of node NODE ...")
+        self.assertIn("lepus.shards = %d" % self.broker.shards, lines)
+        self.assertIn("default_user = guest", lines)
+        self.assertIn("default_pass = ******", lines)
+        settings = json.loads(self.does("environment --formatter json").out)
+        self.assertEqual(settings["heartbeat"], "60")
+
+    def test_a_report_holds_what_the_other_commands_say_for_every_virtual_host(self):
+        self.vhost("v1")
+        report = self.does("report").out
+        for part in ("Reporting server status of node NODE ...", "Status of node NODE ...",
+                     "Application environment of node NODE ...", "Listing channels ...",
+                     "Listing queues for vhost / ...", "Listing queues for vhost v1 ..."):
+            self.assertIn(part, report)
