@@ -61,7 +61,10 @@ queue_unused_ask(struct lp_queue *queue)
 static void
 queue_unused(struct lp_queue *queue)
 {
+    struct lp_queue_counts counts;
+    queue->type->counts(queue, &counts);
     queue->deleting = true;
+    queue->deleted_ready = (uint32_t)LP_MIN(counts.ready, (uint64_t)UINT32_MAX);
     if (!queue_unused_ask(queue)) {
         lp_queue_unused_again(queue);
     }

@@ -34,6 +34,7 @@ engine_consume(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
     struct lp_mesh_record reply = {.op = LP_MESH_CONSUMED, .credits = 1, .w = {record->w[0]}};
     struct lp_subscription *subscription = NULL;
 
+    engine_hand_out(engine); /* what others could have taken before is theirs */
     reply.a = engine_consume_fault(engine, record);
     if (reply.a == 0) {
         subscription = lp_queue_subscription_alloc(queue, from, record->w[0]);
