@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/cli/cli.h"
+#include "tests/fuzz/text_copy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
@@ -26,8 +27,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     }
     nowhere = nowhere ? nowhere : fopen("/dev/null", "w");
     LP_ASSERT(nowhere);
-    char *text = strndup((const char *)data, bytes);
-    LP_ASSERT(text);
+    char *text = text_copy(data, bytes);
     for (char *rest = text, *word; count < WORDS_MAX && (word = strsep(&rest, "\n")) != NULL;) {
         words[count++] = word;
     }

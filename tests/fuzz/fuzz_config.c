@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "control/config/config.h"
+#include "tests/fuzz/text_copy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
@@ -30,8 +31,7 @@ config_use(struct lp_config *config, const char *assignments, const char *end)
     while (assignments < end) {
         const char *stop = memchr(assignments, '\n', (size_t)(end - assignments));
         stop = stop ? stop : end;
-        char *one = strndup(assignments, (size_t)(stop - assignments));
-        LP_ASSERT(one);
+        char *one = text_copy(assignments, (size_t)(stop - assignments));
         const enum lp_err err = lp_config_set(config, one, why, sizeof(why));
         LP_ASSERT(err == LP_OK || err == LP_ERR_BAD_CONFIG || err == LP_ERR_NOT_FOUND);
         free(one);

@@ -48,7 +48,7 @@ class Delayed(Case):
     def headers(self, event):
         return event.__dict__["properties"]["headers"]
 
-    def test_C164_a_delayed_message_comes_later_with_the_delay_negated(self):
+    def test_S88_C164_a_delayed_message_comes_later_with_the_delay_negated(self):
         exchange = self.delayed()
         queue = self.bound(exchange)
         began = time.monotonic()

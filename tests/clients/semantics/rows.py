@@ -290,7 +290,6 @@ LATER = {
     "C138": "streams have an issue of their own",
     "S1": "one protocol: others have issues of their own",
     "S64": "messages are kept in memory until the log comes, which has an issue of its own",
-    "S88": "x-delayed-message is a plug-in's exchange type",
 }
 
 NOTES = {
