@@ -179,6 +179,19 @@ PROPERTIES = (b"\xff\xfc" + short("text/plain") + short("gzip")
               + short("application") + short("cluster"))
 PLAIN_PROPERTIES = b"\x98\x40" + short("text/plain") + b"\x01" + b"\x03" + struct.pack(">Q", 1)
 HEADERS = b"\x20\x00" + table({"format": "pdf", "pages": 3})
+# How often and why a message died, and its properties.
+REWRITE = {
+    "none": (0, b"\0\0"),
+    "everything": (5, PROPERTIES),
+    "plain": (1, PLAIN_PROPERTIES),
+    "copies": (10, with_headers({"CC": ["a", "bb"], "x": 1, "BCC": ["ccc"]})),
+    "copies-alone": (3, with_headers({"BCC": ["c"]})),
+    "copies-wrong": (0, with_headers({"CC": "text", "BCC": 5})),
+    "delay": (9, with_headers({"x-delay": 5000, "y": {"x-delay": 1}})),
+    "delay-text": (2, with_headers({"x-delay": "5000"})),
+    "made-up": (31, with_headers({"x-death": ["no"], "x-first-death-queue": "q", "x-last-death-reason": 7, "z": 1})),
+    "expiration": (8, with_expiration("60000")),
+}
 
 
 def connections():
@@ -493,6 +506,8 @@ def main():
     for target, corpus in (("fuzz_admin", ADMIN), ("fuzz_config", CONFIG), ("fuzz_cli", CLI)):
         for name, text in corpus.items():
             write(target, name, text.encode())
+    for name, (how, raw) in REWRITE.items():
+        write("fuzz_rewrite", name, bytes([how]) + raw)
     settings = struct.pack("<QQQQQQBBBBB", 1000, 5000, 3, 100, 2, 9, 1, 5, 1, 1, 1) + str8("x") + str8("k")
     write("fuzz_settings", "settings", settings)
     write("fuzz_settings", "deaths", b"".join(bytes([why, 2]) + b"q%d" % (why % 2) for why in (0, 1, 0, 2, 1, 3)))
