@@ -212,9 +212,10 @@ def python_tests(*patterns):
     return all([python_test(script) for script in scripts])
 
 
-def client_tests(folder, suites, settings=""):
+def client_tests(folder, suites, settings="", timing="1"):
     """Some of the client suites, with the binaries of a build and settings for its brokers."""
-    env = dict(ENV, LEPUS_BIN=os.path.join(folder, "bin"), LEPUS_SETTINGS=settings)
+    env = dict(ENV, LEPUS_BIN=os.path.join(folder, "bin"), LEPUS_SETTINGS=settings,
+               LEPUS_TIMING=timing)
     words = [word for suite in suites for word in ("--only", suite)]
     print("    %s %s" % (os.path.basename(folder), settings))
     return python_test(os.path.join(ROOT, "tests/clients/run"), words, env)
@@ -234,7 +235,7 @@ def stage_sanitized():
     for folder, build in ((ASAN, build_asan), (TSAN, build_tsan)):
         if not build() or run(["scripts/build", folder], quiet=True)[0] != 0:
             return False
-        good = client_tests(folder, ["tutorials", "torture", "control_kill"]) and good
+        good = client_tests(folder, ["tutorials", "torture", "control_kill"], timing="0") and good
     return good
 
 

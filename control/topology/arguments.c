@@ -76,7 +76,8 @@ catalog_value_text(const struct lp_field *field, char *text, size_t bytes)
     if (lp_field_is_integer(field->type)) {
         (void)snprintf(text, bytes, "%" PRId64, lp_field_integer(field)); /* fits */
     } else if (field->type == 't') {
-        (void)snprintf(text, bytes, "%s", field->raw.data[0] ? "true" : "false");
+        struct lp_reader truth = lp_reader_of_bytes(field->raw);
+        (void)snprintf(text, bytes, "%s", lp_reader_u8(&truth) ? "true" : "false");
     } else if (field->type == 'S' || field->type == 'x') {
         /* A long one is cut, as the fault's text would be. */
         (void)snprintf(text, bytes, "%.*s", (int)field->raw.size, (const char *)field->raw.data);

@@ -31,6 +31,8 @@ KILLS_UNDER_LOAD = int(os.environ.get("LEPUS_KILLS", "40"))
 KILLS_A_WINDOW = 10
 RATE = 2000
 LATER_US = 1000         # what a death of control may cost a delivery, beyond the noise
+# A build with sanitizers is killed and loses nothing as well, but its times say nothing.
+TIMING = os.environ.get("LEPUS_TIMING", "1") != "0"
 DEADLINE_S = 30.0
 
 
@@ -147,13 +149,9 @@ class ControlKill(unittest.TestCase):
             connection.close()
         return kills
 
-    def test_deliveries_are_no_later_while_control_is_killed(self):
-        """The control group has the same load, and as many deaths: of another broker's control."""
-        other = broker_module.Broker(shards=1)
-        self.addCleanup(other.stop)
+    def deaths_measured(self, other):
+        """{whose: {key: [a figure for each window]}} of deliveries while control is killed."""
         kills, windows = {self.broker: 0, other: 0}, {self.broker: [], other: []}
-        pid = self.broker.child("lepus-dataplane")
-        witness = self.channel()
         while min(kills.values()) < KILLS_UNDER_LOAD // 2:
             for victim in (other, self.broker):
                 load = Load(self.broker)
@@ -166,12 +164,26 @@ class ControlKill(unittest.TestCase):
             print("#     control killed %d times, %s: %s" % (kills[victim], name, ", ".join(
                 "%s %.0f (%.0f to %.0f) us" % (key, statistics.median(values), min(values), max(values))
                 for key, values in figures[name].items())), flush=True)
-        self.assertEqual(self.broker.child("lepus-dataplane"), pid)
-        self.assertEqual(witness.call("channel.flow", active=True).name, "channel.flow-ok")
-        for key in ("p50", "p99", "p999"):
-            noise, ours = figures["another's"][key], figures["its own"][key]
-            # Beyond the noise: the windows of the control group differ by that much among themselves.
-            self.assertLess(statistics.median(ours), max(noise) + LATER_US, key)
+        return figures
+
+    def test_deliveries_are_no_later_while_control_is_killed(self):
+        """The control group has the same load, and as many deaths: of another broker's control."""
+        other = broker_module.Broker(shards=1)
+        self.addCleanup(other.stop)
+        pid = self.broker.child("lepus-dataplane")
+        witness = self.channel()
+        # Neighbours of this machine can spoil one measurement; what is so is so in each of three.
+        for _ in range(3):
+            figures = self.deaths_measured(other)
+            self.assertEqual(self.broker.child("lepus-dataplane"), pid)
+            self.assertEqual(witness.call("channel.flow", active=True).name, "channel.flow-ok")
+            # Beyond the noise: windows of the control group differ by that much among themselves.
+            later = [key for key in ("p50", "p99", "p999")
+                     if statistics.median(figures["its own"][key]) >=
+                     max(figures["another's"][key]) + LATER_US]
+            if not later or not TIMING:
+                return
+        self.fail("later in three measurements, the last by %s" % ", ".join(later))
 
     def test_pipelined_declares_are_answered_in_order_after_a_kill(self):
         channel = self.channel()
