@@ -158,6 +158,12 @@ limit_of(const struct lp_config *config, const char *key)
     return limit == INT64_MAX ? UINT64_MAX : (uint64_t)limit;
 }
 
+static uint64_t
+seconds_of(const struct lp_config *config, const char *key)
+{
+    return (uint64_t)lp_config_integer(config, key) * 1000000000u;
+}
+
 static void
 disk_limit_make(struct settings *settings)
 {
@@ -234,6 +240,10 @@ settings_open(const struct lp_config *config, const char *data, const char *conf
         .config = config,
         .connections_max = limit_of(config, "connection_max"),
         .channels_max = limit_of(config, "channel_max_per_node"),
+        .login = {(uint32_t)lp_config_integer(config, "lepus.login.failures"),
+                  seconds_of(config, "lepus.login.window"),
+                  seconds_of(config, "lepus.login.penalty")},
+        .login_loopback = lp_config_bool(config, "lepus.login.loopback"),
         .process_id = (uint32_t)getpid(),
     };
     disk_limit_make(settings);

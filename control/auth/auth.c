@@ -18,6 +18,15 @@ is_loopback_user(const struct lp_auth_login *login)
 }
 
 bool
+lp_auth_refuse(const struct lp_auth_login *login, struct lp_fault *ret_fault)
+{
+    return lp_fault_set(ret_fault, LP_FAULT_ACCESS_REFUSED,
+                        "Login was refused using authentication mechanism %.*s. For details see "
+                        "the broker logfile.",
+                        (int)login->mechanism.size, (const char *)login->mechanism.data);
+}
+
+bool
 lp_auth_login(const struct lp_catalog *catalog, const struct lp_auth_login *login,
               const char **ret_why, struct lp_fault *ret_fault)
 {
@@ -33,10 +42,7 @@ lp_auth_login(const struct lp_catalog *catalog, const struct lp_auth_login *logi
     } else {
         *ret_why = "invalid credentials";
     }
-    return lp_fault_set(ret_fault, LP_FAULT_ACCESS_REFUSED,
-                        "Login was refused using authentication mechanism %.*s. For details see "
-                        "the broker logfile.",
-                        (int)login->mechanism.size, (const char *)login->mechanism.data);
+    return lp_auth_refuse(login, ret_fault);
 }
 
 bool

@@ -66,6 +66,8 @@ struct lp_auth_login {
 LP_MUST_CHECK bool lp_auth_login(const struct lp_catalog *catalog,
                                  const struct lp_auth_login *login, const char **ret_why,
                                  struct lp_fault *ret_fault);
+/* The fault of a login that failed, whatever the reason; always false. */
+bool lp_auth_refuse(const struct lp_auth_login *login, struct lp_fault *ret_fault);
 /* C18, C19. */
 LP_MUST_CHECK bool lp_auth_vhost(const struct lp_catalog *catalog, struct lp_bytes user,
                                  struct lp_bytes vhost_name, struct lp_catalog_vhost **ret_vhost,

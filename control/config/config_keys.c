@@ -109,6 +109,10 @@ const struct config_key config_keys[] = {
     ENUM("lepus.pin", "auto", "auto|yes|no", "Whether each shard keeps to a processor of its own; auto decides by the machine."),
     KEY("lepus.memory", CONFIG_BYTES, "auto", 16 * MIB, 65536 * GIB, "Memory of the data plane, all shards together, never exceeded; default: 40 % of the machine's."),
     KEY("lepus.control_timeout", CONFIG_TIME_MS, "30000", 100, 3600000, "Milliseconds that a login or a declare waits for the control process to come back."),
+    KEY("lepus.login.failures", CONFIG_INTEGER, "100", 0, 1000000, "Failed logins from one address (IPv6: one /64) in lepus.login.window after which its logins are refused for lepus.login.penalty. 0: never."),
+    KEY("lepus.login.window", CONFIG_TIME_S, "60", 1, 86400, "Seconds in which failed logins of an address are counted together."),
+    KEY("lepus.login.penalty", CONFIG_TIME_S, "60", 1, 86400, "Seconds for which its logins are then refused, right or wrong, as a wrong password is."),
+    KEY("lepus.login.loopback", CONFIG_BOOL, "false", 0, 0, "Whether logins from this machine count as well. Say true only when no proxy here connects for others."),
 
     NOT_YET("listeners.ssl", "none", "TLS listeners."),
     NOT_YET("listeners.ssl.$name", NULL, "TLS listeners."),

@@ -28,6 +28,7 @@ lp_control_settings_default(struct lp_control_settings *settings)
         .node_name = "lepus@localhost",
         .connections_max = UINT64_MAX,
         .channels_max = UINT64_MAX,
+        .login = {100, 60000000000u, 60000000000u},
     };
 }
 
@@ -242,6 +243,7 @@ lp_control_close(struct lp_control **control)
     LP_ASSERT(self->connections_open == 0 && self->channels_open == 0);
     LP_ASSERT(self->tallies.count == 0);
     lp_map_fini(&self->tallies);
+    throttle_fini(&self->login);
     lp_map_fini(&self->connections_by_id);
     lp_map_fini(&self->deletions_by_number);
     for (uint32_t i = 0; i < LP_SHARDS_MAX; i++) {

@@ -23,6 +23,7 @@
 #include <lepus/entropy.h>
 #include <lepus/err.h>
 
+#include "control/link/throttle.h"
 #include "control/topology/catalog.h"
 
 struct lp_control;
@@ -48,6 +49,8 @@ struct lp_control_settings {
     /* Publishers wait while the disk has less room: a size, or a share of the machine's memory. */
     uint64_t disk_limit_bytes;
     uint32_t disk_limit_millionths; /* 0: the size */
+    struct throttle_limits login;
+    bool login_loopback; /* this machine's logins count as well */
     uint32_t process_id;
 };
 

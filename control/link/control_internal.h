@@ -202,6 +202,7 @@ struct lp_control {
     struct lp_chain timers;
     struct control_application application;
     struct control_disk disk;
+    struct throttle login;
     uint8_t *scratch; /* records in */
     uint8_t *payload; /* records out */
 };

@@ -2,6 +2,74 @@
 /* requests_access.c - connections: who they are and what they may do. */
 #include "control/link/requests.h"
 
+#include <lepus/transport.h>
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- who tries too often ---- */
+
+struct peer_text {
+    char text[INET6_ADDRSTRLEN + 4];
+};
+
+static struct peer_text
+peer_text(struct throttle_key peer)
+{
+    uint8_t ip[16] = {0};
+    struct peer_text name = {"this machine"};
+    memcpy(ip, &peer.prefix, sizeof(peer.prefix));
+    if (peer.family == LP_ADDRESS_IPV4) {
+        (void)inet_ntop(AF_INET, ip, name.text, sizeof(name.text)); /* fits */
+    } else if (peer.family == LP_ADDRESS_IPV6) {
+        char prefix[INET6_ADDRSTRLEN] = "";
+        (void)inet_ntop(AF_INET6, ip, prefix, sizeof(prefix)); /* fits */
+        (void)snprintf(name.text, sizeof(name.text), "%s/64", prefix);
+    }
+    return name;
+}
+
+static struct throttle_key
+peer_read(struct lp_reader *fields)
+{
+    static const uint8_t nowhere[16];
+    const uint8_t family = lp_reader_u8(fields);
+    (void)lp_reader_u16le(fields); /* its port is another one each time */
+    const uint8_t *ip = lp_reader_take(fields, sizeof(nowhere));
+    return throttle_key_of(family, fields->failed ? nowhere : ip);
+}
+
+/* What is refused here is not logged a line each: its beginning and its end are. */
+static bool
+peer_admitted(struct lp_control *control, struct throttle_key peer)
+{
+    uint64_t refused;
+    const enum throttle_verdict verdict =
+        throttle_admit(&control->login, &control->tally_key, peer, control->now_ns, &refused);
+    if (verdict == THROTTLE_ADMITTED_AGAIN) {
+        control_log(control, LP_CONTROL_LOG_WARNING,
+                    "logins from %s are looked at again; %llu were refused", peer_text(peer).text,
+                    (unsigned long long)refused);
+    }
+    return verdict != THROTTLE_REFUSED;
+}
+
+static void
+peer_failed(struct lp_control *control, struct throttle_key peer)
+{
+    const struct throttle_limits *limits = &control->options.settings.login;
+    if (throttle_failed(&control->login, &control->tally_key, limits, peer, control->now_ns)) {
+        control_log(control, LP_CONTROL_LOG_WARNING,
+                    "%u logins from %s failed within %llu s: its logins are refused for %llu s",
+                    limits->failures, peer_text(peer).text,
+                    (unsigned long long)(limits->window_ns / 1000000000u),
+                    (unsigned long long)(limits->penalty_ns / 1000000000u));
+    }
+}
+
+/* ---- requests ---- */
+
 void
 control_on_login(struct control_request *request)
 {
@@ -15,12 +83,20 @@ control_on_login(struct control_request *request)
     login.mechanism = lp_reader_short(&request->fields);
     login.user = lp_reader_short(&request->fields);
     login.password = lp_reader_long_le(&request->fields);
-    (void)lp_reader_take(&request->fields, 1 + 2 + 16); /* the peer's address */
+    const struct throttle_key peer = peer_read(&request->fields);
     login.loopback = lp_reader_u8(&request->fields) != 0;
+    const bool counts = !login.loopback || control->options.settings.login_loopback;
     bool good = !request->fields.failed || control_malformed(request);
+    if (good && counts && !peer_admitted(control, peer)) {
+        control_answer_now(request, lp_auth_refuse(&login, &request->fault));
+        return;
+    }
     if (good) {
         good = lp_auth_login(control->catalog, &login, &why, &request->fault);
         lp_writer_short(&request->reply, login.user);
+        if (!good && counts) {
+            peer_failed(control, peer);
+        }
     }
     if (!good) {
         control_log(control, LP_CONTROL_LOG_ERROR, "%.*s login refused: user '%.*s' - %s",

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the configuration says about limits, passwords and new virtual hosts, with a broker each."""
 import os
+import select
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
@@ -110,6 +112,45 @@ class Settings(Case):
         self.fails("provided password does not match the validator regular expression",
                    "add_user", "u", "letters")
         self.broker.ctl("add_user", "u", "letters1")
+
+    def login(self, password, capabilities=None):
+        """What comes instead of connection.tune; None when tune does."""
+        connection = self.dial()
+        connection.start()
+        options = {} if capabilities is None else {"capabilities": capabilities}
+        connection.start_ok("guest", password, **options)
+        if capabilities is not None:
+            self.silent_close(connection)
+            return "silence"
+        event = connection.next(0)
+        if event.name == "connection.tune":
+            return None
+        connection.send(0, "connection.close-ok")
+        return event.code, event.text
+
+    def test_an_address_with_too_many_failed_logins_waits_C13_C14(self):
+        """The right password is refused as a wrong one is, and taken again after the penalty."""
+        self.begin("lepus.login.failures=3", "lepus.login.penalty=5", "lepus.login.loopback=true")
+        self.assertIsNone(self.login("guest"))
+        wrong = self.login("wrong")
+        self.assertEqual(wrong, (403, "ACCESS_REFUSED - Login was refused using authentication "
+                                 "mechanism PLAIN. For details see the broker logfile."))
+        self.login("wrong")
+        self.assertIsNone(self.login("guest"))
+        self.login("wrong")
+        self.assertEqual(self.login("guest"), wrong)
+        # The silence takes 3 s; who is penalised hears no more than who is wrong.
+        self.assertEqual(self.login("guest", ()), "silence")
+        until = time.monotonic() + 20
+        while self.login("guest") is not None and time.monotonic() < until:
+            select.select([], [], [], 0.05)
+        self.assertIsNone(self.login("guest"))
+
+    def test_this_machine_may_fail_as_often_as_it_likes(self):
+        self.begin("lepus.login.failures=3")
+        for _ in range(10):
+            self.assertEqual(self.login("wrong")[0], 403)
+        self.assertIsNone(self.login("guest"))
 
 
 if __name__ == "__main__":
