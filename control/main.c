@@ -3,7 +3,7 @@
  * main.c - lepus-control, as the launcher starts it:
  *
  *   lepus-control --region-fd=N --control-wake-fd=N --shard-wake-fds=N,N
- *                 --shards=N --data=DIR --generation=N [--fresh]
+ *                 --shards=N --data=DIR --generation=N [--fresh] [--ready-fd=N]
  *                 [--config=FILE] [--set=KEY=VALUE]...
  *
  * Ends with 0 after SIGTERM or SIGINT, when every shard has drained (or does
@@ -57,6 +57,7 @@ struct program {
     void *region;
     int epoll_fd;
     int signal_fd;
+    int ready_fd; /* -1: nobody waits */
     int log_level;
     bool signalled;
     uint64_t stop_ns;
@@ -185,6 +186,7 @@ enum option_id {
     OPTION_FRESH,
     OPTION_CONFIG,
     OPTION_SET,
+    OPTION_READY_FD,
 };
 
 static bool
@@ -223,6 +225,9 @@ option_take(struct program *program, int option, char *value)
     case OPTION_CONTROL_WAKE_FD:
         program->control_wake_fd = (int)number;
         return true;
+    case OPTION_READY_FD:
+        program->ready_fd = (int)number;
+        return true;
     case OPTION_SHARDS:
         program->shard_count = (uint32_t)number;
         return true;
@@ -247,6 +252,7 @@ options_read(struct program *program, int argc, char **argv)
         {"fresh", no_argument, NULL, OPTION_FRESH},
         {"config", required_argument, NULL, OPTION_CONFIG},
         {"set", required_argument, NULL, OPTION_SET},
+        {"ready-fd", required_argument, NULL, OPTION_READY_FD},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -380,6 +386,20 @@ control_open(struct program *program)
     return true;
 }
 
+/* Whoever connects from now on gets an answer. */
+static void
+ready_say(struct program *program)
+{
+    if (program->ready_fd < 0) {
+        return;
+    }
+    if (write(program->ready_fd, "\n", 1) != 1) {
+        (void)fprintf(stderr, "lepus-control: nobody reads that we are ready\n");
+    }
+    (void)close(program->ready_fd);
+    program->ready_fd = -1;
+}
+
 /* ---- the loop ---- */
 
 static void
@@ -509,7 +529,7 @@ int
 main(int argc, char **argv)
 {
     struct program program = {
-        .region_fd = -1, .control_wake_fd = -1, .epoll_fd = -1, .signal_fd = -1};
+        .region_fd = -1, .control_wake_fd = -1, .epoll_fd = -1, .signal_fd = -1, .ready_fd = -1};
     /* The store holds password hashes, and its folder may be one that others can read. */
     (void)umask(077);
     /* The launcher's end is ours; what was committed is safe. */
@@ -519,6 +539,7 @@ main(int argc, char **argv)
         program_close(&program);
         return 1;
     }
+    ready_say(&program);
     const int status = loop_run(&program);
     program_close(&program);
     return status;

@@ -130,10 +130,15 @@ void launcher_ending_print(struct launcher_ending ending, char *ret_text, size_t
 LP_MUST_CHECK bool launcher_start_dataplane(struct launcher_child *child,
                                             const struct launcher_plan *plan,
                                             const struct launcher_region *region, int ready_fd);
+struct launcher_control_start {
+    uint32_t generation;
+    bool fresh;
+    int ready_fd; /* it writes there when it hears administrators; -1: nobody waits */
+};
 LP_MUST_CHECK bool launcher_start_control(struct launcher_child *child,
                                           const struct launcher_plan *plan,
-                                          const struct launcher_region *region, uint32_t generation,
-                                          bool fresh);
+                                          const struct launcher_region *region,
+                                          const struct launcher_control_start *how);
 
 /* ---- supervise.c: runs the broker until it ends; the exit status ---- */
 int launcher_supervise(const struct launcher_plan *plan);

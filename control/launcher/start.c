@@ -123,7 +123,8 @@ launcher_start_dataplane(struct launcher_child *child, const struct launcher_pla
 
 bool
 launcher_start_control(struct launcher_child *child, const struct launcher_plan *plan,
-                       const struct launcher_region *region, uint32_t generation, bool fresh)
+                       const struct launcher_region *region,
+                       const struct launcher_control_start *how)
 {
     const struct launcher_options *options = plan->options;
     struct arguments arguments = {0};
@@ -131,8 +132,8 @@ launcher_start_control(struct launcher_child *child, const struct launcher_plan 
     argument_add(&arguments, "%s", child->name);
     region_add(&arguments, region);
     argument_add(&arguments, "--data=%s", plan->data);
-    argument_add(&arguments, "--generation=%u", generation);
-    if (fresh) {
+    argument_add(&arguments, "--generation=%u", how->generation);
+    if (how->fresh) {
         argument_add(&arguments, "--fresh");
     }
     if (options->config_path != NULL) {
@@ -141,5 +142,8 @@ launcher_start_control(struct launcher_child *child, const struct launcher_plan 
     for (size_t i = 0; i < options->setting_count; i++) {
         argument_add(&arguments, "--set=%s", options->setting[i]);
     }
-    return start(child, plan, region, &arguments, -1);
+    if (how->ready_fd >= 0) {
+        argument_add(&arguments, "--ready-fd=%d", how->ready_fd);
+    }
+    return start(child, plan, region, &arguments, how->ready_fd);
 }

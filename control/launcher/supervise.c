@@ -59,8 +59,11 @@ struct supervisor {
     unsigned boot_failures;
     bool control_lived; /* it has once run for longer than QUICK_MS */
 
-    bool was_ready;
-    int ready_fd; /* the data plane's first line; -1 when read */
+    bool was_ready;       /* the data plane */
+    bool control_ready;   /* lepusctl is heard */
+    bool ready_said;      /* both, and the operator knows */
+    int control_ready_fd; /* one byte; -1 when read */
+    int ready_fd;         /* the data plane's first line; -1 when read */
     size_t ready_bytes;
     char ready[8192]; /* LAUNCHER_LISTENERS_MAX addresses of at most 120 bytes */
 
@@ -69,20 +72,40 @@ struct supervisor {
 };
 
 static void
-ready_close(struct supervisor *supervisor)
+ready_close(int *ready_fd)
 {
-    if (supervisor->ready_fd >= 0) {
-        (void)close(supervisor->ready_fd);
-        supervisor->ready_fd = -1;
+    if (*ready_fd >= 0) {
+        (void)close(*ready_fd);
+        *ready_fd = -1;
+    }
+}
+
+/* Clients and administrators are both heard from here on. */
+static void
+ready_say(struct supervisor *supervisor)
+{
+    if (supervisor->was_ready && supervisor->control_ready && !supervisor->ready_said) {
+        supervisor->ready_said = true;
+        launcher_say("ready on %s", supervisor->ready + strlen("ready "));
     }
 }
 
 static void
 control_begin(struct supervisor *supervisor, bool fresh)
 {
+    int ready[2] = {-1, -1};
+
     supervisor->generation++;
-    if (!launcher_start_control(&supervisor->control, supervisor->plan, &supervisor->region,
-                                supervisor->generation, fresh)) {
+    ready_close(&supervisor->control_ready_fd);
+    if (!supervisor->ready_said && pipe2(ready, O_CLOEXEC | O_NONBLOCK) != 0) {
+        launcher_warn("cannot make a pipe: %s", strerrordesc_np(errno));
+    }
+    supervisor->control_ready_fd = ready[0];
+    const struct launcher_control_start how = {supervisor->generation, fresh, ready[1]};
+    const bool good =
+        launcher_start_control(&supervisor->control, supervisor->plan, &supervisor->region, &how);
+    ready_close(&ready[1]);
+    if (!good) {
         /* Its binary may be about to be replaced by an upgrade: try again. */
         supervisor->control_at_ms = launcher_now_ms() + BACKOFF_MAX_MS;
     }
@@ -106,6 +129,8 @@ both_begin(struct supervisor *supervisor)
     }
     supervisor->ready_fd = ready[0];
     supervisor->ready_bytes = 0;
+    supervisor->ready_said = false;
+    supervisor->control_ready = false;
     const bool good = launcher_start_dataplane(&supervisor->dataplane, supervisor->plan,
                                                &supervisor->region, ready[1]);
     (void)close(ready[1]); /* the child has its own: the end of the pipe is the end of the child */
@@ -162,7 +187,8 @@ static void
 both_gone(struct supervisor *supervisor)
 {
     launcher_region_close(&supervisor->region);
-    ready_close(supervisor);
+    ready_close(&supervisor->ready_fd);
+    ready_close(&supervisor->control_ready_fd);
     if (supervisor->phase == PHASE_ENDING) {
         supervisor->phase = PHASE_DONE;
         return;
@@ -244,7 +270,7 @@ crash_tolerable(struct supervisor *supervisor)
 static void
 on_dataplane_crash(struct supervisor *supervisor, const char *how)
 {
-    ready_close(supervisor);
+    ready_close(&supervisor->ready_fd);
     if (!supervisor->was_ready) {
         launcher_warn("lepus-dataplane %s before it was ready; its own message above says why",
                       how);
@@ -312,7 +338,7 @@ on_ready_line(struct supervisor *supervisor)
         return;
     }
     if (bytes <= 0) {
-        ready_close(supervisor); /* its end comes by pidfd */
+        ready_close(&supervisor->ready_fd); /* its end comes by pidfd */
         return;
     }
     supervisor->ready_bytes += (size_t)bytes;
@@ -322,11 +348,26 @@ on_ready_line(struct supervisor *supervisor)
         return;
     }
     *end = '\0';
-    ready_close(supervisor);
-    const char *text = supervisor->ready;
-    if (strncmp(text, "ready ", 6) == 0) {
+    ready_close(&supervisor->ready_fd);
+    if (strncmp(supervisor->ready, "ready ", strlen("ready ")) == 0) {
         supervisor->was_ready = true;
-        launcher_say("ready on %s", text + 6);
+        ready_say(supervisor);
+    }
+}
+
+static void
+on_control_ready(struct supervisor *supervisor)
+{
+    char byte;
+    const ssize_t bytes = read(supervisor->control_ready_fd, &byte, sizeof(byte));
+
+    if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    ready_close(&supervisor->control_ready_fd);
+    if (bytes > 0) {
+        supervisor->control_ready = true;
+        ready_say(supervisor);
     }
 }
 
@@ -367,10 +408,11 @@ on_time(struct supervisor *supervisor)
 static void
 turn(struct supervisor *supervisor)
 {
-    enum { SIGNAL, READY, DATAPLANE, CONTROL, COUNT };
+    enum { SIGNAL, READY, CONTROL_READY, DATAPLANE, CONTROL, COUNT };
     struct pollfd polls[COUNT] = {
         [SIGNAL] = {supervisor->signal_fd, POLLIN, 0},
         [READY] = {supervisor->ready_fd, POLLIN, 0},
+        [CONTROL_READY] = {supervisor->control_ready_fd, POLLIN, 0},
         [DATAPLANE] = {supervisor->dataplane.pid ? supervisor->dataplane.pidfd : -1, POLLIN, 0},
         [CONTROL] = {supervisor->control.pid ? supervisor->control.pidfd : -1, POLLIN, 0},
     };
@@ -384,6 +426,9 @@ turn(struct supervisor *supervisor)
     /* The line before the end of the process that wrote it. */
     if (polls[READY].revents != 0) {
         on_ready_line(supervisor);
+    }
+    if (polls[CONTROL_READY].revents != 0) {
+        on_control_ready(supervisor);
     }
     if (polls[DATAPLANE].revents != 0) {
         on_dataplane_end(supervisor);
@@ -417,6 +462,7 @@ launcher_supervise(const struct launcher_plan *plan)
         .control = {.name = "lepus-control", .pidfd = -1},
         .phase = PHASE_RUNNING,
         .ready_fd = -1,
+        .control_ready_fd = -1,
         .signal_fd = signals_open(),
     };
 

@@ -57,6 +57,9 @@ else:
     signal.signal(signal.SIGTERM, lambda *_: os.write(wakes[0], (1).to_bytes(8, "little")))
     if mode == "control-fails":
         sys.exit(4)
+    deaf = mode == "control-deaf" and int(options["--generation"][0]) < 3
+    if "--ready-fd" in options and not deaf:
+        os.write(int(options["--ready-fd"][0]), b"\n")
 report.setblocking(False)
 try:
     report.sendto(json.dumps(event).encode(), os.environ["FAKE_EVENTS"])

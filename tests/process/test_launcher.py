@@ -161,6 +161,21 @@ class TestLauncher(unittest.TestCase):
         self.assertEqual(code, 0)
         self.assertEqual(err.count("lepus-control was ended by signal 9 (SIGKILL)"), 5)
 
+    def test_ready_is_said_when_control_hears_administrators(self):
+        launcher = self.start(mode="control-deaf")
+        _, control = launcher.both()
+        os.kill(control["pid"], signal.SIGKILL)
+        control = launcher.event("lepus-control")
+        # The data plane's word was read before the end of the first control process.
+        while select.select([launcher.process.stdout], [], [], 0)[0]:
+            launcher.seen += os.read(launcher.process.stdout.fileno(), 4096).decode()
+        self.assertNotIn("ready on", launcher.seen)
+        os.kill(control["pid"], signal.SIGKILL)
+        control = launcher.event("lepus-control")
+        launcher.line("ready on tcp:127.0.0.1:4321 transport=fake")
+        os.kill(control["pid"], signal.SIGKILL)
+        self.assertEqual(option(launcher.event("lepus-control"), "--ready-fd"), [])
+
     def test_a_dead_dataplane_starts_everything_anew(self):
         launcher = self.start()
         dataplane, control = launcher.both()

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """base - a command line in, what it printed and its exit status out."""
 import os
-import select
 import shlex
 import socket
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
@@ -47,13 +45,6 @@ class CtlTest(unittest.TestCase):
     @property
     def is_lepus(self):
         return self.broker.flavour == "lepus"
-
-    @classmethod
-    def setUpClass(cls):
-        """A broker may say that it is ready a moment before its control process hears the tools."""
-        until = time.monotonic() + 20
-        while cls.broker.ctl("ping", check=False).returncode and time.monotonic() < until:
-            select.select([], [], [], 0.02)
 
     def node(self):
         if self.is_lepus:
