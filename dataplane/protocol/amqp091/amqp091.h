@@ -77,6 +77,7 @@ struct amqp091_connection {
     bool can_auth_close; /* client capabilities */
     bool can_cancel_notify;
     bool can_blocked;
+    bool has_exclusive; /* it has declared exclusive queues */
     bool stalled;
     bool recheck_asks; /* a question about consumers' rights is under way */
     uint16_t channel_max;
@@ -89,11 +90,14 @@ struct amqp091_connection {
     struct amqp091_channel **index; /* open addressing by channel number */
     struct lp_list channels;        /* amqp091_channel.in_connection */
     struct lp_list replay;          /* amqp091_channel.in_replay: parked frames may run */
+    uint16_t closed_number; /* of the channel that was closed last, by the peer, at closed_ns */
+    uint64_t closed_ns;
     uint64_t parked_bytes;
-    struct lp_list rechecks;            /* amqp091_consumer.in_recheck */
-    struct amqp091_consumer *rechecked; /* the one that is asked about; NULL: none, or gone */
-    struct lp_timer timer;              /* for the earliest of these; 0: none */
-    uint64_t deadline_ns;               /* of the state */
+    struct amqp091_kept_close *kept_close; /* connection_close.c's own; NULL: none */
+    struct lp_list rechecks;               /* amqp091_consumer.in_recheck */
+    struct amqp091_consumer *rechecked;    /* the one that is asked about; NULL: none, or gone */
+    struct lp_timer timer;                 /* for the earliest of these; 0: none */
+    uint64_t deadline_ns;                  /* of the state */
     uint64_t beat_send_ns;
     uint64_t beat_check_ns;
     uint64_t heard_ns; /* silence counts from here: later than received_ns after a pause of ours */
@@ -159,6 +163,7 @@ struct amqp091_channel {
     bool confirming;
     bool permitted;    /* what `asked_right` stands for was given, at permitted_epoch */
     bool opening;      /* the control process is asked whether there may be one more */
+    bool discarding;   /* contents that come are counted off, and are nobody's */
     bool publishing;   /* the parked operation is the publish of `message` */
     bool message_lent; /* the session holds `message` until its publish is done */
     uint8_t content_flags;
@@ -328,6 +333,9 @@ enum amqp091_flow amqp091_channel_take(struct amqp091_channel *channel,
 void amqp091_channel_shut(struct amqp091_channel *channel);
 /* Close the channel, or the connection, with a fault.  Always NEXT. */
 enum amqp091_flow amqp091_channel_fault(struct amqp091_channel *channel,
+                                        const struct lp_fault *fault, uint32_t method_id);
+/* The same for a frame that breaks a content off, also on a channel that we closed. */
+enum amqp091_flow amqp091_content_fault(struct amqp091_channel *channel,
                                         const struct lp_fault *fault, uint32_t method_id);
 /* The same with a plain text. */
 enum amqp091_flow amqp091_channel_fault_text(struct amqp091_channel *channel, uint16_t code,

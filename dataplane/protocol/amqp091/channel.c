@@ -87,6 +87,13 @@ amqp091_channel_open_run(struct amqp091_channel *channel)
     return AMQP091_NEXT;
 }
 
+static bool
+is_channel_open(const struct amqp091_frame *frame)
+{
+    struct lp_reader reader = lp_reader_of_bytes(frame->payload);
+    return frame->type == AMQP091_FRAME_METHOD && lp_reader_u32be(&reader) == AMQP091_CHANNEL_OPEN;
+}
+
 /* The first frame for a number that no channel has. */
 static enum amqp091_flow
 unopened_take(struct amqp091_connection *connection, const struct amqp091_frame *frame)
@@ -94,6 +101,10 @@ unopened_take(struct amqp091_connection *connection, const struct amqp091_frame 
     struct lp_fault fault;
     if (!frame->first) {
         return AMQP091_NEXT; /* the rest of a body whose channel is closed */
+    }
+    if (frame->channel == connection->closed_number &&
+        connection->closed_ns == connection->shard->broker->now_ns && !is_channel_open(frame)) {
+        return AMQP091_NEXT; /* sent before it can have heard that its close was done (C42) */
     }
     if (connection->index_count >= connection->channel_max) {
         amqp091_text_make(&fault, LP_FAULT_NOT_ALLOWED, "number of channels opened (");
@@ -169,6 +180,8 @@ amqp091_channel_session_closed(struct amqp091_channel *channel)
     const bool ending = connection->state != AMQP091_CONN_OPEN;
     if (!ending && channel->state == AMQP091_CH_CLOSED_BY_PEER) {
         amqp091_out_plain(connection, channel->number, AMQP091_CHANNEL_CLOSE_OK);
+        connection->closed_number = channel->number;
+        connection->closed_ns = connection->shard->broker->now_ns;
     } else if (!ending && channel->state == AMQP091_CH_CLOSING) {
         return; /* its number is in use until the peer's close-ok */
     }
@@ -176,6 +189,18 @@ amqp091_channel_session_closed(struct amqp091_channel *channel)
     if (ending) {
         amqp091_connection_schedule(connection);
     }
+}
+
+/* What is left of a content that is on its way in is only counted off from here on. */
+static void
+content_give_up(struct amqp091_channel *channel)
+{
+    const uint8_t content = channel->content;
+    const uint64_t body_left = channel->body_left;
+    amqp091_publish_discard(channel);
+    channel->discarding = true;
+    channel->content = content;
+    channel->body_left = body_left;
 }
 
 enum amqp091_flow
@@ -208,6 +233,7 @@ amqp091_channel_fault(struct amqp091_channel *channel, const struct lp_fault *fa
     amqp091_out_send(connection, &out);
 
     channel->state = AMQP091_CH_CLOSING;
+    content_give_up(channel);
     amqp091_channel_unpark(channel); /* close-ok may be among what is parked */
     amqp091_channel_shut(channel);
     return AMQP091_NEXT;
@@ -230,26 +256,50 @@ channel_close(struct amqp091_channel *channel)
     amqp091_channel_shut(channel);
 }
 
-/* After our close only the peer's close and close-ok count (C5). */
 static void
-closing_take(struct amqp091_channel *channel, const struct amqp091_frame *frame)
+close_ok_take(struct amqp091_channel *channel)
 {
+    if (channel->session) {
+        amqp091_index_remove(channel);
+        channel->state = AMQP091_CH_LEAVING;
+        amqp091_channel_parked_free(channel);
+        amqp091_channel_shut(channel);
+    } else {
+        amqp091_channel_free(channel);
+    }
+}
+
+/* After our close only the peer's close and close-ok count, and what it must not send (C5). */
+static void
+closing_method(struct amqp091_channel *channel, const struct amqp091_frame *frame)
+{
+    struct amqp091_connection *connection = channel->connection;
     struct amqp091_method method;
-    if (frame->type != AMQP091_FRAME_METHOD ||
-        amqp091_method_decode(frame->payload, &method) != AMQP091_DECODED) {
+    struct lp_fault fault;
+    const enum amqp091_decode decoded = amqp091_method_decode(frame->payload, &method);
+    if (decoded == AMQP091_DECODE_NOT_OURS) {
         return;
     }
-    if (method.id == AMQP091_CHANNEL_CLOSE) {
-        amqp091_out_plain(channel->connection, channel->number, AMQP091_CHANNEL_CLOSE_OK);
-    } else if (method.id == AMQP091_CHANNEL_CLOSE_OK) {
-        if (channel->session) {
-            amqp091_index_remove(channel);
-            channel->state = AMQP091_CH_LEAVING;
-            amqp091_channel_parked_free(channel);
-            amqp091_channel_shut(channel);
-        } else {
-            amqp091_channel_free(channel);
-        }
+    if (decoded != AMQP091_DECODED) {
+        amqp091_decode_fault(connection, decoded, &method, frame);
+        return;
+    }
+    switch (method.id) {
+    case AMQP091_CHANNEL_CLOSE:
+        amqp091_out_plain(connection, channel->number, AMQP091_CHANNEL_CLOSE_OK);
+        return;
+    case AMQP091_CHANNEL_CLOSE_OK:
+        close_ok_take(channel);
+        return;
+    case AMQP091_CHANNEL_OPEN:
+        amqp091_text_make(&fault, LP_FAULT_CHANNEL_ERROR, "second 'channel.open' seen");
+        amqp091_connection_fault(connection, &fault, method.id);
+        return;
+    case AMQP091_BASIC_PUBLISH:
+        channel->content = AMQP091_CONTENT_HEADER;
+        return;
+    default:
+        return;
     }
 }
 
@@ -292,45 +342,69 @@ method_take(struct amqp091_channel *channel, const struct amqp091_frame *frame)
     return AMQP091_NEXT;
 }
 
-static enum amqp091_flow
-content_fault(struct amqp091_channel *channel, const char *text, uint32_t method_id)
+enum amqp091_flow
+amqp091_content_fault(struct amqp091_channel *channel, const struct lp_fault *fault,
+                      uint32_t method_id)
 {
-    return amqp091_channel_fault_text(channel, LP_FAULT_UNEXPECTED_FRAME, text, method_id);
+    if (!channel->discarding) {
+        return amqp091_channel_fault(channel, fault, method_id);
+    }
+    amqp091_connection_fault(channel->connection, fault, method_id);
+    return AMQP091_NEXT;
+}
+
+static enum amqp091_flow
+unexpected(struct amqp091_channel *channel, const char *text, uint32_t method_id)
+{
+    struct lp_fault fault;
+    amqp091_text_make(&fault, LP_FAULT_UNEXPECTED_FRAME, text);
+    return amqp091_content_fault(channel, &fault, method_id);
+}
+
+/* A piece of a body that nobody wants. */
+static enum amqp091_flow
+body_discard(struct amqp091_channel *channel, const struct amqp091_frame *frame)
+{
+    channel->body_left -= frame->payload.size;
+    if (channel->body_left == 0 && frame->last) {
+        channel->content = AMQP091_CONTENT_METHOD;
+    }
+    return AMQP091_NEXT;
 }
 
 enum amqp091_flow
 amqp091_channel_take(struct amqp091_channel *channel, const struct amqp091_frame *frame)
 {
-    if (channel->state == AMQP091_CH_CLOSING) {
-        closing_take(channel, frame);
-        return AMQP091_NEXT;
-    }
-    if (channel->state != AMQP091_CH_OPEN) {
+    if (channel->state != AMQP091_CH_OPEN && channel->state != AMQP091_CH_CLOSING) {
         return AMQP091_NEXT;
     }
     switch ((enum amqp091_content)channel->content) {
     case AMQP091_CONTENT_METHOD:
         if (frame->type != AMQP091_FRAME_METHOD) {
-            return content_fault(channel, "expected method frame, got non method frame instead",
-                                 AMQP091_METHOD_NONE);
+            return unexpected(channel, "expected method frame, got non method frame instead",
+                              AMQP091_METHOD_NONE);
         }
-        return method_take(channel, frame);
+        if (channel->state == AMQP091_CH_OPEN) {
+            return method_take(channel, frame);
+        }
+        closing_method(channel, frame);
+        return AMQP091_NEXT;
     case AMQP091_CONTENT_HEADER:
         if (frame->type != AMQP091_FRAME_HEADER) {
-            return content_fault(channel,
-                                 "expected content header for class 60, got non content header "
-                                 "frame instead",
-                                 AMQP091_BASIC_PUBLISH);
+            return unexpected(channel,
+                              "expected content header for class 60, got non content header "
+                              "frame instead",
+                              AMQP091_BASIC_PUBLISH);
         }
         return amqp091_publish_header(channel, frame);
     case AMQP091_CONTENT_BODY:
         if (frame->type != AMQP091_FRAME_BODY ||
             (frame->first && frame->payload_bytes > channel->body_left)) {
-            return content_fault(channel,
-                                 "expected content body, got non content body frame instead",
-                                 AMQP091_BASIC_PUBLISH);
+            return unexpected(channel, "expected content body, got non content body frame instead",
+                              AMQP091_BASIC_PUBLISH);
         }
-        return amqp091_publish_body(channel, frame);
+        return channel->discarding ? body_discard(channel, frame)
+                                   : amqp091_publish_body(channel, frame);
     }
     LP_ASSERT(false);
     return AMQP091_NEXT;

@@ -8,6 +8,57 @@
 #include "dataplane/protocol/amqp091/amqp091.h"
 #include "dataplane/protocol/amqp091/erlang_text.h"
 
+/* However long exclusive queues take to go, this is the time to say why the connection closes. */
+#define CLOSE_KEPT_NS 1000000000u
+
+struct amqp091_kept_close {
+    uint64_t until_ns;
+    uint32_t bytes;
+    bool answers; /* the peer has closed as well: a close-ok follows */
+    uint8_t frame[];
+};
+
+/* Say why, unless that was said. */
+static void
+close_say(struct amqp091_connection *connection)
+{
+    struct amqp091_kept_close *kept = connection->kept_close;
+    if (!kept) {
+        return;
+    }
+    if (!connection->dead && !connection->gone) {
+        connection->dead = !lp_connection_write(connection->base, kept->frame, kept->bytes);
+        if (kept->answers) {
+            amqp091_out_plain(connection, 0, AMQP091_CONNECTION_CLOSE_OK);
+        }
+    }
+    void *block = kept;
+    lp_memory_release(connection->shard->broker->memory, &block);
+    connection->kept_close = NULL;
+}
+
+/*
+ * A client that hears why it is closed may come back and declare its exclusive
+ * queues anew, so they go first, as in RabbitMQ.  False: there is no memory to
+ * keep what is to be said.
+ */
+static bool
+close_keep(struct amqp091_connection *connection, struct lp_bytes frame)
+{
+    struct lp_broker *broker = connection->shard->broker;
+    struct amqp091_kept_close *kept = lp_memory_alloc(broker->memory, sizeof(*kept) + frame.size);
+    if (!kept) {
+        return false;
+    }
+    LP_ASSERT(!connection->kept_close); /* a connection closes once */
+    kept->until_ns = broker->now_ns + CLOSE_KEPT_NS;
+    kept->bytes = frame.size;
+    kept->answers = false;
+    memcpy(kept->frame, frame.data, frame.size);
+    connection->kept_close = kept;
+    return true;
+}
+
 static void
 close_send(struct amqp091_connection *connection, const struct lp_fault *fault, uint32_t method_id)
 {
@@ -18,6 +69,16 @@ close_send(struct amqp091_connection *connection, const struct lp_fault *fault, 
     lp_writer_u16be(&out.writer, fault->code);
     lp_writer_short(&out.writer, lp_bytes_of(text, bytes));
     lp_writer_u32be(&out.writer, method_id); /* class, then method */
+    if (connection->has_exclusive) {
+        amqp091_frame_close(&out.writer, 0);
+        if (close_keep(connection, lp_writer_bytes(&out.writer))) {
+            return;
+        }
+        amqp091_out_begin(&out, 0, AMQP091_CONNECTION_CLOSE);
+        lp_writer_u16be(&out.writer, fault->code);
+        lp_writer_short(&out.writer, lp_bytes_of(text, bytes));
+        lp_writer_u32be(&out.writer, method_id);
+    }
     amqp091_out_send(connection, &out);
 }
 
@@ -38,7 +99,11 @@ step_act(struct amqp091_connection *connection, enum amqp091_conn_action action)
         lp_connection_drop(connection->base);
         return;
     case AMQP091_DO_SEND_CLOSE_OK:
-        amqp091_out_plain(connection, 0, AMQP091_CONNECTION_CLOSE_OK);
+        if (connection->kept_close) {
+            connection->kept_close->answers = true;
+        } else {
+            amqp091_out_plain(connection, 0, AMQP091_CONNECTION_CLOSE_OK);
+        }
         return;
     case AMQP091_DO_DRAIN:
         amqp091_timer_deadline(connection, AMQP091_DRAIN_WAIT_NS);
@@ -126,10 +191,9 @@ amqp091_frame_fault(struct amqp091_connection *connection, enum amqp091_frame_re
         const uint64_t marker = frame->end_octet;
         amqp091_erlang_add_numbers(&fault, "invalid_frame_end_marker", &marker, 1);
     }
-    const bool closing = connection->state == AMQP091_CONN_CLOSING;
     amqp091_connection_fault(connection, &fault, AMQP091_METHOD_NONE);
     connection->deaf = true;
-    if (connection->state == AMQP091_CONN_CLOSING && !closing) {
+    if (connection->state == AMQP091_CONN_CLOSING) {
         /* Where frames begin is not known any more, so no close-ok will be seen: the peer gets
          * some time to read why (C31). */
         amqp091_timer_deadline(connection, AMQP091_SILENT_CLOSE_NS);
@@ -193,6 +257,7 @@ amqp091_decode_fault(struct amqp091_connection *connection, enum amqp091_decode 
         break;
     case AMQP091_DECODE_NOT_UTF8:
         amqp091_text_make(&fault, LP_FAULT_FRAME_ERROR, "Malformed UTF-8 in shortstr");
+        blame = frame->channel == 0 ? method->id : AMQP091_METHOD_NONE;
         break;
     }
     amqp091_connection_fault(connection, &fault, blame);
@@ -284,7 +349,8 @@ amqp091_connection_frame(struct amqp091_connection *connection, const struct amq
     }
     struct amqp091_method method;
     const enum amqp091_decode decoded = amqp091_method_decode(frame->payload, &method);
-    if (decoded == AMQP091_DECODED) {
+    /* A method that only servers send is out of turn here, like any other. */
+    if (decoded == AMQP091_DECODED || decoded == AMQP091_DECODE_NOT_OURS) {
         return method_run(connection, &method);
     }
     if (!closing) {
@@ -343,6 +409,7 @@ release(struct amqp091_connection *connection)
     block_release(memory, &connection->client_properties);
     block_release(memory, &connection->hello);
     block_release(memory, &connection->user);
+    close_say(connection); /* to nobody */
     void *index = connection->index;
     if (index) {
         lp_memory_release(memory, &index);
@@ -396,6 +463,22 @@ replay_step(struct amqp091_connection *connection)
     }
 }
 
+/* What is kept is said when everything is given back, or when that takes too long. */
+static void
+close_step(struct amqp091_connection *connection, bool given_back)
+{
+    const struct amqp091_kept_close *kept = connection->kept_close;
+    if (!kept) {
+        return;
+    }
+    if (given_back || connection->shard->broker->now_ns >= kept->until_ns) {
+        close_say(connection);
+    } else if (connection->work_ns == 0) {
+        connection->work_ns = kept->until_ns;
+        amqp091_timer_update(connection);
+    }
+}
+
 bool
 amqp091_connection_progress(struct amqp091_connection *connection)
 {
@@ -420,6 +503,7 @@ amqp091_connection_progress(struct amqp091_connection *connection)
     }
     const bool told = !connection->login_sent || connection->closed_sent;
     const bool done = !connection->login_sent || connection->closed_done;
+    close_step(connection, empty && done);
     if (connection->gone) {
         if (empty && told) {
             release(connection);

@@ -80,6 +80,7 @@ start_send(struct amqp091_connection *connection)
 void
 amqp091_connection_header(struct amqp091_connection *connection, struct lp_bytes header)
 {
+    static const uint8_t other[] = {'A', 'M', 'Q', 'P', 3, 1, 0, 0};
     /* 1-1-0-9 is how some clients of 0-9 announce themselves (C9). */
     static const uint8_t good[][8] = {{'A', 'M', 'Q', 'P', 0, 0, 9, 1},
                                       {'A', 'M', 'Q', 'P', 1, 1, 0, 9}};
@@ -90,8 +91,15 @@ amqp091_connection_header(struct amqp091_connection *connection, struct lp_bytes
             return;
         }
     }
+    /* RabbitMQ 4.0 names 1.0 to whom it does not understand; who asked for 1.0 is told the truth.
+     */
+    const uint8_t *version = header.data + 4;
+    const bool ours = lp_bytes_start_with(header, "AMQP") &&
+                      ((version[0] == 0 && version[1] == 0 && version[2] >= 9) ||
+                       (version[1] == 1 && version[2] == 0 && version[3] == 0));
     if (!connection->dead) {
-        connection->dead = !lp_connection_write(connection->base, good[0], sizeof(good[0]));
+        connection->dead =
+            !lp_connection_write(connection->base, ours ? good[0] : other, sizeof(other));
     }
     amqp091_connection_event(connection, AMQP091_EV_HEADER_BAD);
 }
@@ -203,6 +211,23 @@ login_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
     handshake_goes_on(connection);
 }
 
+/* What the control process says to a wrong password (C13, C14). */
+static void
+login_refused(struct amqp091_connection *connection, struct lp_bytes mechanism)
+{
+    struct lp_fault fault;
+    if (!connection->can_auth_close) {
+        amqp091_connection_event(connection, AMQP091_EV_REFUSED);
+        return;
+    }
+    amqp091_text_make(&fault, LP_FAULT_ACCESS_REFUSED,
+                      "Login was refused using authentication mechanism ");
+    amqp091_text_add_bytes(&fault, mechanism);
+    amqp091_text_add(&fault, ". For details see the broker logfile.");
+    amqp091_connection_event(connection, AMQP091_EV_START_OK);
+    amqp091_connection_fault(connection, &fault, AMQP091_METHOD_NONE);
+}
+
 enum amqp091_flow
 amqp091_connection_login(struct amqp091_connection *connection, const struct amqp091_method *method)
 {
@@ -213,9 +238,12 @@ amqp091_connection_login(struct amqp091_connection *connection, const struct amq
     connection->can_auth_close = capability(method->table, "authentication_failure_close");
     connection->can_cancel_notify = capability(method->table, "consumer_cancel_notify");
     connection->can_blocked = capability(method->table, "connection.blocked");
-    if (!amqp091_sasl_read(mechanism, method->text, &credentials) ||
-        credentials.user.size > AMQP091_NAME_BYTES_MAX) {
+    if (!amqp091_sasl_read(mechanism, method->text, &credentials)) {
         amqp091_connection_event(connection, AMQP091_EV_REFUSED);
+        return AMQP091_NEXT;
+    }
+    if (credentials.user.size > AMQP091_NAME_BYTES_MAX) { /* nobody has such a name */
+        login_refused(connection, mechanism);
         return AMQP091_NEXT;
     }
     struct lp_writer writer = amqp091_control_begin(connection);

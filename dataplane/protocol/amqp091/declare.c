@@ -357,6 +357,7 @@ amqp091_queue_declare(struct amqp091_channel *channel, const struct amqp091_meth
     /* An exclusive queue does not outlive its connection, so it is never durable (C57). */
     flags |= (method->bits & QUEUE_DURABLE) != 0 && !exclusive ? LP_OBJECT_DURABLE : 0u;
     flags |= exclusive ? LP_OBJECT_EXCLUSIVE : 0u;
+    connection->has_exclusive |= exclusive;
     flags |= (method->bits & QUEUE_AUTO_DELETE) != 0 ? LP_OBJECT_AUTO_DELETE : 0u;
     if (!last_queue_set(channel, name)) {
         return AMQP091_PARK;

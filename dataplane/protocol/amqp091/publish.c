@@ -117,7 +117,7 @@ content_end(struct amqp091_channel *channel)
 void
 amqp091_publish_discard(struct amqp091_channel *channel)
 {
-    if (channel->content == AMQP091_CONTENT_BODY) {
+    if (channel->content == AMQP091_CONTENT_BODY && !channel->discarding) {
         content_end(channel);
         channel->content = AMQP091_CONTENT_METHOD;
     }
@@ -217,15 +217,14 @@ header_fault(struct amqp091_channel *channel, uint16_t class_id, uint16_t weight
     struct lp_fault fault;
     amqp091_text_make(&fault, LP_FAULT_UNEXPECTED_FRAME,
                       "expected content header for class 60, got ");
-    if (class_id != AMQP091_CLASS_BASIC) {
+    if (weight != 0) {
+        amqp091_text_add(&fault, "non content header frame");
+    } else {
         amqp091_text_add(&fault, "one for class ");
         amqp091_text_add_number(&fault, class_id);
-    } else {
-        LP_ASSERT(weight != 0);
-        amqp091_text_add(&fault, "non content header frame");
     }
     amqp091_text_add(&fault, " instead");
-    return amqp091_channel_fault(channel, &fault, AMQP091_BASIC_PUBLISH);
+    return amqp091_content_fault(channel, &fault, AMQP091_BASIC_PUBLISH);
 }
 
 enum amqp091_flow
@@ -242,6 +241,11 @@ amqp091_publish_header(struct amqp091_channel *channel, const struct amqp091_fra
     }
     if (class_id != AMQP091_CLASS_BASIC || weight != 0) {
         return header_fault(channel, class_id, weight);
+    }
+    if (channel->discarding) {
+        channel->body_left = body_bytes;
+        channel->content = body_bytes > 0 ? AMQP091_CONTENT_BODY : AMQP091_CONTENT_METHOD;
+        return AMQP091_NEXT;
     }
     const struct lp_bytes raw = lp_bytes_of(reader.at, (uint32_t)lp_reader_left(&reader));
     struct amqp091_properties properties;
