@@ -407,7 +407,7 @@ rights_check(struct amqp091_channel *channel, const struct lp_exchange *exchange
 {
     const uint32_t first =
         AMQP091_CONTENT_BAD_EXPIRATION | AMQP091_CONTENT_BAD_COPIES | AMQP091_CONTENT_NO_ASKER;
-    const bool topic = exchange->type->kind == LP_EXCHANGE_TOPIC;
+    const bool topic = exchange->type->kind == LP_EXCHANGE_TOPIC && !exchange->delayed;
     const bool other = (channel->content_flags & AMQP091_CONTENT_OTHER_USER) != 0;
     if ((!topic && !other) || (channel->content_flags & first) != 0) {
         return AMQP091_NEXT;

@@ -167,6 +167,16 @@ class Delayed(Case):
         self.assertEqual(self.headers(self.take(seen))["x-death"][0]["count"], 1)
         self.take(seen)
 
+    def test_C164_rights_on_topics_are_for_topic_exchanges_alone(self):
+        exchange = self.delayed(inner="topic")
+        queue = self.bound(exchange)
+        user = self.user()
+        self.broker.ctl("set_topic_permissions", "-p", "/", user["user"], exchange, "^no$", "^no$")
+        channel = self.confirming(**user)
+        channel.publish(b"x", exchange=exchange, routing_key="k")
+        channel.confirmed()
+        self.assertEqual(self.count(self.ch, queue), 1)
+
     def test_C164_declaring_one(self):
         self.delayed("ok")
         # Redeclared with another inner type it is the same (only what C54 names is compared).
