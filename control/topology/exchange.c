@@ -19,8 +19,10 @@ kind_of(struct lp_bytes name, uint8_t *ret_kind, struct lp_fault *ret_fault)
             return true;
         }
     }
-    return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED, "unknown exchange type '%.*s'",
-                        (int)name.size, (const char *)name.data);
+    /* RabbitMQ knows the empty word, as Erlang does, but no type that is called so. */
+    return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED, "%s exchange type '%.*s'",
+                        name.size == 0 ? "invalid" : "unknown", (int)name.size,
+                        (const char *)name.data);
 }
 
 /* What an exchange of this kind needs to know about itself (C164). */

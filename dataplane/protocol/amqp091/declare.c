@@ -143,10 +143,10 @@ amqp091_exchange_declare(struct amqp091_channel *channel, const struct amqp091_m
     struct lp_broker *broker = connection->shard->broker;
     uint8_t room[AMQP091_NAME_BYTES_MAX];
     const struct lp_bytes name = amqp091_name_clean(method->name[0], room);
-    if (amqp091_default_exchange_fault(channel, name, method->id)) {
-        return AMQP091_NEXT;
-    }
     if ((method->bits & EXCHANGE_PASSIVE) != 0) {
+        if (amqp091_default_exchange_fault(channel, name, method->id)) {
+            return AMQP091_NEXT;
+        }
         if (!lp_topology_exchange(&broker->topology, connection->base->vhost_id, name)) {
             struct lp_fault fault;
             amqp091_text_missing(&fault, "exchange", name, amqp091_vhost_name(connection));

@@ -93,6 +93,18 @@ class Arguments(Case):
             self.connection_error(channel.connection, 503, "exchange.declare",
                                   "COMMAND_INVALID - unknown exchange type 'x-odd'", channel=1)
 
+    def test_C64_the_empty_exchange_type(self):
+        """The type is looked at before the name."""
+        for name in (self.prefix + "x", ""):
+            channel = self.channel()
+            channel.send("exchange.declare", exchange=name, type="")
+            if self.v40:
+                self.channel_error(channel, 406, "exchange.declare",
+                                   "PRECONDITION_FAILED - invalid exchange type ''")
+            else:
+                self.connection_error(channel.connection, 503, "exchange.declare",
+                                      "COMMAND_INVALID - invalid exchange type ''", channel=1)
+
     def other_types(self):
         """A channel, unless this broker has classic queues only."""
         channel = self.channel()

@@ -52,6 +52,8 @@ static const struct {
      "alternate-exchange:S:y", NULL},
     {"x", "direct", D, 0, NULL, "anything:S:y", NULL}, /* not compared */
     {"y", "nonsense", 0, 406, "unknown exchange type 'nonsense'", NULL, NULL},
+    {"y", "", 0, 406, "invalid exchange type ''", NULL, NULL},
+    {"", "nonsense", 0, 406, "unknown exchange type 'nonsense'", NULL, NULL},
     {"late", "x-delayed-message", D, 406,
      "Invalid argument, 'x-delayed-type' must be an existing exchange type", NULL, NULL},
     {"late", "x-delayed-message", D, 406,
