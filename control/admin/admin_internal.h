@@ -143,6 +143,8 @@ struct admin_query {
     uint16_t type; /* LP_CONTROL_LIST_... */
     void (*row)(struct admin_task *task, struct lp_reader *fields);
     void (*done)(struct admin_task *task);
+    uint64_t timeout_ns; /* 0: what is usual */
+    bool partial;        /* `done` is told also when shards have not answered in time */
 };
 /* `state` (freed with `state_free`) is the task's from here on. */
 void admin_query(struct admin_task *task, const struct admin_query *query);

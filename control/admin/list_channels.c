@@ -77,7 +77,8 @@ admin_list_channels(struct admin_task *task)
 #define X(id) {#id, channel_##id},
     static const struct admin_column columns[] = {LP_COLUMNS_CHANNELS(X){NULL, NULL}};
 #undef X
-    static const struct admin_query query = {LP_CONTROL_LIST_CHANNELS, channels_row, channels_done};
+    static const struct admin_query query = {
+        .type = LP_CONTROL_LIST_CHANNELS, .row = channels_row, .done = channels_done};
     (void)admin_listing_keep(task, columns);
     admin_query(task, &query);
 }

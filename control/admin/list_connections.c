@@ -125,8 +125,8 @@ admin_list_connections(struct admin_task *task)
 #define X(id) {#id, connection_##id},
     static const struct admin_column columns[] = {LP_COLUMNS_CONNECTIONS(X){NULL, NULL}};
 #undef X
-    static const struct admin_query query = {LP_CONTROL_LIST_CONNECTIONS, connections_row,
-                                             connections_done};
+    static const struct admin_query query = {
+        .type = LP_CONTROL_LIST_CONNECTIONS, .row = connections_row, .done = connections_done};
     admin_listing_keep(task, columns);
     admin_query(task, &query);
 }

@@ -148,8 +148,8 @@ consumers_done(struct admin_task *task)
 static void
 soles_done(struct admin_task *task)
 {
-    static const struct admin_query query = {LP_CONTROL_LIST_CONSUMERS, consumers_row,
-                                             consumers_done};
+    static const struct admin_query query = {
+        .type = LP_CONTROL_LIST_CONSUMERS, .row = consumers_row, .done = consumers_done};
     struct consumers_state *state = task->state;
     /* A vhost may have gone meanwhile: then there are no consumers in it. */
     state->vhost = admin_vhost_or_none(task);
@@ -162,7 +162,8 @@ admin_list_consumers(struct admin_task *task)
 #define X(id) {#id, consumer_##id},
     static const struct admin_column columns[] = {LP_COLUMNS_CONSUMERS(X){NULL, NULL}};
 #undef X
-    static const struct admin_query query = {LP_CONTROL_LIST_QUEUES, soles_row, soles_done};
+    static const struct admin_query query = {
+        .type = LP_CONTROL_LIST_QUEUES, .row = soles_row, .done = soles_done};
     struct consumers_state *state = lp_heap_alloc(sizeof(*state));
     admin_listing_init(&state->listing, task, columns);
     task->state = state;

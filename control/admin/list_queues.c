@@ -14,14 +14,28 @@ struct queue_counts {
     uint64_t ready, unacked, bytes, unacked_bytes, persistent;
 };
 
+/* The consumer that a queue is exclusive to (C119); not one of several that is active. */
+struct queue_holder {
+    struct lp_map_node by_id;
+    struct queue_holder *next;
+    uint32_t id;
+    uint64_t connection;
+    uint16_t channel;
+    json_t *tag;
+};
+
 struct queue_row {
     const struct lp_catalog_queue *queue;
     struct queue_counts counts;
+    const struct queue_holder *holder; /* NULL: there is none, or nobody wants to know */
 };
 
 struct queues_state {
+    struct admin_listing listing;
     struct lp_map by_id;
     struct queue_counts *all;
+    struct lp_map holders_by_id;
+    struct queue_holder *holders;
 };
 
 static json_t *
@@ -71,6 +85,11 @@ QUEUE_COLUMN(pid, admin_pid(task, ADMIN_PID_QUEUE, row->queue->id, 0))
 QUEUE_COLUMN(owner_pid, row->queue->owner == 0
                             ? json_string("")
                             : admin_pid(task, ADMIN_PID_CONNECTION, row->queue->owner, 0))
+QUEUE_COLUMN(exclusive_consumer_pid,
+             row->holder
+                 ? admin_pid(task, ADMIN_PID_CHANNEL, row->holder->connection, row->holder->channel)
+                 : json_string(""))
+QUEUE_COLUMN(exclusive_consumer_tag, row->holder ? json_incref(row->holder->tag) : json_string(""))
 QUEUE_COLUMN(messages_ready, COUNT(row->counts.ready))
 QUEUE_COLUMN(messages_unacknowledged, COUNT(row->counts.unacked))
 QUEUE_COLUMN(messages, COUNT(row->counts.ready + row->counts.unacked))
@@ -90,8 +109,6 @@ QUEUE_COLUMN(members, json_pack("[s]", task->node))
 #define queue_messages_ram                queue_messages
 #define queue_message_bytes_ram           queue_message_bytes
 /* Not counted, or nothing that exists here. */
-#define queue_exclusive_consumer_pid   admin_column_empty
-#define queue_exclusive_consumer_tag   admin_column_empty
 #define queue_message_bytes_persistent admin_column_zero
 #define queue_head_message_timestamp   admin_column_empty
 #define queue_disk_reads               admin_column_zero
@@ -110,7 +127,15 @@ queues_free(void *context)
         state->all = counts->next;
         free(counts);
     }
+    while (state->holders) {
+        struct queue_holder *holder = state->holders;
+        state->holders = holder->next;
+        json_decref(holder->tag);
+        free(holder);
+    }
     lp_map_fini(&state->by_id);
+    lp_map_fini(&state->holders_by_id);
+    json_decref(state->listing.rows);
     free(state);
 }
 
@@ -145,35 +170,98 @@ counts_find(const struct queues_state *state, uint32_t id)
     return (struct queue_counts){.id = id};
 }
 
-static void
-queues_done(struct admin_task *task)
+static const struct queue_holder *
+holder_find(const struct queues_state *state, uint32_t id)
 {
-#define X(id) {#id, queue_##id},
-    static const struct admin_column columns[] = {LP_COLUMNS_QUEUES(X){NULL, NULL}};
-#undef X
-    struct admin_listing listing;
+    struct lp_map_node *node = lp_map_first(&state->holders_by_id, lp_map_hash_number(id));
+    for (; node; node = lp_map_next(node)) {
+        const struct queue_holder *holder = LP_CONTAINER_OF(node, struct queue_holder, by_id);
+        if (holder->id == id) {
+            return holder;
+        }
+    }
+    return NULL;
+}
+
+static void
+queues_tell(struct admin_task *task)
+{
+    struct queues_state *state = task->state;
     const struct lp_catalog_vhost *vhost = admin_vhost_or_none(task);
     /* Every queue can be reached: those that cannot are none. */
     const bool none = admin_switch(task, "offline") && !admin_switch(task, "online") &&
                       !admin_switch(task, "local");
-    admin_listing_init(&listing, task, columns);
     if (vhost && !none) {
         LP_CHAIN_EACH(link, &vhost->queues)
         {
             struct queue_row row = {.queue =
                                         LP_CONTAINER_OF(link, struct lp_catalog_queue, in_vhost)};
-            row.counts = counts_find(task->state, row.queue->id);
-            admin_listing_add(&listing, &row, task);
+            row.counts = counts_find(state, row.queue->id);
+            row.holder = holder_find(state, row.queue->id);
+            admin_listing_add(&state->listing, &row, task);
         }
     }
-    admin_answer(task, admin_listing_take(&listing));
+    admin_answer(task, admin_listing_take(&state->listing));
+}
+
+static void
+holders_row(struct admin_task *task, struct lp_reader *fields)
+{
+    struct queues_state *state = task->state;
+    struct queue_holder like = {.id = lp_reader_u32le(fields)};
+    like.connection = lp_reader_u64le(fields);
+    like.channel = lp_reader_u16le(fields);
+    const struct lp_bytes tag = lp_reader_short(fields);
+    (void)lp_reader_u8(fields);    /* does it acknowledge */
+    (void)lp_reader_u32le(fields); /* prefetch */
+    const bool exclusive = lp_reader_u8(fields) != 0;
+    if (fields->failed || !exclusive) {
+        return;
+    }
+    struct queue_holder *holder = lp_heap_alloc(sizeof(*holder));
+    *holder = like;
+    holder->tag = admin_text(tag);
+    holder->next = state->holders;
+    state->holders = holder;
+    lp_map_insert(&state->holders_by_id, &holder->by_id, lp_map_hash_number(holder->id));
+}
+
+static bool
+holders_are_wanted(const struct admin_listing *listing)
+{
+    for (size_t i = 0; i < listing->chosen_count; i++) {
+        if (strncmp(listing->columns[listing->chosen[i]].name, "exclusive_consumer_",
+                    strlen("exclusive_consumer_")) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+queues_done(struct admin_task *task)
+{
+    static const struct admin_query query = {
+        .type = LP_CONTROL_LIST_CONSUMERS, .row = holders_row, .done = queues_tell};
+    const struct queues_state *state = task->state;
+    if (holders_are_wanted(&state->listing)) {
+        admin_query(task, &query);
+    } else {
+        queues_tell(task);
+    }
 }
 
 void
 admin_list_queues(struct admin_task *task)
 {
-    static const struct admin_query query = {LP_CONTROL_LIST_QUEUES, queues_row, queues_done};
-    task->state = lp_heap_alloc(sizeof(struct queues_state));
+#define X(id) {#id, queue_##id},
+    static const struct admin_column columns[] = {LP_COLUMNS_QUEUES(X){NULL, NULL}};
+#undef X
+    static const struct admin_query query = {
+        .type = LP_CONTROL_LIST_QUEUES, .row = queues_row, .done = queues_done};
+    struct queues_state *state = lp_heap_alloc(sizeof(*state));
+    admin_listing_init(&state->listing, task, columns);
+    task->state = state;
     task->state_free = queues_free;
     admin_query(task, &query);
 }

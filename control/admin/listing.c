@@ -197,7 +197,7 @@ query_done(struct lp_control *control, void *context, bool complete)
     struct asked *asked = context;
     struct admin_task *task = asked->task;
     (void)control;
-    if (complete) {
+    if (complete || asked->query.partial) {
         asked->query.done(task);
     } else {
         admin_fail(task, ADMIN_EXIT_TEMPORARY, "the data plane did not answer in time");
@@ -210,7 +210,10 @@ admin_query(struct admin_task *task, const struct admin_query *query)
 {
     struct asked *asked = lp_heap_alloc(sizeof(*asked));
     *asked = (struct asked){task, *query};
-    const struct control_query like = {
-        .type = query->type, .row = query_row, .done = query_done, .context = asked};
+    const struct control_query like = {.type = query->type,
+                                       .timeout_ns = query->timeout_ns,
+                                       .row = query_row,
+                                       .done = query_done,
+                                       .context = asked};
     control_query_add(task->control, &like);
 }

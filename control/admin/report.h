@@ -40,6 +40,8 @@ struct admin_totals {
     uint64_t turn_ns[LP_TURN_HISTOGRAM_BUCKETS];
 };
 struct admin_totals admin_totals(const struct lp_control *control);
+/* The process whose end is the broker's. */
+uint32_t admin_broker_pid(const struct lp_control *control);
 
 /* Alarms in effect: for people, and as objects. */
 json_t *admin_alarm_lines(const struct admin_task *task);

@@ -30,9 +30,8 @@ turn_percentile_ns(const struct admin_totals *totals, uint64_t per_mille)
     return 0;
 }
 
-/* Whose end ends the broker. */
-static uint32_t
-broker_pid(const struct lp_control *control)
+uint32_t
+admin_broker_pid(const struct lp_control *control)
 {
     const uint32_t launcher = control->region->node.launcher_pid;
     return launcher != 0 ? launcher : control->options.settings.process_id;
@@ -71,7 +70,7 @@ data_about_node(json_t *data, const struct admin_task *task)
     admin_set(data, "rabbitmq_version", json_string(ADMIN_RABBITMQ_VERSION));
     admin_set(data, "node", json_string(task->node));
     admin_set(data, "os", json_string("Linux"));
-    number_set(data, "pid", broker_pid(control));
+    number_set(data, "pid", admin_broker_pid(control));
     number_set(data, "control_pid", settings->process_id);
     number_set(data, "uptime", uptime_s(control));
     admin_set(data, "is_under_maintenance", json_false());
@@ -129,7 +128,7 @@ runtime_write(struct lp_bytebuf *text, const struct admin_task *task)
     const struct lp_control *control = task->control;
     const struct lp_control_settings *settings = &control->options.settings;
     admin_line(text, "Runtime\n");
-    admin_line(text, "OS PID: %u", broker_pid(control));
+    admin_line(text, "OS PID: %u", admin_broker_pid(control));
     admin_line(text, "OS: Linux");
     admin_line(text, "Uptime (seconds): %llu", (unsigned long long)uptime_s(control));
     admin_line(text, "Is under maintenance?: false");

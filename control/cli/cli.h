@@ -87,6 +87,8 @@ struct cli_request {
 int cli_request_parse(struct cli_request *request, const struct cli_io *io, int argc, char **argv);
 /* The value of an option: NULL when it was not given; "" for a switch. */
 const char *cli_option_value(const struct cli_request *request, const char *name);
+/* Was --no-name given? */
+bool cli_option_is_off(const struct cli_request *request, const char *name);
 
 /* ---- template.c ---- */
 /* The command's banner, unless nobody wants to see it. */
@@ -135,6 +137,10 @@ void cli_text_print(FILE *out, const struct cli_request *request, const char *te
 
 /* ---- local.c: commands that the tool carries out by itself ---- */
 int cli_local_run(struct cli_request *request, const struct cli_io *io);
+
+/* ---- node.c ---- */
+/* `stop`: the broker's command, and what the tool watches. */
+int cli_stop_run(struct cli_request *request, const struct cli_io *io);
 
 /* ---- answer.c ---- */
 /* Print an answer of the broker's; the exit status. */

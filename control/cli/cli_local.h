@@ -6,6 +6,15 @@
 
 typedef int cli_local_fn(struct cli_request *request, const struct cli_io *io);
 
+/* node.c */
+cli_local_fn cli_local_shutdown, cli_local_wait;
+/* Another command, without arguments and options; NULL after a message and `ret_exit`. */
+json_t *cli_local_ask(const struct cli_request *request, const struct cli_io *io,
+                      const char *command, int *ret_exit);
+
+/* connectivity.c */
+cli_local_fn cli_local_check_port_connectivity;
+
 /* report.c */
 cli_local_fn cli_local_report;
 

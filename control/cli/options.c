@@ -353,17 +353,35 @@ scopes_of(const char *program)
                                                         : LP_SCOPE_CTL | LP_SCOPE_DIAGNOSTICS;
 }
 
-const char *
-cli_option_value(const struct cli_request *request, const char *name)
+/* The last one counts. */
+static const struct cli_option *
+option_given(const struct cli_request *request, const char *name)
 {
     const size_t bytes = strlen(name);
-    for (size_t i = request->option_count; i > 0; i--) { /* the last one counts */
+    for (size_t i = request->option_count; i > 0; i--) {
         const struct cli_option *option = &request->option[i - 1];
         if (strncmp(option->name, name, bytes) == 0 && strchr(": ", option->name[bytes]) != NULL) {
-            return option->off ? NULL : option->value != NULL ? option->value : "";
+            return option;
         }
     }
     return NULL;
+}
+
+const char *
+cli_option_value(const struct cli_request *request, const char *name)
+{
+    const struct cli_option *option = option_given(request, name);
+    if (option == NULL || option->off) {
+        return NULL;
+    }
+    return option->value != NULL ? option->value : "";
+}
+
+bool
+cli_option_is_off(const struct cli_request *request, const char *name)
+{
+    const struct cli_option *option = option_given(request, name);
+    return option != NULL && option->off;
 }
 
 int

@@ -89,8 +89,7 @@ cli_remote_run(struct cli_request *request, const struct cli_io *io)
 
     int code = cli_client_open(&client, request, io);
     if (code != CLI_EXIT_OK) {
-        /* What is asked for is so already. */
-        return cli_option_value(request, "idempotent") != NULL ? CLI_EXIT_OK : code;
+        return code;
     }
     code = check_ask(&client, request, io);
     if (code == CLI_EXIT_OK) {
@@ -136,6 +135,9 @@ command_run(struct cli_request *request, const struct cli_io *io)
     }
     if (request->argument_count > command->arguments_max) {
         return cli_invalid(io, request, "too many arguments.", CLI_EXIT_USAGE);
+    }
+    if (strcmp(command->name, "stop") == 0) {
+        return cli_stop_run(request, io);
     }
     return command->local ? cli_local_run(request, io) : cli_remote_run(request, io);
 }

@@ -164,6 +164,7 @@ struct control_query {
     struct lp_chain link;
     uint64_t number; /* 0: not sent yet */
     uint16_t type;
+    uint64_t timeout_ns; /* 0: CONTROL_QUERY_NS */
     uint64_t deadline_ns;
     uint64_t answered; /* bit per shard */
     void (*row)(struct lp_control *control, void *context, struct lp_reader *row);

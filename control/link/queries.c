@@ -24,7 +24,8 @@ control_queries_step(struct lp_control *control)
         LP_CONTAINER_OF(control->queries.next, struct control_query, link);
     if (query->number == 0) {
         query->number = control->next_number++;
-        query->deadline_ns = control->now_ns + CONTROL_QUERY_NS;
+        query->deadline_ns =
+            control->now_ns + (query->timeout_ns ? query->timeout_ns : CONTROL_QUERY_NS);
         for (uint32_t i = 0; i < control->shard_count; i++) {
             control_send(control, i, query->type, query->number, lp_bytes_of(NULL, 0));
         }

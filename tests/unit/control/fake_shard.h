@@ -98,6 +98,7 @@ struct fake_shard {
     uint32_t checks;
     bool syncing;
     bool deaf; /* does not answer APPLIED */
+    bool mute; /* does not answer LIST_QUEUES */
     uint64_t closed_connection;
     uint32_t wakes;
     uint8_t alarms;
@@ -420,7 +421,9 @@ fake_shard_record(struct fake_shard *shard, const struct lp_control_record *reco
         shard->closed_connection = lp_reader_u64le(&r);
         return;
     case LP_CONTROL_LIST_QUEUES:
-        fake_shard_list_queues(shard, record->sequence);
+        if (!shard->mute) {
+            fake_shard_list_queues(shard, record->sequence);
+        }
         return;
     case LP_CONTROL_LIST_CONNECTIONS:
         fake_shard_list_connections(shard, record->sequence);

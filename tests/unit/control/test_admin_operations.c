@@ -169,6 +169,35 @@ all_connections_are_closed_within_a_limit_and_with_delays(void **unused)
     rig_close(world, store);
 }
 
+static void
+queues_of_a_shard_that_does_not_answer_are_unresponsive(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = queue_world(&store);
+    json_t *answer;
+    rig_expect(world, "{\"command\":\"list_unresponsive_queues\"}",
+               "{\"ok\":true,\"columns\":[\"name\"],\"rows\":[]}");
+    home(world)->mute = true;
+    rig_tell(world,
+             "{\"command\":\"list_unresponsive_queues\",\"args\":[\"name,durable\"],"
+             "\"options\":{\"queue-timeout\":20}}",
+             &answer);
+    world_settle(world); /* asked */
+    fake_now_ns += UINT64_C(19000000000);
+    world_settle(world);
+    assert_null(answer);
+    fake_now_ns += UINT64_C(1100000000);
+    world_settle(world);
+    assert_non_null(answer);
+    char *text = json_dumps(answer, JSON_COMPACT);
+    assert_string_equal(text,
+                        "{\"ok\":true,\"columns\":[\"name\",\"durable\"],\"rows\":[[\"q\",true]]}");
+    free(text);
+    json_decref(answer);
+    rig_close(world, store);
+}
+
 int
 main(void)
 {
@@ -178,6 +207,7 @@ main(void)
         cmocka_unit_test(a_queue_is_deleted_unless_it_is_in_use_or_not_empty),
         cmocka_unit_test(a_connection_is_closed_by_the_name_that_listings_give_it),
         cmocka_unit_test(all_connections_are_closed_within_a_limit_and_with_delays),
+        cmocka_unit_test(queues_of_a_shard_that_does_not_answer_are_unresponsive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
