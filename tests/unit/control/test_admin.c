@@ -10,7 +10,7 @@
 static const struct {
     const char *request, *answer;
 } command_rows[] = {
-    {"{\"command\":\"ping\"}", "{\"ok\":true}"},
+    {"{\"command\":\"ping\"}", "{\"ok\":true,\"pid\":0}"},
     {"[]", "{\"ok\":false,\"exit\":64,\"error\":\"a request is "
            "{\\\"command\\\":text,\\\"args\\\":[text,...],\\\"options\\\":{...}}\"}"},
     {"{\"command\":\"nonsense\"}",
