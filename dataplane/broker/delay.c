@@ -156,7 +156,7 @@ delayed_make(struct lp_broker *broker, const struct lp_message *message,
         }
         return NULL;
     }
-    delayed->in_heap = (struct lp_pairing){NULL, NULL};
+    delayed->next = NULL;
     /* Never early, whatever part of a millisecond this one has left. */
     delayed->due_ms = (broker->now_ns + NS_PER_MS - 1) / NS_PER_MS + broker->topology.delay_ms;
     delayed->vhost_id = exchange->vhost_id;
@@ -177,7 +177,7 @@ lp_delay_make(struct lp_broker *broker, const struct lp_message *message, bool m
             lp_delay_drop(broker, ret_list);
             return false;
         }
-        delayed->in_heap.next = *ret_list ? &(*ret_list)->in_heap : NULL;
+        delayed->next = *ret_list;
         *ret_list = delayed;
     }
     return true;
@@ -187,8 +187,7 @@ static struct lp_delayed *
 list_pop(struct lp_delayed **list)
 {
     struct lp_delayed *first = *list;
-    struct lp_pairing *next = first->in_heap.next;
-    *list = next ? LP_CONTAINER_OF(next, struct lp_delayed, in_heap) : NULL;
+    *list = first->next;
     return first;
 }
 
@@ -212,7 +211,7 @@ lp_delay_drop(struct lp_broker *broker, struct lp_delayed **list)
 /* ---- waiting ---- */
 
 static bool
-delayed_before(const struct lp_pairing *a, const struct lp_pairing *b)
+delayed_before(const struct lp_heap_node *a, const struct lp_heap_node *b)
 {
     const struct lp_delayed *one = (const struct lp_delayed *)(const void *)a;
     const struct lp_delayed *other = (const struct lp_delayed *)(const void *)b;
@@ -223,7 +222,7 @@ LP_STATIC_ASSERT(offsetof(struct lp_delayed, in_heap) == 0, "a node is its item"
 static const struct lp_delayed *
 delay_first(const struct lp_delay *delay)
 {
-    return (const struct lp_delayed *)(const void *)delay->heap;
+    return LP_CONTAINER_OF(delay->heap.first, const struct lp_delayed, in_heap);
 }
 
 /* What is due is published, as far as there is room. */
@@ -233,16 +232,15 @@ delay_due(void *context, struct lp_timer *timer, uint64_t now_ns)
     struct lp_broker *broker = context;
     struct lp_delay *delay = &broker->delay;
     const uint64_t now_ms = now_ns / NS_PER_MS;
-    for (uint32_t i = 0; i < DUE_BUDGET && delay->heap && delay_first(delay)->due_ms <= now_ms &&
-                         lp_own_room(&broker->own);
+    for (uint32_t i = 0; i < DUE_BUDGET && delay->heap.first &&
+                         delay_first(delay)->due_ms <= now_ms && lp_own_room(&broker->own);
          i++) {
-        struct lp_delayed *delayed = LP_CONTAINER_OF(lp_pairing_pop(&delay->heap, delayed_before),
-                                                     struct lp_delayed, in_heap);
-        delay->count--;
+        struct lp_delayed *delayed = LP_CONTAINER_OF(
+            lp_binary_heap_pop(&delay->heap, delayed_before), struct lp_delayed, in_heap);
         lp_own_publish(broker, delayed->vhost_id, delayed->message);
         delayed_free(broker, delayed);
     }
-    if (delay->heap) {
+    if (delay->heap.first) {
         /* In the past when there was no room, or too much for one turn: with the next one. */
         const uint64_t due_ns = delay_first(delay)->due_ms * NS_PER_MS;
         lp_timer_arm(&broker->wheel, timer, delay_due, LP_MAX(due_ns, now_ns + NS_PER_MS));
@@ -265,10 +263,9 @@ lp_delay_start(struct lp_broker *broker, struct lp_delayed **list, lp_handle han
             delayed->whole = true;
         }
         delayed->number = delay->taken++;
-        delay->count++;
-        lp_pairing_push(&delay->heap, &delayed->in_heap, delayed_before);
+        lp_binary_heap_push(&delay->heap, &delayed->in_heap, delayed_before);
     }
-    if (delay->heap) {
+    if (delay->heap.first) {
         lp_timer_arm(&broker->wheel, &delay->timer, delay_due,
                      delay_first(delay)->due_ms * NS_PER_MS);
     }

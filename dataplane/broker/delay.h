@@ -16,7 +16,7 @@
  */
 #pragma once
 
-#include "dataplane/base/pairing.h"
+#include "dataplane/base/binary_heap.h"
 #include "dataplane/base/wheel.h"
 #include "dataplane/broker/message.h"
 
@@ -25,7 +25,10 @@ struct lp_broker;
 #define LP_DELAY_MS_MAX 4294967295u
 
 struct lp_delayed {
-    struct lp_pairing in_heap; /* lp_delay.heap; before that `next` is of a list of those made */
+    union {
+        struct lp_heap_node in_heap; /* lp_delay.heap */
+        struct lp_delayed *next;     /* before that, in a list of those made */
+    };
     uint64_t due_ms;
     uint64_t number; /* order of arrival */
     lp_handle message;
@@ -34,10 +37,9 @@ struct lp_delayed {
 };
 
 struct lp_delay {
-    struct lp_pairing *heap;
+    struct lp_binary_heap heap;
     struct lp_timer timer; /* for the first of them */
     uint64_t taken;        /* how many ever */
-    uint32_t count;
 };
 
 /* The delay that these headers ask for, 0: none. */

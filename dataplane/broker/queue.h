@@ -58,9 +58,12 @@ enum lp_entry_flag {
 
 /* A message in a queue: one loan. */
 struct lp_entry {
-    /* In a queue's list, a subscription's unacked list, the list of the dying, or a release list;
-     * while returned: the heap's sibling (next) and child (prev). */
-    struct lp_list link;
+    union {
+        /* In a queue's list, a subscription's unacked list, the list of the dying, or a release
+         * list. */
+        struct lp_list link;
+        struct lp_heap_node in_heap; /* while returned */
+    };
     lp_handle self;
     lp_handle message;
     union {

@@ -426,7 +426,7 @@ turn_stats(struct lp_shard *shard, uint32_t work)
     stats->memory_watermark_bytes = lp_memory_watermark_bytes(broker->memory);
     stats->memory_refusals = lp_memory_refusal_count(broker->memory);
     stats->messages_held = broker->messages.used;
-    stats->messages_delayed = broker->delay.count;
+    stats->messages_delayed = broker->delay.heap.count;
     stats->mesh_records_sent = broker->mesh.sent;
     stats->mesh_full = broker->mesh.full;
 }

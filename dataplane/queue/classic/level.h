@@ -15,8 +15,8 @@
 #include "dataplane/queue/classic/heap.h"
 
 struct classic_level {
-    struct lp_list fresh;      /* lp_entry.link */
-    struct lp_entry *returned; /* heap; NULL: empty */
+    struct lp_list fresh;           /* lp_entry.link */
+    struct lp_binary_heap returned; /* lp_entry.in_heap */
 };
 
 /* Levels 1 to `count`. */
@@ -30,7 +30,7 @@ static inline void
 classic_level_init(struct classic_level *level)
 {
     lp_list_init(&level->fresh);
-    level->returned = NULL;
+    level->returned = (struct lp_binary_heap){NULL, 0};
 }
 
 static inline void
@@ -48,8 +48,8 @@ classic_level_add_returned(struct classic_level *level, struct lp_entry *entry)
 static inline struct lp_entry *
 classic_level_peek(const struct classic_level *level)
 {
-    if (level->returned) {
-        return level->returned;
+    if (level->returned.first) {
+        return classic_heap_peek(&level->returned);
     }
     struct lp_list *first = level->fresh.next;
     return first == &level->fresh ? NULL : LP_LIST_ITEM(first, struct lp_entry, link);
@@ -58,7 +58,7 @@ classic_level_peek(const struct classic_level *level)
 static inline struct lp_entry *
 classic_level_pop(struct classic_level *level)
 {
-    if (LP_UNLIKELY(level->returned != NULL)) {
+    if (LP_UNLIKELY(level->returned.first != NULL)) {
         return classic_heap_pop(&level->returned);
     }
     struct lp_list *link = level->fresh.next;

@@ -4,7 +4,7 @@
  * came in between.
  *
  * Method: random pushes and pops beside a sorted array; then the shapes that
- * a pairing heap likes least.
+ * a heap likes least.
  */
 #include "dataplane/queue/classic/heap.h"
 
@@ -46,7 +46,7 @@ struct idle {
 };
 
 static void
-pop_and_compare(struct lp_entry **heap, struct model *model, struct idle *idle)
+pop_and_compare(struct lp_binary_heap *heap, struct model *model, struct idle *idle)
 {
     struct lp_entry *entry = classic_heap_pop(heap);
     if (model->count == 0) {
@@ -68,7 +68,7 @@ random_traffic_comes_out_as_from_a_sorted_list(void **unused)
         static struct model model;
         static struct idle idle;
         struct random random = {seed};
-        struct lp_entry *heap = NULL;
+        struct lp_binary_heap heap = {NULL, 0};
         uint64_t next = 1;
         model.count = 0;
         idle.count = ENTRIES;
@@ -92,7 +92,7 @@ random_traffic_comes_out_as_from_a_sorted_list(void **unused)
         while (model.count > 0) {
             pop_and_compare(&heap, &model, &idle);
         }
-        assert_null(heap);
+        assert_null(classic_heap_peek(&heap));
         assert_null(classic_heap_pop(&heap));
     }
 }
@@ -103,7 +103,7 @@ orders_that_come_in_practice_come_out_sorted(void **unused)
 {
     (void)unused;
     for (uint32_t order = 0; order < 3; order++) {
-        struct lp_entry *heap = NULL;
+        struct lp_binary_heap heap = {NULL, 0};
         for (uint32_t i = 0; i < ENTRIES; i++) {
             const uint32_t zigzag = i % 2 == 0 ? i / 2 : ENTRIES - 1 - i / 2;
             const uint32_t position = order == 0 ? i : order == 1 ? ENTRIES - 1 - i : zigzag;
@@ -119,7 +119,7 @@ orders_that_come_in_practice_come_out_sorted(void **unused)
                 assert_ptr_equal(classic_heap_pop(&heap), entry);
             }
         }
-        assert_null(heap);
+        assert_null(classic_heap_peek(&heap));
     }
 }
 

@@ -114,7 +114,7 @@ static void
 delay_end(struct rig *rig)
 {
     for (uint32_t i = 0; i < RIG_SHARDS; i++) {
-        assert_int_equal(rig->shard[i]->broker.delay.count, 0);
+        assert_int_equal(rig->shard[i]->broker.delay.heap.count, 0);
         rig_queue_down(rig, 10 + i);
     }
     rig_close(rig);
@@ -162,7 +162,7 @@ many_go_on_by_due_time_then_arrival_whatever_the_backlog_holds(void **unused)
     for (uint32_t i = 0; i < 4000; i++) {
         send_late(client, i, 100 + (i * 7919u) % 5u); /* at one moment */
     }
-    assert_int_equal(rig.shard[0]->broker.delay.count, 4000);
+    assert_int_equal(rig.shard[0]->broker.delay.heap.count, 4000);
     client_close(client);
     wait_ms(&rig, 200);
     rig_settle(&rig);
