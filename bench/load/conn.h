@@ -2,69 +2,47 @@
 /*
  * conn.h - one AMQP 0-9-1 connection with one channel, of the load program.
  *
- * Opening and calls block, with a deadline; afterwards the loop drives the
- * socket: fill, take frames, append, flush.
+ * What arrives is read into one large buffer that all connections share: what
+ * is left of a frame that is not whole yet is kept with its connection. What
+ * leaves is gathered behind `out` and flushed once a turn; publishers have
+ * frames of their own to send (publisher.c).
  *
- *   Memory    the connection owns its two buffers, sized once when it opens
- *   Limits    one frame fits the input buffer; appending is bounded by `out`
+ *   Memory    an idle connection owns nothing but this struct
+ *   Limits    one frame of LOAD_FRAME_MAX
  */
 #pragma once
 
 #include <lepus/bytes.h>
 
+#include "dataplane/protocol/amqp091/frame.h"
+#include "dataplane/protocol/amqp091/method.h"
+
 struct load_options;
 
-#define LOAD_FRAME_METHOD   1
-#define LOAD_FRAME_HEADER   2
-#define LOAD_FRAME_BODY     3
-#define LOAD_FRAME_OVERHEAD 8 /* type, channel, size, end */
-#define LOAD_FRAME_MAX      131072u
+#define LOAD_FRAME_MAX     131072u
+#define LOAD_RECEIVE_BYTES (256u << 10) /* asked of the socket at once */
+#define LOAD_ARENA_BYTES   (LOAD_RECEIVE_BYTES + LOAD_FRAME_MAX + AMQP091_FRAME_EXTRA_BYTES)
+#define LOAD_CHANNEL       1u
 
-/* class << 16 | method */
-#define LOAD_CONNECTION_START     0x000a000au
-#define LOAD_CONNECTION_START_OK  0x000a000bu
-#define LOAD_CONNECTION_TUNE      0x000a001eu
-#define LOAD_CONNECTION_TUNE_OK   0x000a001fu
-#define LOAD_CONNECTION_OPEN      0x000a0028u
-#define LOAD_CONNECTION_OPEN_OK   0x000a0029u
-#define LOAD_CONNECTION_CLOSE     0x000a0032u
-#define LOAD_CONNECTION_CLOSE_OK  0x000a0033u
-#define LOAD_CONNECTION_BLOCKED   0x000a003cu
-#define LOAD_CONNECTION_UNBLOCKED 0x000a003du
-#define LOAD_CHANNEL_OPEN         0x0014000au
-#define LOAD_CHANNEL_OPEN_OK      0x0014000bu
-#define LOAD_CHANNEL_CLOSE        0x00140028u
-#define LOAD_QUEUE_DECLARE        0x0032000au
-#define LOAD_QUEUE_DECLARE_OK     0x0032000bu
-#define LOAD_QUEUE_DELETE         0x00320028u
-#define LOAD_QUEUE_DELETE_OK      0x00320029u
-#define LOAD_BASIC_QOS            0x003c000au
-#define LOAD_BASIC_QOS_OK         0x003c000bu
-#define LOAD_BASIC_CONSUME        0x003c0014u
-#define LOAD_BASIC_CONSUME_OK     0x003c0015u
-#define LOAD_BASIC_PUBLISH        0x003c0028u
-#define LOAD_BASIC_RETURN         0x003c0032u
-#define LOAD_BASIC_DELIVER        0x003c003cu
-#define LOAD_BASIC_ACK            0x003c0050u
-#define LOAD_BASIC_NACK           0x003c0078u
-#define LOAD_CONFIRM_SELECT       0x0055000au
-#define LOAD_CONFIRM_SELECT_OK    0x0055000bu
+enum load_role { LOAD_ROLE_ADMIN, LOAD_ROLE_PUBLISHER, LOAD_ROLE_CONSUMER, LOAD_ROLE_IDLE };
 
 struct load_conn {
     int fd;
+    uint8_t role;        /* enum load_role */
+    uint8_t step;        /* of opening, see opening.c */
     bool broken;         /* `why` says what happened */
-    bool closing;        /* the loop's: nothing more is expected */
+    bool blocked;        /* the broker said so */
     bool watching_write; /* the loop's: asked epoll for room */
+    uint32_t owed;       /* answers that opening waits for */
     uint32_t frame_max;
-    uint8_t *in;
-    size_t in_start;
-    size_t in_end;
-    size_t in_room;
-    uint8_t *out;
+    uint32_t carry_bytes;
+    uint32_t carry_room;
+    uint8_t *carry; /* the beginning of a frame whose rest has not come */
     size_t out_start;
     size_t out_end;
     size_t out_room;
-    char why[300];
+    uint8_t *out;
+    char why[320];
 };
 
 struct load_frame {
@@ -74,33 +52,35 @@ struct load_frame {
     struct lp_bytes bytes; /* of a method frame: its arguments */
 };
 
-/* Connect, log in, open channel 1.  `out_bytes` is what may wait to be sent. */
-LP_MUST_CHECK bool load_conn_open(struct load_conn *conn, const struct load_options *options,
-                                  size_t out_bytes);
+/* Connect without waiting for it; false: it cannot be. */
+LP_MUST_CHECK bool load_conn_dial(struct load_conn *conn, const struct load_options *options);
 /* Say goodbye without waiting, and free.  Safe on a zeroed connection. */
 void load_conn_close(struct load_conn *conn);
+/* Remember the first reason; always false. */
+bool load_conn_broke(struct load_conn *conn, const char *what, const char *detail);
 
 /*
- * A blocking call: send a method with its arguments and wait for `answer`.
- * Only before load_conn_nonblocking().
+ * One read into `arena` (LOAD_ARENA_BYTES): what was kept, then what the
+ * socket has.  Nothing when there is nothing new, or when the connection broke.
  */
-LP_MUST_CHECK bool load_conn_call(struct load_conn *conn, uint32_t method,
-                                  struct lp_bytes arguments, uint32_t answer);
-LP_MUST_CHECK bool load_conn_nonblocking(struct load_conn *conn);
-LP_MUST_CHECK bool load_conn_blocking(struct load_conn *conn);
-
-/* Take what the socket has.  False when the connection is broken. */
-LP_MUST_CHECK bool load_conn_fill(struct load_conn *conn);
+struct lp_reader load_conn_receive(struct load_conn *conn, uint8_t *arena);
+/* What of it was kept from earlier, without a read. */
+struct lp_reader load_conn_kept(struct load_conn *conn, uint8_t *arena);
+/* Keep the rest of what was received until the next time. */
+void load_conn_keep(struct load_conn *conn, const struct lp_reader *rest);
 /*
- * The next whole frame, or false.  It points into the input buffer, valid
- * until the next fill.  Heartbeats are swallowed; a close from the broker
- * breaks the connection, with its text as the reason.
+ * The next whole frame, or false.  Heartbeats and notices of blocking are
+ * swallowed; a close from the broker breaks the connection, with its text as
+ * the reason.
  */
-LP_MUST_CHECK bool load_conn_take(struct load_conn *conn, struct load_frame *ret_frame);
+LP_MUST_CHECK bool load_conn_take(struct load_conn *conn, struct lp_reader *input,
+                                  struct load_frame *ret_frame);
 
 /* A method frame at the end of what waits to be sent. */
-void load_conn_append_method(struct load_conn *conn, uint32_t method, struct lp_bytes arguments);
+void load_conn_method(struct load_conn *conn, uint32_t method, struct lp_bytes arguments);
 /* Room for bytes that the caller has framed itself, or NULL. */
 uint8_t *load_conn_reserve(struct load_conn *conn, size_t bytes);
-/* Give the socket what it takes; true when nothing is left. */
+/* Give the socket what it takes of `out`; true when nothing is left. */
 bool load_conn_flush(struct load_conn *conn);
+/* Give the socket what it takes of some bytes; gives how many that were. */
+size_t load_conn_send(struct load_conn *conn, const uint8_t *bytes, size_t count);

@@ -1,132 +1,164 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * load.h - publishers, consumers and the tally that they share.
+ * load.h - publishers, consumers, and what they share.
  *
- * One thread, one epoll loop (run.c). A publisher fills its connection's output
- * while its window allows; a consumer decodes what comes and tells the tally.
+ * One thread, one epoll loop (run.c). With a rate, a publisher's messages are
+ * due by a schedule that knows nothing of the broker (schedule.c): what cannot
+ * be sent when it is due keeps the time at which it was. Without one the loop
+ * is closed: a publisher sends while its window and its socket have room.
  *
- *   Body      run, publisher, sequence, time sent (16 bytes, little-endian), then filler;
- *             the last byte of a longer body repeats the sequence's lowest, so that a torn
- *             or mixed-up body shows
  *   Order     is by publisher at each consumer; with several consumers on a queue that is
  *             all that a broker promises
+ *   Streams   one for each publisher and queue that its messages reach, so that fan-out is
+ *             checked copy by copy
  */
 #pragma once
 
 #include "conn.h"
+#include "hdr.h"
+#include "message.h"
 #include "options.h"
+#include "stream.h"
 
-#define LOAD_STAMP_BYTES    16u
-#define LOAD_PUBLISHERS_MAX 4096u
-#define LOAD_BUCKETS        512u
-
-struct load_latency {
-    uint64_t count;
-    uint64_t max_ns;
-    uint64_t bucket[LOAD_BUCKETS];
-};
-
-/* What became of one publisher's messages. */
-struct load_stream {
-    uint64_t sent;
-    uint64_t received;  /* once each */
-    uint64_t seen_bits; /* room in `seen`, a multiple of 64 */
-    uint64_t *seen;     /* by sequence number */
-};
+#define LOAD_NS_PER_S 1000000000ull
+/* A start that late is the generator's own fault, and is counted. */
+#define LOAD_LATE_NS 1000000ull
 
 struct load_tally {
-    uint32_t stream_count;
     uint16_t run; /* tells this run's bodies from an earlier one's */
+    uint32_t stream_count;
     struct load_stream *streams;
+    const uint8_t *filler;
     uint64_t sent;
     uint64_t confirmed;
     uint64_t nacked;
     uint64_t returned;
-    uint64_t received; /* unique */
+    uint64_t received; /* once each */
     uint64_t duplicates;
     uint64_t redelivered;
     uint64_t out_of_order;
     uint64_t corrupt;
     uint64_t foreign;
+    uint64_t unsent;     /* due by the schedule when time was up, and still held */
+    uint64_t held;       /* due while window or socket had no room */
+    uint64_t late;       /* started LOAD_LATE_NS after they were due, though nothing held them */
+    uint64_t to_receive; /* without publishers: copies that are expected */
     uint64_t first_send_ns;
     uint64_t last_event_ns;
-    struct load_latency delivery;
-    struct load_latency confirm;
+    struct load_hdr *delivery;
+    struct load_hdr *confirm;
+    struct load_hdr *start; /* from due to sent, of what nothing held */
 };
 
+struct load_schedule;
+
 struct load_publisher {
-    struct load_conn conn; /* first: the loop casts */
+    struct load_conn conn; /* first: the run casts */
     const struct load_options *options;
     struct load_tally *tally;
-    struct load_stream *stream;
+    struct load_schedule *schedule;
     uint32_t index;
-    uint64_t limit;         /* messages to send; UINT64_MAX: until told to stop */
-    uint64_t settled;       /* confirmed or refused, all up to this delivery tag */
-    uint64_t due_ns;        /* of the next message, under --rate */
-    uint64_t interval_ns;   /* 0: no rate */
-    uint32_t head_bytes;    /* method and header frame, the same for every message */
-    uint32_t message_bytes; /* all frames of one message */
-    uint8_t head[600];
-    uint64_t *sent_ns; /* by tag modulo `ring`, for the confirm latency */
-    uint8_t *settled_early;
+    uint32_t queue;   /* that it sends to, unless that is all */
+    uint32_t backlog; /* its share of --backlog; 0: no bound */
+    uint64_t limit;   /* messages to send */
+    uint64_t sent;
+    uint64_t settled;   /* confirmed or refused, all up to this delivery tag */
+    uint64_t delivered; /* copies consumed */
+    double due_exact;   /* of the next message, in ns of the schedule; see publisher.c */
+    uint64_t due_ns;
+    bool held;
+    uint32_t place; /* in the schedule; see schedule.h */
+    uint8_t *block; /* `slots` messages one behind the other, framed */
+    uint32_t slots;
+    uint32_t slot_bytes;
+    uint32_t body_at;       /* in a slot, as the next two */
+    uint32_t tail_at;       /* 0: none */
+    uint32_t key_at;        /* of the digits that change; 0: none do */
+    uint32_t pending_start; /* of the block, not sent yet */
+    uint32_t pending_end;
+    uint64_t *due_of; /* by tag modulo `ring`, for the confirm latency; LOAD_SETTLED when it is */
     uint64_t ring;
 };
 
 struct load_consumer {
-    struct load_conn conn; /* first: the loop casts */
+    struct load_conn conn; /* first: the run casts */
     const struct load_options *options;
     struct load_tally *tally;
-    uint64_t *next; /* by publisher: the lowest sequence number that is in order */
-    uint64_t tag;
-    uint64_t body_left;
-    uint64_t body_bytes;
-    uint32_t stamp_bytes;
+    struct load_publisher *publishers;
+    struct load_stream *streams; /* of its queue */
+    uint64_t *next;              /* by publisher: the lowest sequence number that is in order */
+    uint32_t index;
+    uint32_t queue;
     uint32_t unacked;
+    uint64_t tag;
+    /* Of the message that is arriving in pieces. */
+    uint64_t body_bytes;
+    uint64_t body_at;
     bool redelivered;
     bool in_message;
-    uint8_t last_byte;
+    bool spoiled; /* its filler is wrong */
     uint8_t stamp[LOAD_STAMP_BYTES];
+    uint8_t tail[LOAD_TAIL_BYTES];
+    /* Payload bytes of the latest message's three frames: the next one is likely to be the same. */
+    uint32_t deliver_bytes;
+    uint32_t header_bytes;
 };
 
 uint64_t load_now_ns(void);
 
-void load_latency_add(struct load_latency *latency, uint64_t ns);
-/* The latency that `share` (0..1) of the samples do not exceed. */
-uint64_t load_latency_quantile(const struct load_latency *latency, double share);
-
-LP_MUST_CHECK bool load_tally_init(struct load_tally *tally, const struct load_options *options);
-void load_tally_fini(struct load_tally *tally);
-/* True when it is the first time. */
-LP_MUST_CHECK bool load_stream_mark(struct load_stream *stream, uint64_t sequence);
-
-LP_MUST_CHECK bool load_publisher_open(struct load_publisher *publisher, uint32_t index,
-                                       const struct load_options *options,
-                                       struct load_tally *tally);
-void load_publisher_close(struct load_publisher *publisher);
+/* Bindings and exchange and queue names, see topology.c. */
+void load_queue_name(const struct load_options *options, uint32_t index, char name[256]);
+void load_idle_name(const struct load_options *options, uint32_t index, char name[256]);
+void load_exchange_name(const struct load_options *options, char name[256]);
+/* Append what declares and binds a queue; conn->owed counts the answers. */
+void load_topology_queue(const struct load_options *options, struct load_conn *conn,
+                         uint32_t queue);
+void load_topology_exchange(const struct load_options *options, struct load_conn *conn);
+void load_topology_idle_queue(const struct load_options *options, struct load_conn *conn,
+                              uint32_t index);
+void load_topology_idle_binding(const struct load_options *options, struct load_conn *conn,
+                                uint32_t index);
+void load_topology_delete(const struct load_options *options, struct load_conn *conn,
+                          const char *queue);
+void load_topology_delete_exchange(const struct load_options *options, struct load_conn *conn);
 /*
- * Send as many messages as window, rate, limit and socket allow, up to a
- * turn's share; true when that share was what ended it.
+ * The frames of a publisher's message before its body; `w` takes them. With
+ * --keys gives where the digits are, else 0.
  */
-bool load_publisher_pump(struct load_publisher *publisher, uint64_t now_ns);
+uint32_t load_topology_head(const struct load_options *options, uint32_t queue,
+                            struct lp_writer *w);
+void load_topology_key_write(uint8_t *at, uint64_t number);
+
+void load_publisher_init(struct load_publisher *publisher, uint32_t index,
+                         const struct load_options *options, struct load_tally *tally);
+void load_publisher_fini(struct load_publisher *publisher);
+/* Append what its channel is opened with. */
+void load_publisher_begin(struct load_publisher *publisher);
+/* Its connection is open: frame what it will send. */
+LP_MUST_CHECK bool load_publisher_ready(struct load_publisher *publisher);
+/* Its schedule begins. */
+void load_publisher_start(struct load_publisher *publisher, uint64_t start_ns);
+
+enum load_pump {
+    LOAD_PUMP_MORE, /* it was its turn's share that ended it */
+    LOAD_PUMP_WAIT, /* nothing is due, or nothing fits, or it is done */
+};
+enum load_pump load_publisher_pump(struct load_publisher *publisher, uint64_t now_ns);
+/* Is there room for the next message in its window, and may there be one? */
+bool load_publisher_open(const struct load_publisher *publisher);
 /* Read confirms and returns. */
-void load_publisher_read(struct load_publisher *publisher);
+void load_publisher_read(struct load_publisher *publisher, uint8_t *arena);
 bool load_publisher_done(const struct load_publisher *publisher);
 
-LP_MUST_CHECK bool load_consumer_open(struct load_consumer *consumer, uint32_t index,
+LP_MUST_CHECK bool load_consumer_init(struct load_consumer *consumer, uint32_t index,
                                       const struct load_options *options, struct load_tally *tally);
-void load_consumer_close(struct load_consumer *consumer);
-/* What has arrived already: deliveries may come together with the answer to consume. */
-void load_consumer_take(struct load_consumer *consumer);
-void load_consumer_read(struct load_consumer *consumer);
+void load_consumer_fini(struct load_consumer *consumer);
+/* Append what its channel is opened with. */
+void load_consumer_begin(struct load_consumer *consumer);
+/* All the messages in `input`, which arrived at `now_ns`. */
+void load_consumer_take(struct load_consumer *consumer, struct lp_reader *input, uint64_t now_ns);
 /* Acknowledge what is still held back by --ack-every. */
 void load_consumer_settle(struct load_consumer *consumer);
 
-/* The name of queue `index` into `name`. */
-void load_queue_name(const struct load_options *options, uint32_t index, char name[256]);
-
-/* CPU time of a process in nanoseconds, or 0 when it is gone. */
-uint64_t load_cpu_ns(int pid);
-
-/* Prints the outcome; true when every message that was sent arrived whole, once and in order. */
-bool load_report(const struct load_options *options, const struct load_tally *tally,
-                 uint64_t broker_cpu_ns, uint64_t own_cpu_ns);
+/* A copy of a message of this publisher was consumed: its window may have room. */
+void load_publisher_consumed(struct load_publisher *publisher);

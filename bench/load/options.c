@@ -6,52 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "message.h"
 
-static const char help[] =
-    "lepus-bench: load for an AMQP 0-9-1 broker, and a check that it lost nothing\n"
-    "\n"
-    "  lepus-bench --publishers 2 --consumers 2 --confirm --broker-pid $(pidof lepus-dataplane)\n"
-    "\n"
-    "Publishers send to queues, consumers take from them, and every body carries its\n"
-    "publisher's number, a sequence number and the time it was sent. The exit code is 0\n"
-    "only when everything sent arrived whole, once and in order.\n"
-    "\n"
-    "what to send\n"
-    "  --publishers N    connections that publish (1)\n"
-    "  --consumers N     connections that consume (1)\n"
-    "  --queues N        publisher i and consumer i use queue i modulo N (1)\n"
-    "  --size BYTES      of a body, at least 16 (128)\n"
-    "  --messages N      of all publishers together (100000)\n"
-    "  --seconds N       send for so long instead\n"
-    "  --rate N          messages per second of all publishers together (as fast as it goes)\n"
-    "  --durable         durable queues and persistent messages\n"
-    "\n"
-    "how to send and take\n"
-    "  --confirm         ask for publisher confirms\n"
-    "  --window N        messages of a publisher that may be on the way: not yet confirmed, or\n"
-    "                    without --confirm not yet consumed; 0 for no bound (256)\n"
-    "  --prefetch N      unacknowledged messages of a consumer; 0 for no bound (256)\n"
-    "  --auto-ack        consume without acknowledging\n"
-    "  --ack-every N     acknowledge N messages at once (1)\n"
-    "\n"
-    "where and how\n"
-    "  --host NAME --port N --user NAME --password WORD --vhost NAME\n"
-    "                    (127.0.0.1, 5672, guest, guest, /)\n"
-    "  --name PREFIX     of the queues' names (lepus-bench-<process id>)\n"
-    "  --keep            do not delete the queues at the end\n"
-    "  --broker-pid PID  measure this process's CPU time; may be given several times\n"
-    "  --timeout S       give up after so long without progress (10)\n"
-    "  --json            one JSON object instead of text\n"
-    "\n"
-    "What the numbers mean. This is a closed loop: a publisher with a full window waits, so\n"
-    "a slow broker is offered less load, and the latencies are those of the messages that\n"
-    "were sent, not of arrivals that do not wait. Compare brokers by rate and by CPU per\n"
-    "message; compare latency only at the same --rate, well below the slower one's best:\n"
-    "then a message's clock starts when it was due, even if it could not be sent yet.\n"
-    "Everything runs in one thread, which on a small machine competes with the broker.\n";
+#define CPU_MAX 1023u
+/* Of all publishers of a closed loop, unless --backlog says another. */
+#define BACKLOG_CLOSED 20000u
 
-enum kind { KIND_TEXT, KIND_U32, KIND_U64, KIND_FLAG, KIND_PID };
+enum kind { KIND_TEXT, KIND_U32, KIND_U64, KIND_REAL, KIND_FLAG, KIND_CPU, KIND_WORD, KIND_PID };
 
 struct option_row {
     const char *name;
@@ -59,11 +20,20 @@ struct option_row {
     size_t offset;
     uint64_t min;
     uint64_t max;
+    const char *const *words; /* of KIND_WORD, NULL at the end; the value is the index */
 };
 
-#define OPTION(word, kind, field, min, max)                        \
-    {                                                              \
-        word, kind, offsetof(struct load_options, field), min, max \
+static const char *const exchange_words[] = {"default", "direct",  "fanout",
+                                             "topic",   "headers", NULL};
+static const char *const place_words[] = {"admin", "publisher", "consumer", NULL};
+
+#define OPTION(word, kind, field, min, max)                              \
+    {                                                                    \
+        word, kind, offsetof(struct load_options, field), min, max, NULL \
+    }
+#define WORDS(word, field, words)                                          \
+    {                                                                      \
+        word, KIND_WORD, offsetof(struct load_options, field), 0, 0, words \
     }
 
 static const struct option_row rows[] = {
@@ -73,29 +43,91 @@ static const struct option_row rows[] = {
     OPTION("--password", KIND_TEXT, password, 0, 0),
     OPTION("--vhost", KIND_TEXT, vhost, 0, 0),
     OPTION("--name", KIND_TEXT, name, 0, 0),
+    OPTION("--queue-type", KIND_TEXT, queue_type, 0, 0),
+    OPTION("--json", KIND_TEXT, json_path, 0, 0),
+    OPTION("--title", KIND_TEXT, title, 0, 0),
     OPTION("--publishers", KIND_U32, publishers, 0, LOAD_PUBLISHERS_MAX),
-    OPTION("--consumers", KIND_U32, consumers, 0, 4096),
-    OPTION("--queues", KIND_U32, queues, 1, 4096),
+    OPTION("--consumers", KIND_U32, consumers, 0, LOAD_PUBLISHERS_MAX),
+    OPTION("--queues", KIND_U32, queues, 1, 1000000),
+    WORDS("--exchange", exchange, exchange_words),
+    WORDS("--place", place, place_words),
+    OPTION("--keys", KIND_U32, keys, 1, 100000000),
+    OPTION("--idle-connections", KIND_U32, idle_connections, 0, 1000000),
+    OPTION("--idle-queues", KIND_U32, idle_queues, 0, 1000000),
+    OPTION("--idle-bindings", KIND_U32, idle_bindings, 0, 1000000),
     OPTION("--size", KIND_U32, size, LOAD_STAMP_BYTES, 64u << 20),
     OPTION("--messages", KIND_U64, messages, 1, UINT32_MAX),
-    OPTION("--seconds", KIND_U32, seconds, 1, 1u << 20),
-    OPTION("--rate", KIND_U64, rate, 1, 1000000000),
-    OPTION("--window", KIND_U32, window, 0, 1u << 20),
+    OPTION("--seconds", KIND_REAL, seconds, 0, 1u << 20),
+    OPTION("--warmup", KIND_REAL, warmup_s, 0, 1u << 20),
+    OPTION("--rate", KIND_REAL, rate, 0, 1000000000),
+    OPTION("--seed", KIND_U64, seed, 0, UINT64_MAX),
+    OPTION("--window", KIND_U32, window, 0, 1u << 26),
+    OPTION("--backlog", KIND_U32, backlog, 0, 1u << 26),
     OPTION("--prefetch", KIND_U32, prefetch, 0, UINT16_MAX),
     OPTION("--ack-every", KIND_U32, ack_every, 1, UINT16_MAX),
     OPTION("--timeout", KIND_U32, timeout_s, 1, 1u << 20),
+    OPTION("--cpu", KIND_CPU, cpu, 0, CPU_MAX),
+    OPTION("--poisson", KIND_FLAG, poisson, 0, 0),
     OPTION("--confirm", KIND_FLAG, confirm, 0, 0),
     OPTION("--auto-ack", KIND_FLAG, auto_ack, 0, 0),
     OPTION("--durable", KIND_FLAG, durable, 0, 0),
+    OPTION("--persistent", KIND_FLAG, persistent, 0, 0),
+    OPTION("--to-all", KIND_FLAG, to_all, 0, 0),
+    OPTION("--spin", KIND_FLAG, spin, 0, 0),
     OPTION("--keep", KIND_FLAG, keep, 0, 0),
-    OPTION("--json", KIND_FLAG, json, 0, 0),
+    OPTION("--quiet", KIND_FLAG, quiet, 0, 0),
     OPTION("--broker-pid", KIND_PID, broker_pids, 1, 1u << 30),
 };
+
+const char *
+load_exchange_word(uint32_t exchange)
+{
+    return exchange == LOAD_EXCHANGE_DEFAULT ? NULL : exchange_words[exchange];
+}
 
 static bool
 complain(const char *option, const char *what)
 {
     (void)fprintf(stderr, "lepus-bench: %s %s; see --help\n", option, what);
+    return false;
+}
+
+static bool
+number_refused(const struct option_row *row, const char *text)
+{
+    (void)fprintf(stderr, "lepus-bench: %s takes a number from %llu to %llu, not '%s'\n", row->name,
+                  (unsigned long long)row->min, (unsigned long long)row->max, text);
+    return false;
+}
+
+static bool
+store_real(void *field, const struct option_row *row, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    const double number = strtod(text, &end);
+    if (errno != 0 || end == text || *end != '\0' || !(number >= (double)row->min) ||
+        !(number <= (double)row->max)) {
+        return number_refused(row, text);
+    }
+    memcpy(field, &number, sizeof(number));
+    return true;
+}
+
+static bool
+store_word(void *field, const struct option_row *row, const char *text)
+{
+    for (uint32_t i = 0; row->words[i] != NULL; i++) {
+        if (strcmp(row->words[i], text) == 0) {
+            memcpy(field, &i, sizeof(i));
+            return true;
+        }
+    }
+    (void)fprintf(stderr, "lepus-bench: %s takes one of", row->name);
+    for (uint32_t i = 0; row->words[i] != NULL; i++) {
+        (void)fprintf(stderr, " %s", row->words[i]);
+    }
+    (void)fprintf(stderr, ", not '%s'\n", text);
     return false;
 }
 
@@ -109,17 +141,15 @@ store_number(struct load_options *options, const struct option_row *row, const c
 
     if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || number < row->min ||
         number > row->max) {
-        (void)fprintf(stderr, "lepus-bench: %s takes a number from %llu to %llu, not '%s'\n",
-                      row->name, (unsigned long long)row->min, (unsigned long long)row->max, text);
-        return false;
+        return number_refused(row, text);
     }
     if (row->kind == KIND_U64) {
         const uint64_t wide = number;
         memcpy(field, &wide, sizeof(wide));
         return true;
     }
-    if (row->kind == KIND_U32) {
-        const uint32_t narrow = (uint32_t)number;
+    if (row->kind != KIND_PID) {
+        const uint32_t narrow = (uint32_t)number + (row->kind == KIND_CPU ? 1u : 0u);
         memcpy(field, &narrow, sizeof(narrow));
         return true;
     }
@@ -134,17 +164,26 @@ static bool
 store(struct load_options *options, const struct option_row *row, const char *text)
 {
     void *field = (char *)options + row->offset;
-    if (row->kind == KIND_FLAG) {
-        const bool yes = true;
+    const bool yes = true;
+    switch (row->kind) {
+    case KIND_FLAG:
         memcpy(field, &yes, sizeof(yes));
         return true;
-    }
-    if (row->kind == KIND_TEXT) {
+    case KIND_TEXT:
         if (strlen(text) > 200) {
             return complain(row->name, "is too long");
         }
         memcpy(field, &text, sizeof(text));
         return true;
+    case KIND_REAL:
+        return store_real(field, row, text);
+    case KIND_WORD:
+        return store_word(field, row, text);
+    case KIND_U32:
+    case KIND_U64:
+    case KIND_CPU:
+    case KIND_PID:
+        break;
     }
     return store_number(options, row, text);
 }
@@ -193,26 +232,55 @@ parse_one(struct load_options *options, int argc, char **argv, int *at)
 }
 
 static bool
-consistent(struct load_options *options)
+lengths_fit(struct load_options *options)
 {
-    if (options->messages != 0 && options->seconds != 0) {
+    if (options->messages != 0 && options->seconds > 0) {
         return complain("--messages", "and --seconds exclude each other");
     }
-    if (options->messages == 0 && options->seconds == 0) {
+    if (options->messages == 0 && options->seconds <= 0) {
         options->messages = 100000;
     }
-    if (options->publishers == 0 && options->consumers == 0) {
-        return complain("--publishers", "and --consumers are both 0");
+    if (options->messages != 0 && options->warmup_s > 0) {
+        return complain("--warmup", "needs --seconds");
     }
-    if (options->publishers == 0 && options->messages == 0) {
+    if (options->publishers == 0 && options->consumers == 0 && options->seconds <= 0) {
+        return complain("--publishers", "and --consumers are both 0: tell for how many --seconds");
+    }
+    if (options->publishers == 0 && options->consumers != 0 && options->messages == 0) {
         return complain("--seconds", "needs publishers; tell how many --messages to consume");
+    }
+    return true;
+}
+
+static bool
+consistent(struct load_options *options)
+{
+    if (!lengths_fit(options)) {
+        return false;
+    }
+    options->to_all = options->to_all || options->exchange == LOAD_EXCHANGE_FANOUT;
+    options->durable = options->durable || options->persistent;
+    if (options->backlog == UINT32_MAX) {
+        options->backlog = options->rate > 0 ? 0 : BACKLOG_CLOSED;
+    }
+    if (options->to_all && options->exchange == LOAD_EXCHANGE_DEFAULT) {
+        return complain("--to-all", "needs an --exchange");
+    }
+    if (options->keys != 0 && options->exchange != LOAD_EXCHANGE_TOPIC) {
+        return complain("--keys", "needs --exchange topic");
+    }
+    if (options->idle_bindings != 0 && options->exchange != LOAD_EXCHANGE_TOPIC) {
+        return complain("--idle-bindings", "need --exchange topic");
     }
     if (options->prefetch != 0 && options->ack_every > options->prefetch) {
         return complain("--ack-every", "is more than --prefetch: the consumer would wait for ever");
     }
-    if (options->consumers != 0 && options->consumers < options->queues &&
-        options->publishers > options->consumers) {
+    if (options->consumers != 0 && options->consumers < options->queues) {
         return complain("--consumers", "are fewer than --queues: some would never be emptied");
+    }
+    const uint64_t pairs = (uint64_t)options->publishers * options->queues;
+    if (options->to_all && pairs > 1u << 24) {
+        return complain("--publishers", "times --queues is more than this program can check");
     }
     return true;
 }
@@ -230,15 +298,19 @@ load_options_parse(struct load_options *options, int argc, char **argv, int *ret
         .consumers = 1,
         .queues = 1,
         .size = 128,
-        .window = 256,
+        .window = 1024,
+        .backlog = UINT32_MAX,
         .prefetch = 256,
         .ack_every = 1,
         .timeout_s = 10,
+        .seed = 1,
     };
     *ret_exit = 2;
     for (int at = 1; at < argc;) {
         if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
-            (void)fputs(help, stdout);
+            for (int i = 0; load_help[i] != NULL; i++) {
+                (void)fputs(load_help[i], stdout);
+            }
             *ret_exit = 0;
             return false;
         }

@@ -6,7 +6,22 @@
 
 #include <lepus/base.h>
 
-#define LOAD_BROKER_PIDS_MAX 16
+#define LOAD_BROKER_PIDS_MAX 64
+
+enum load_exchange {
+    LOAD_EXCHANGE_DEFAULT, /* the nameless one: publisher i to queue i modulo their number */
+    LOAD_EXCHANGE_DIRECT,
+    LOAD_EXCHANGE_FANOUT,
+    LOAD_EXCHANGE_TOPIC,
+    LOAD_EXCHANGE_HEADERS,
+};
+
+/* Whose connection declares a queue: in a broker with shards, it lives where that one is. */
+enum load_place {
+    LOAD_PLACE_ADMIN,
+    LOAD_PLACE_PUBLISHER,
+    LOAD_PLACE_CONSUMER,
+};
 
 struct load_options {
     const char *host;
@@ -15,22 +30,39 @@ struct load_options {
     const char *password;
     const char *vhost;
     const char *name; /* queues are called NAME-0, NAME-1, ... */
+    const char *queue_type;
+    const char *json_path; /* "-": standard output, instead of the table */
+    const char *title;
     uint32_t publishers;
     uint32_t consumers;
     uint32_t queues;
+    uint32_t exchange; /* enum load_exchange */
+    uint32_t place;    /* enum load_place */
+    uint32_t keys;     /* different routing keys of a publisher; 0: one */
+    uint32_t idle_connections;
+    uint32_t idle_queues;
+    uint32_t idle_bindings;
     uint32_t size;      /* of a body, in bytes */
     uint64_t messages;  /* 0: seconds decide */
-    uint32_t seconds;   /* 0: messages decide */
-    uint64_t rate;      /* messages per second of all publishers together; 0: as fast as it goes */
-    uint32_t window;    /* messages of a publisher on the way; 0: no bound but the sockets' */
+    double seconds;     /* 0: messages decide */
+    double warmup_s;    /* sent before the figures begin */
+    double rate;        /* messages per second of all publishers together; 0: closed loop */
+    uint64_t seed;      /* of --poisson */
+    uint32_t window;    /* unconfirmed messages of a publisher; 0: no bound */
+    uint32_t backlog;   /* messages of all publishers sent and not consumed; 0: no bound */
     uint32_t prefetch;  /* 0: unlimited */
     uint32_t ack_every; /* acknowledge so many at once */
     uint32_t timeout_s; /* without progress */
+    uint32_t cpu;       /* one more than the processor to run on; 0: any */
+    bool poisson;
     bool confirm;
     bool auto_ack;
     bool durable;
+    bool persistent;
+    bool to_all; /* every message to every queue */
+    bool spin;
     bool keep;
-    bool json;
+    bool quiet;
     int broker_pids[LOAD_BROKER_PIDS_MAX];
     uint32_t broker_pid_count;
 };
@@ -41,3 +73,9 @@ struct load_options {
  */
 LP_MUST_CHECK bool load_options_parse(struct load_options *options, int argc, char **argv,
                                       int *ret_exit);
+
+/* "fanout" and so on; NULL for the nameless exchange. */
+const char *load_exchange_word(uint32_t exchange);
+
+/* Parts of one text, NULL at the end. */
+extern const char *const load_help[];

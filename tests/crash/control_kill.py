@@ -77,7 +77,7 @@ class Load:
         self.process = subprocess.Popen(
             [os.path.join(broker_module.binaries(), "lepus-bench"), "--port", str(target.port), "--rate",
              str(RATE), "--seconds", "3", "--publishers", "2", "--consumers", "2", "--queues", "2",
-             "--confirm", "--json"], stdout=subprocess.PIPE, text=True)
+             "--confirm", "--quiet", "--json", "-"], stdout=subprocess.PIPE, text=True)
 
     def running(self):
         return self.process.poll() is None
