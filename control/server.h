@@ -13,7 +13,7 @@
 #include "control/link/control.h"
 
 #define SERVER_CLIENTS_MAX    64u
-#define SERVER_LINE_MAX_BYTES (1024u * 1024u)
+#define SERVER_LINE_MAX_BYTES (64u * 1024u * 1024u) /* a file of definitions */
 
 struct server;
 

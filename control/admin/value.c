@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "control/admin/admin_internal.h"
+#include "control/admin/definitions.h"
 
 void
 admin_set(json_t *object, const char *name, json_t *value)
@@ -89,11 +89,24 @@ real_of(const struct lp_field *field)
     return value;
 }
 
-static json_t *table_of(struct lp_bytes table, unsigned depth);
-static json_t *array_of(struct lp_bytes array, unsigned depth);
+/* How deep it is already, and whether tables are objects or lists of [name, type, value]. */
+struct shape {
+    unsigned depth;
+    bool objects;
+};
+
+static json_t *table_of(struct lp_bytes table, struct shape shape);
+static json_t *array_of(struct lp_bytes array, struct shape shape);
+
+static struct shape
+deeper(struct shape shape)
+{
+    shape.depth++;
+    return shape;
+}
 
 static json_t *
-value_of(const struct lp_field *field, unsigned depth)
+value_of(const struct lp_field *field, struct shape shape)
 {
     if (lp_field_is_integer(field->type)) {
         return json_integer(lp_field_integer(field));
@@ -112,9 +125,11 @@ value_of(const struct lp_field *field, unsigned depth)
         return real ? real : json_null();
     }
     case 'F':
-        return depth < TABLE_NESTING_MAX ? table_of(field->raw, depth + 1) : json_string("...");
+        return shape.depth < TABLE_NESTING_MAX ? table_of(field->raw, deeper(shape))
+                                               : json_string("...");
     case 'A':
-        return depth < TABLE_NESTING_MAX ? array_of(field->raw, depth + 1) : json_string("...");
+        return shape.depth < TABLE_NESTING_MAX ? array_of(field->raw, deeper(shape))
+                                               : json_string("...");
     case 'V':
         return json_null();
     default:
@@ -123,28 +138,34 @@ value_of(const struct lp_field *field, unsigned depth)
 }
 
 static json_t *
-array_of(struct lp_bytes array, unsigned depth)
+array_of(struct lp_bytes array, struct shape shape)
 {
     struct lp_reader r = lp_reader_of_bytes(array);
     struct lp_field field;
     json_t *list = json_array();
     while (lp_reader_left(&r) > 0 && lp_field_value_read(&r, &field)) {
-        admin_append(list, value_of(&field, depth));
+        admin_append(list, value_of(&field, shape));
     }
     return list;
 }
 
 static json_t *
-table_of(struct lp_bytes table, unsigned depth)
+table_of(struct lp_bytes table, struct shape shape)
 {
     struct lp_reader r = lp_reader_of_bytes(table);
     struct lp_field field;
-    json_t *list = json_array();
+    json_t *list = shape.objects ? json_object() : json_array();
     while (lp_field_next(&r, &field)) {
+        if (shape.objects) {
+            json_t *name = admin_text(field.name);
+            admin_set(list, json_string_value(name), value_of(&field, shape));
+            json_decref(name);
+            continue;
+        }
         json_t *entry = json_array();
         admin_append(entry, admin_text(field.name));
         admin_append(entry, json_string(lp_field_type_name(field.type)));
-        admin_append(entry, value_of(&field, depth));
+        admin_append(entry, value_of(&field, shape));
         admin_append(list, entry);
     }
     return list;
@@ -162,7 +183,7 @@ entry_compare(const void *a, const void *b)
 json_t *
 admin_table(struct lp_bytes table, bool sorted)
 {
-    json_t *list = table_of(table, 0);
+    json_t *list = table_of(table, (struct shape){0});
     const size_t count = json_array_size(list);
     if (!sorted || count < 2) {
         return list;
@@ -178,6 +199,12 @@ admin_table(struct lp_bytes table, bool sorted)
     }
     free((void *)entries);
     return list;
+}
+
+json_t *
+admin_table_object(struct lp_bytes table)
+{
+    return table_of(table, (struct shape){.objects = true});
 }
 
 /* ---- names of things ---- */

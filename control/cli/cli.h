@@ -142,12 +142,19 @@ int cli_local_run(struct cli_request *request, const struct cli_io *io);
 /* `stop`: the broker's command, and what the tool watches. */
 int cli_stop_run(struct cli_request *request, const struct cli_io *io);
 
+/* ---- definitions.c ---- */
+int cli_export_run(struct cli_request *request, const struct cli_io *io);
+int cli_import_run(struct cli_request *request, const struct cli_io *io);
+
 /* ---- answer.c ---- */
 /* Print an answer of the broker's; the exit status. */
 int cli_answer_print(const struct cli_request *request, const struct cli_io *io,
                      const json_t *answer);
 
 /* ---- run.c ---- */
+/* May it run?  CLI_EXIT_OK, or the exit status after a message. */
+int cli_check_ask(struct cli_client *client, const struct cli_request *request,
+                  const struct cli_io *io);
 /* A command that the broker carries out, from check to answer. */
 int cli_remote_run(struct cli_request *request, const struct cli_io *io);
 /* A password from standard input; false: there was none. */

@@ -36,9 +36,8 @@ cli_password_read(const struct cli_request *request, const struct cli_io *io, ch
     return good;
 }
 
-/* May it run?  CLI_EXIT_OK, or the exit status after a message. */
-static int
-check_ask(struct cli_client *client, const struct cli_request *request, const struct cli_io *io)
+int
+cli_check_ask(struct cli_client *client, const struct cli_request *request, const struct cli_io *io)
 {
     int code = CLI_EXIT_SOFTWARE;
     json_t *answer = cli_ask(client, request, io, true, &code);
@@ -91,7 +90,7 @@ cli_remote_run(struct cli_request *request, const struct cli_io *io)
     if (code != CLI_EXIT_OK) {
         return code;
     }
-    code = check_ask(&client, request, io);
+    code = cli_check_ask(&client, request, io);
     if (code == CLI_EXIT_OK) {
         cli_banner_print(io->out, request);
         code = asks ? exchange_secret(&client, request, io) : exchange(&client, request, io);
@@ -113,6 +112,16 @@ unknown_run(const struct cli_request *request, const struct cli_io *io)
     }
     return CLI_EXIT_USAGE;
 }
+
+/* The broker's commands of which the tool does a part. */
+static const struct {
+    const char *name;
+    int (*run)(struct cli_request *request, const struct cli_io *io);
+} shared[] = {
+    {"stop", cli_stop_run},
+    {"export_definitions", cli_export_run},
+    {"import_definitions", cli_import_run},
+};
 
 static int
 command_run(struct cli_request *request, const struct cli_io *io)
@@ -136,8 +145,10 @@ command_run(struct cli_request *request, const struct cli_io *io)
     if (request->argument_count > command->arguments_max) {
         return cli_invalid(io, request, "too many arguments.", CLI_EXIT_USAGE);
     }
-    if (strcmp(command->name, "stop") == 0) {
-        return cli_stop_run(request, io);
+    for (size_t i = 0; i < LP_COUNT_OF(shared); i++) {
+        if (strcmp(shared[i].name, command->name) == 0) {
+            return shared[i].run(request, io);
+        }
     }
     return command->local ? cli_local_run(request, io) : cli_remote_run(request, io);
 }

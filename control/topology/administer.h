@@ -96,6 +96,10 @@ LP_MUST_CHECK bool lp_catalog_user_add(struct lp_catalog *catalog, struct lp_byt
 LP_MUST_CHECK bool lp_catalog_user_add_hashed(struct lp_catalog *catalog, struct lp_bytes name,
                                               struct lp_bytes hash, struct lp_bytes algorithm,
                                               struct lp_refusal *ret_refusal);
+/* The same for a user that is there. */
+LP_MUST_CHECK bool lp_catalog_user_hash_set(struct lp_catalog *catalog, struct lp_bytes name,
+                                            struct lp_bytes hash, struct lp_bytes algorithm,
+                                            struct lp_refusal *ret_refusal);
 LP_MUST_CHECK bool lp_catalog_user_password_set(struct lp_catalog *catalog, struct lp_bytes name,
                                                 struct lp_bytes password,
                                                 struct lp_refusal *ret_refusal);

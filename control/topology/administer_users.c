@@ -67,25 +67,50 @@ lp_catalog_user_add(struct lp_catalog *catalog, struct lp_bytes name, struct lp_
     return true;
 }
 
+static bool
+hash_take(const struct lp_catalog *catalog, struct lp_bytes hash, struct lp_bytes algorithm,
+          struct lp_catalog_user *like, struct lp_refusal *refusal)
+{
+    enum lp_password_algorithm found =
+        (enum lp_password_algorithm)catalog->rules.password_algorithm;
+    if (algorithm.size > 0 && !lp_password_algorithm_find(algorithm, &found)) {
+        return administer_refuse(refusal, LP_ERR_REFUSED, "unknown hashing algorithm %.*s",
+                                 (int)algorithm.size, (const char *)algorithm.data);
+    }
+    if (hash.size > 0 && !lp_password_hash_is_good(hash)) {
+        return administer_refuse(refusal, LP_ERR_REFUSED,
+                                 "Could not Base64 decode provided password hash");
+    }
+    like->hash = hash;
+    like->algorithm = (uint8_t)found;
+    return true;
+}
+
 bool
 lp_catalog_user_add_hashed(struct lp_catalog *catalog, struct lp_bytes name, struct lp_bytes hash,
                            struct lp_bytes algorithm, struct lp_refusal *ret_refusal)
 {
-    struct lp_catalog_user like = {.name = name, .hash = hash};
-    enum lp_password_algorithm found =
-        (enum lp_password_algorithm)catalog->rules.password_algorithm;
-    if (!user_is_new(catalog, name, ret_refusal)) {
+    struct lp_catalog_user like = {.name = name};
+    if (!user_is_new(catalog, name, ret_refusal) ||
+        !hash_take(catalog, hash, algorithm, &like, ret_refusal)) {
         return false;
     }
-    if (algorithm.size > 0 && !lp_password_algorithm_find(algorithm, &found)) {
-        return administer_refuse(ret_refusal, LP_ERR_REFUSED, "unknown hashing algorithm %.*s",
-                                 (int)algorithm.size, (const char *)algorithm.data);
+    lp_catalog_user_put(catalog, &like);
+    return true;
+}
+
+bool
+lp_catalog_user_hash_set(struct lp_catalog *catalog, struct lp_bytes name, struct lp_bytes hash,
+                         struct lp_bytes algorithm, struct lp_refusal *ret_refusal)
+{
+    const struct lp_catalog_user *user = user_find(catalog, name, ret_refusal);
+    if (!user) {
+        return false;
     }
-    if (hash.size > 0 && !lp_password_hash_is_good(hash)) {
-        return administer_refuse(ret_refusal, LP_ERR_REFUSED,
-                                 "Could not Base64 decode provided password hash");
+    struct lp_catalog_user like = *user;
+    if (!hash_take(catalog, hash, algorithm, &like, ret_refusal)) {
+        return false;
     }
-    like.algorithm = (uint8_t)found;
     lp_catalog_user_put(catalog, &like);
     return true;
 }

@@ -304,6 +304,7 @@ struct lp_catalog_actor {
     struct lp_bytes user;
     uint64_t connection;
     struct lp_catalog_vhost *vhost;
+    bool administrator; /* at lepusctl: nobody who would be asked for rights */
 };
 
 /* Names come as the client sent them: CR and LF are dropped here (C65). */

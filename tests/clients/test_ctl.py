@@ -17,7 +17,8 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import suite
 
-FAMILIES = ["channels", "users", "vhosts", "policies", "operations", "checks", "node"]
+FAMILIES = ["channels", "users", "vhosts", "policies", "operations", "checks", "node",
+            "definitions"]
 
 if __name__ == "__main__":
     sys.exit(suite.main([importlib.import_module("ctl." + name) for name in FAMILIES]))
