@@ -65,20 +65,21 @@ request_of_lines(const char *text, size_t bytes)
     return request;
 }
 
+/* An answer may come as late as the end of control: `answers` is the whole input's. */
 static void
-ask(struct hostile_shard *shard, const char *text, size_t bytes)
+ask(struct hostile_shard *shard, uint32_t *answers, const char *text, size_t bytes)
 {
-    uint32_t answers = 0;
+    const uint32_t before = *answers;
     const bool raw = bytes > 0 && (text[0] == '{' || text[0] == '[');
     json_t *request =
         raw ? json_loadb(text, bytes, JSON_ALLOW_NUL, NULL) : request_of_lines(text, bytes);
     if (!request) {
         return;
     }
-    lp_admin_request(shard->control, request, answered, &answers);
+    lp_admin_request(shard->control, request, answered, answers);
     json_decref(request);
     hostile_turns(shard);
-    if (answers == 0) { /* it waits for what this shard does not say: the end of it answers */
+    if (*answers == before) { /* it waits for what this shard does not say: the end of it answers */
         lp_sim_clock_advance(&shard->clock, 60000000000u);
         hostile_turns(shard);
     }
@@ -91,13 +92,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         return 0;
     }
     struct hostile_shard shard;
+    uint32_t answers = 0;
     const char *at = (const char *)data;
     const char *end = at + bytes;
     hostile_open(&shard);
     while (at < end && !lp_control_failed(shard.control) && !lp_control_stopping(shard.control)) {
         const char *stop = memmem(at, (size_t)(end - at), "\n\n", 2);
         stop = stop ? stop : end;
-        ask(&shard, at, (size_t)(stop - at));
+        ask(&shard, &answers, at, (size_t)(stop - at));
         at = stop + 2;
     }
     hostile_close(&shard);
