@@ -229,6 +229,16 @@ def stage_clients():
     return client_tests(RELEASE, ["tutorials", "torture"], "lepus.transport=epoll") and good
 
 
+def stage_rabbitmq():
+    """Debian's RabbitMQ does the same: random scripts on both, and the tests of exact answers on it"""
+    if not build_release():
+        return False
+    good = python_test(os.path.join(ROOT, "tests/differential/run"),
+                       ["--seed", "5000", "--count", "20", "--steps", "50"])
+    semantics = os.path.join(ROOT, "tests/clients/test_semantics.py")
+    return python_test(semantics, ["--external", "rabbitmq"]) and good
+
+
 def stage_sanitized():
     """client tests against the ASan + UBSan build and the TSan build"""
     good = True
@@ -273,7 +283,8 @@ def stage_gates():
 
 
 STAGES = [(name, globals()["stage_" + name]) for name in
-          ("setup", "gcc", "checks", "clang", "asan", "tsan", "sim", "clients", "sanitized", "fuzz", "gates")]
+          ("setup", "gcc", "checks", "clang", "asan", "tsan", "sim", "clients", "rabbitmq", "sanitized", "fuzz",
+           "gates")]
 
 
 def arguments(words):

@@ -44,6 +44,9 @@ def observation(peer):
         if "closed" in streams:     # it is chance which of the last words come before the close
             streams = {k: v for k, v in streams.items()
                        if k not in ("basic.ack", "basic.nack") and not k.startswith("to ")}
+            # RabbitMQ's queues deliver to a channel that has just been closed, and opened again.
+            streams["wrong"] = [text for text in streams.get("wrong", []) if "deliver" not in text]
+            streams = {k: v for k, v in streams.items() if v}
         for stream, items in streams.items():
             unordered = stream in ("basic.ack", "basic.nack", "cancel", "wrong")
             seen[where][stream] = steady(sorted(items) if unordered else list(items))

@@ -209,6 +209,8 @@ def prepare(broker, features):
     if "rights" in features:
         broker.ctl("add_user", "other", "other", check=False)
         broker.ctl("set_permissions", "-p", "/", "other", ".*", ".*", ".*")
+        broker.ctl("set_user_tags", "other")
+        broker.ctl("clear_topic_permissions", "-p", "/", "other")
 
 
 def clean(peer, features):
@@ -224,3 +226,4 @@ def clean(peer, features):
     if "policies" in features:
         for name in ("p0", "p1"):
             peer.broker.ctl("clear_policy", name, check=False)
+            peer.broker.ctl("clear_operator_policy", name, check=False)

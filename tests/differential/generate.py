@@ -23,7 +23,17 @@ SHORT_TTL, LONG_TTL = 60, 3600000   # milliseconds; what is between would be a r
 
 FEATURES = ("errors", "exclusive", "autodelete", "alternate", "headers", "confirm", "tx", "qos",
             "priorities", "length", "dlx", "ttl", "expires", "sac", "cc", "churn", "burst",
-            "properties", "large", "reply", "frames", "policies", "rights", "quorum")
+            "properties", "large", "reply", "frames", "policies", "rights", "quorum",
+            "topics", "operator")
+
+DEFINITIONS = (
+    '{"max-length":1}', '{"max-length":3,"overflow":"reject-publish"}', '{"max-length-bytes":20}',
+    '{"max-length":2,"overflow":"drop-head","dead-letter-exchange":"amq.fanout"}',
+    '{"dead-letter-exchange":"amq.fanout"}', '{"message-ttl":%d}' % LONG_TTL,
+    '{"alternate-exchange":"amq.fanout"}', '{"expires":%d}' % LONG_TTL,
+    '{"dead-letter-exchange":"","dead-letter-routing-key":"q0"}')
+OPERATOR_DEFINITIONS = (
+    '{"max-length":2}', '{"max-length-bytes":7}', '{"message-ttl":%d}' % LONG_TTL, '{"max-length":0}')
 
 
 class Script:
@@ -107,7 +117,8 @@ class Script:
                 ("qos", self.qos, 4), ("tx", self.tx, 8), ("confirm", self.confirm, 1),
                 ("churn", self.drop, 2), ("burst", self.burst, 8), ("errors", self.error, 6),
                 ("frames", self.frames, 2), ("reply", self.reply, 5),
-                ("policies", self.policy, 2), ("rights", self.rights, 2)):
+                ("policies", self.policy, 4), ("rights", self.rights, 3), ("quorum", self.settle, 6),
+                ("quorum", self.get, 4)):
             if self.has(feature):
                 choices.append((action, weight))
         actions, weights = zip(*choices)
@@ -180,7 +191,11 @@ class Script:
                 table.pop("x-overflow")
             arguments = {"durable": True}
         if self.chance(0.5):
-            table["x-delivery-limit"] = self.pick([1, 2])
+            table["x-delivery-limit"] = self.pick([0, 1, 2, 2, -1])
+        if self.chance(0.2):
+            table["x-dead-letter-strategy"] = "at-most-once"
+        if self.chance(0.1):
+            table["x-quorum-initial-group-size"] = 1
         return {**arguments, "durable": not self.chance(0.1, "errors"), "arguments": table}
 
     def declare_exchange(self):
@@ -442,23 +457,42 @@ class Script:
             self.call("basic.cancel", at, consumer_tag="reply")
 
     def policy(self):
+        kind = "operator_policy" if self.chance(0.4, "operator") else "policy"
         name = self.pick(["p0", "p1"])
         if self.chance(0.3):
-            self.add("ctl", words=["clear_policy", name])
+            self.add("ctl", words=["clear_" + kind, name])
             return
-        definition = self.pick([
-            '{"max-length":1}', '{"max-length":3,"overflow":"reject-publish"}',
-            '{"dead-letter-exchange":"amq.fanout"}', '{"message-ttl":%d}' % LONG_TTL,
-            '{"alternate-exchange":"amq.fanout"}',
-            '{"dead-letter-exchange":"","dead-letter-routing-key":"q0"}'])
-        self.add("ctl", words=["set_policy", name, self.pick(["^q[012]$", "^x", "."]), definition,
-                               "--priority", self.pick(["0", "1"])])
+        choices = OPERATOR_DEFINITIONS if kind == "operator_policy" else self.definitions()
+        words = ["set_" + kind, name, self.pick(["^q[012]$", "^x", "."]), self.pick(choices),
+                 "--priority", self.pick({"p0": ["0", "2"], "p1": ["1", "3"]}[name])]
+        if self.chance(0.4):
+            words += ["--apply-to", self.pick(["all", "queues", "exchanges"] + [
+                "classic_queues", "quorum_queues"] * self.has("quorum"))]
+        self.add("ctl", words=words)
+
+    def definitions(self):
+        out = list(DEFINITIONS)
+        if self.has("quorum"):
+            out += ['{"delivery-limit":1}', '{"delivery-limit":2,"dead-letter-exchange":"amq.fanout"}',
+                    '{"dead-letter-strategy":"at-most-once","dead-letter-exchange":"amq.fanout"}']
+        if self.has("errors"):
+            out += ['{"max-length":-1}', '{"nothing":1}', '{}', '{"overflow":"explode"}', "[",
+                    '{"message-ttl":"1"}']
+        return out
 
     def rights(self):
-        rights = [self.pick([".*", "^q[01]$", "^(q|x).*", "^$", "^amq\\.default$|^x0$"])
-                  for _ in range(3)]
         # Connection 1 is that user. It comes anew: RabbitMQ's channels remember what they may.
-        self.add("ctl", words=["set_permissions", "-p", "/", "other", *rights])
+        if self.chance(0.4, "topics"):
+            rights = [self.pick([".*", "^a", "^(k0|a)$", "^$"]) for _ in range(2)]
+            exchange = self.pick(["amq.topic", *EXCHANGES])
+            self.add("ctl", words=["set_topic_permissions", "-p", "/", "other", exchange, *rights]
+                     if self.chance(0.8) else ["clear_topic_permissions", "-p", "/", "other"])
+        elif self.chance(0.2):
+            self.add("ctl", words=["set_user_tags", "other", self.pick(["impersonator", "policymaker"])])
+        else:
+            rights = [self.pick([".*", "^q[01]$", "^(q|x).*", "^$", "^amq\\.default$|^x0$"])
+                      for _ in range(3)]
+            self.add("ctl", words=["set_permissions", "-p", "/", "other", *rights])
         self.add("close", [1, 1])
 
 

@@ -22,7 +22,7 @@ from amqp_raw import EndOfStream, Raw, Timeout, method_frame, publish_frames
 CONNECTIONS, CHANNELS = 2, 2
 WATCH = 50              # the channel of each connection that asks for counts
 QUIET_ROUNDS = 2        # rounds without news
-ANSWER_S = 10.0         # a method or confirm that is not answered by then is not answered
+ANSWER_S = 30.0         # a method or confirm that is not answered by then is not answered
 # Connection 1 cannot hear that the server cancelled its consumers.
 CAPABILITIES = (("authentication_failure_close", "consumer_cancel_notify", "connection.blocked",
                  "basic.nack"), ("authentication_failure_close", "basic.nack"))

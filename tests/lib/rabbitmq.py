@@ -26,8 +26,10 @@ import tempfile
 import threading
 import time
 
+import rabbitmq_ctl
+
 START_S = 300.0     # it takes three; machines may be busy
-STOP_S = 30.0
+STOP_S = 60.0
 ATTEMPTS = 3        # a port that was free may be somebody else's a moment later
 READY = b"Server startup complete"
 
@@ -71,7 +73,7 @@ class RabbitMQ:
         reason = missing()
         if reason:
             raise RuntimeError(reason)
-        self.home = home()
+        self.root, self.home = root(), home()
         self.version = tuple(int(n) for n in re.findall(r"\d+", os.path.basename(self.home))[:2])
         self.flavour = "4.0" if self.version >= (4, 0) else "3.10"
         self.settings = list(settings)
@@ -82,6 +84,7 @@ class RabbitMQ:
         self.log_path = os.path.join(self.work, "output.log")
         self.host, self.port = "127.0.0.1", 0
         self.process = self.epmd = None
+        self.controller = rabbitmq_ctl.Controller(self)
         self._prepare()
         for attempt in range(ATTEMPTS):
             try:
@@ -179,6 +182,7 @@ class RabbitMQ:
     def _end(self):
         """End node and epmd; what was wrong with that, or None."""
         problem = None
+        self.controller.end()
         if self.running():
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -209,9 +213,7 @@ class RabbitMQ:
 
     def ctl(self, *arguments, check=True):
         """rabbitmqctl against this broker."""
-        line = [*self.enter, os.path.join(self.home, "sbin", "rabbitmqctl"), *arguments]
-        return subprocess.run(line, check=check, capture_output=True, text=True, timeout=60,
-                              env=self.environment, cwd=self.work)
+        return self.controller.run(*arguments, check=check)
 
     def ctl_wrapper(self):
         """A program with rabbitmqctl's command line that controls this broker."""

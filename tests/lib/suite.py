@@ -59,8 +59,8 @@ def main(modules, table=None, **broker_options):
             if options.only in test.id():
                 tests.addTest(test)
     if options.external == "rabbitmq" and rabbitmq.missing():
-        print("skip: %s\n0 passed, 0 failed" % rabbitmq.missing())
-        return 0
+        print("FAIL  %s\n0 passed, 1 failed" % rabbitmq.missing())
+        return 1
     target = broker_module.open_broker(**broker_options)
     unittest.TestCase.broker = target
     result = Result(table)

@@ -40,6 +40,8 @@ class Topics(Case):
         self.refused(channel, "/.guest.x", "amq.topic", login)
 
     def test_C85_every_key_of_a_message_counts(self):
+        if not self.v40:
+            self.skipTest("3.10 looks at the routing key only")
         login = self.topics("amq.topic", "^a", "")
         channel = self.channel(**login)
         channel.call("confirm.select")
@@ -152,6 +154,8 @@ class Users(Case):
             self.assertEqual(self.count(channel, queue), 0)
 
     def test_C20_channels_that_are_closed_make_room_again(self):
+        if not self.lepus:
+            self.skipTest("RabbitMQ counts a channel for a moment after its close-ok")
         login = self.user()
         self.broker.ctl("set_user_limits", login["user"], '{"max-channels": 3}')
         connection = self.connect(**login)

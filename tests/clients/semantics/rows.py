@@ -301,7 +301,7 @@ NOTES = {
     "C53": "3.10 does not add the default type to what it compares: `current is none`",
     "C64": "3.10 closes the connection with 503",
     "C84": "3.10 does not say which right is missing",
-    "C85": "3.10 does not say which right is missing",
+    "C85": "3.10 does not say which right is missing, and asks for the routing key only, not for CC and BCC",
     "C89": "3.10 and 4.0: a channel goes on with the names it used before; Lepus refuses at once",
     "C91": "3.10 looks at topic rights and user_id before the expiration, and at CC after user_id",
     "C93": "3.10: 134217728 octets; 4.0: 16777216",

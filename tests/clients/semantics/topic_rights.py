@@ -56,6 +56,8 @@ class TopicRights(Case):
         channel.confirmed(1)
 
     def test_C85_every_key_of_CC_and_BCC_is_asked_for(self):
+        if not self.v40:
+            self.skipTest("3.10 looks at the routing key only")
         who = self.topic_user("^(a|b|c)$", ".*")
         channel = self.connect(**who).channel(1)
         channel.call("confirm.select")
