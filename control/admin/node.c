@@ -33,10 +33,22 @@ admin_stop(struct admin_task *task)
     control_when_stopped(task->control, stopped, task);
 }
 
+/* The ports are closed when every shard has heard of it. */
+static void
+stopped_app(struct lp_control *control, void *context, bool good)
+{
+    struct admin_task *task = context;
+    if (good) {
+        control_when_heard(control, done, task);
+    } else {
+        done(control, task, false);
+    }
+}
+
 void
 admin_stop_app(struct admin_task *task)
 {
-    control_application_stop(task->control, done, task);
+    control_application_stop(task->control, stopped_app, task);
 }
 
 static void

@@ -148,6 +148,7 @@ admin_running(struct lp_shard *shard, struct lp_reader *reader)
         return;
     }
     shard->broker.refusing = !running;
+    shard->env.transport.ops->accept_pause(shard->env.transport.self, !running);
     if (running) {
         shard->close_deadline_ns = 0;
         return;

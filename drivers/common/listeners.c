@@ -181,6 +181,22 @@ lp_listeners_open_boot(struct lp_listeners *listeners, const struct lp_address *
 }
 
 void
+lp_listener_shut(int fd)
+{
+    (void)shutdown(fd, SHUT_RDWR);
+}
+
+void
+lp_listener_reopen(int fd, const struct lp_address *address)
+{
+    struct sockaddr_storage kernel;
+    const socklen_t bytes = lp_address_to_kernel(address, &kernel);
+    /* A port that the kernel chose was given back; any other is bound still, and this fails. */
+    (void)bind(fd, (const struct sockaddr *)&kernel, bytes);
+    (void)listen(fd, BACKLOG);
+}
+
+void
 lp_listeners_close(struct lp_listeners *listeners)
 {
     for (uint32_t i = 0; i < listeners->count; i++) {

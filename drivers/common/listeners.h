@@ -7,7 +7,8 @@
  * Unix: one socket that all shards accept from.
  *
  *   Memory    the caller's
- *   Runs on   boot, on the host's thread; close after the last transport is closed
+ *   Runs on   boot, on the host's thread; close after the last transport is closed;
+ *             shut and reopen on the shard's
  *   Limits    LP_LISTENERS_MAX addresses
  */
 #pragma once
@@ -37,5 +38,8 @@ struct lp_listeners {
 LP_MUST_CHECK enum lp_err lp_listeners_open_boot(struct lp_listeners *listeners,
                                                  const struct lp_address *addresses, uint32_t count,
                                                  uint32_t shard_count, char *why);
+/* Close a shard's port without giving it up, and open it again.  TCP only. */
+void lp_listener_shut(int fd);
+void lp_listener_reopen(int fd, const struct lp_address *address);
 /* Also removes the files of Unix sockets. */
 void lp_listeners_close(struct lp_listeners *listeners);

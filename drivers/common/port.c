@@ -86,6 +86,22 @@ lp_port_accept_stop(struct lp_port *port)
 }
 
 void
+lp_port_accept_pause(struct lp_port *port, bool paused)
+{
+    port->paused = paused;
+    for (uint32_t i = 0; i < port->listeners->count; i++) {
+        if (!lp_port_is_pausing(port, i)) {
+            continue;
+        }
+        if (paused) {
+            lp_listener_shut(lp_port_listen_fd(port, i));
+        } else {
+            lp_listener_reopen(lp_port_listen_fd(port, i), &port->listeners->address[i]);
+        }
+    }
+}
+
+void
 lp_port_attach(void *self, lp_handle handle, uint64_t user)
 {
     const struct lp_port *port = self;

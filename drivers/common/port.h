@@ -24,6 +24,7 @@ struct lp_port {
     int reserve_fd; /* see lp_socket_accept_failed(); -1: it went */
     bool wake_owned;
     bool accepting;
+    bool paused; /* only from Unix sockets */
     struct lp_streams streams;
     struct lp_sends sends;
     struct lp_socket_counters counters;
@@ -62,8 +63,23 @@ void lp_port_accepted(struct lp_port *port, struct lp_stream *stream, uint32_t l
 /* The one CLOSED; the stream is no more. */
 void lp_port_closed(struct lp_port *port, struct lp_stream *stream, struct lp_sink *sink);
 
+static inline bool
+lp_port_is_pausing(const struct lp_port *port, uint32_t listener)
+{
+    return port->listeners->address[listener].family != LP_ADDRESS_UNIX;
+}
+
+/* Are there newcomers to be had from this listener? */
+static inline bool
+lp_port_accepts(const struct lp_port *port, uint32_t listener)
+{
+    return port->accepting && !(port->paused && lp_port_is_pausing(port, listener));
+}
+
 /* Newcomers are refused at once from now on, instead of waiting in the backlog. */
 void lp_port_accept_stop(struct lp_port *port);
+/* The listeners of lp_port_is_pausing() refuse newcomers, or take them again. */
+void lp_port_accept_pause(struct lp_port *port, bool paused);
 
 /* attach() and wake_any() of transport.h. */
 void lp_port_attach(void *self, lp_handle handle, uint64_t user);

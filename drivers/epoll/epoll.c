@@ -25,6 +25,14 @@ set_add(struct epoll_driver *driver, int fd, uint32_t events, uint64_t tag)
     return epoll_ctl(driver->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+/* Only the shared Unix socket has several waiters; one of them is enough. */
+static bool
+listener_watch(struct epoll_driver *driver, uint32_t i)
+{
+    return set_add(driver, lp_port_listen_fd(&driver->port, i), EPOLLIN | EPOLLEXCLUSIVE,
+                   lp_handle_make(i, 0));
+}
+
 static void
 stream_accept(struct epoll_driver *driver, int fd, uint32_t listener, struct lp_sink *sink)
 {
@@ -47,7 +55,7 @@ listener_accept(struct epoll_driver *driver, uint32_t listener, struct lp_sink *
 {
     struct lp_port *port = &driver->port;
     const int listen_fd = lp_port_listen_fd(port, listener);
-    while (port->accepting && !lp_sink_full(sink)) {
+    while (lp_port_accepts(port, listener) && !lp_sink_full(sink)) {
         port->counters.kernel_enters++;
         const int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         const bool had_reserve = port->reserve_fd >= 0;
@@ -79,6 +87,27 @@ driver_accept_stop(void *self)
         (void)epoll_ctl(driver->epoll_fd, EPOLL_CTL_DEL, lp_port_listen_fd(&driver->port, i), NULL);
     }
     lp_port_accept_stop(&driver->port);
+}
+
+static void
+driver_accept_pause(void *self, bool paused)
+{
+    struct epoll_driver *driver = self;
+    struct lp_port *port = &driver->port;
+    if (!port->accepting || port->paused == paused) {
+        return;
+    }
+    lp_port_accept_pause(port, paused);
+    for (uint32_t i = 0; i < port->listeners->count; i++) {
+        if (!lp_port_is_pausing(port, i)) {
+            continue;
+        }
+        if (paused) {
+            (void)epoll_ctl(driver->epoll_fd, EPOLL_CTL_DEL, lp_port_listen_fd(port, i), NULL);
+        } else {
+            (void)listener_watch(driver, i); /* there was room for it before */
+        }
+    }
 }
 
 /* --- Polling. -------------------------------------------------------------------------------- */
@@ -165,6 +194,7 @@ static const struct lp_transport_ops epoll_ops = {
     .close = epoll_stream_close,
     .flush = driver_flush,
     .accept_stop = driver_accept_stop,
+    .accept_pause = driver_accept_pause,
     .wait = driver_wait,
     .wake_any = lp_port_wake_any,
 };
@@ -177,9 +207,8 @@ listeners_add(struct epoll_driver *driver)
     for (uint32_t i = 0; i < driver->port.listeners->count; i++) {
         const int fd = lp_port_listen_fd(&driver->port, i);
         const int flags = fcntl(fd, F_GETFL);
-        /* Only the shared Unix socket has several waiters; one of them is enough. */
         if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-            !set_add(driver, fd, EPOLLIN | EPOLLEXCLUSIVE, lp_handle_make(i, 0))) {
+            !listener_watch(driver, i)) {
             return false;
         }
     }

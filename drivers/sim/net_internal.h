@@ -70,6 +70,7 @@ struct port {
     uint32_t shard;
     uint32_t streams;
     bool accept_stopped;
+    bool accept_paused;
     bool woken;
 };
 

@@ -62,8 +62,9 @@ static void
 poll_pending(struct port *port, struct stream *stream, struct sink *sink)
 {
     struct lp_sim_net *net = port->net;
-    if (port->accept_stopped || port->streams == net->config.streams_max) {
-        port->refused += port->accept_stopped ? 0 : 1;
+    const bool closed = port->accept_stopped || port->accept_paused;
+    if (closed || port->streams == net->config.streams_max) {
+        port->refused += closed ? 0 : 1;
         sim_stream_fail(stream);
         stream->near = NEAR_CLOSED;
         sim_stream_retire(stream);
@@ -320,6 +321,13 @@ port_accept_stop(void *self)
 }
 
 static void
+port_accept_pause(void *self, bool paused)
+{
+    struct port *port = self;
+    port->accept_paused = paused;
+}
+
+static void
 port_wait(void *self, uint64_t timeout_ns)
 {
     (void)self; /* virtual time: the scheduler waits */
@@ -343,6 +351,7 @@ static const struct lp_transport_ops sim_ops = {
     .close = port_close,
     .flush = port_flush,
     .accept_stop = port_accept_stop,
+    .accept_pause = port_accept_pause,
     .wait = port_wait,
     .wake_any = port_wake_any,
 };

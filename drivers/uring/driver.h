@@ -48,7 +48,8 @@ struct uring_stream {
 
 struct uring_listener {
     bool armed;
-    bool dead; /* shut down under us */
+    bool paused; /* an accept is armed that began before a pause */
+    bool dead;   /* shut down under us */
 };
 
 struct uring_driver {

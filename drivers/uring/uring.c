@@ -34,7 +34,7 @@ listeners_push(struct uring_driver *driver)
 {
     for (uint32_t i = 0; i < driver->port.listeners->count; i++) {
         struct uring_listener *listener = &driver->listener[i];
-        if (listener->armed || listener->dead || !driver->port.accepting) {
+        if (listener->armed || listener->dead || !lp_port_accepts(&driver->port, i)) {
             continue;
         }
         struct io_uring_sqe *sqe = uring_sqe_get(driver);
@@ -68,12 +68,15 @@ accept_completed(struct uring_driver *driver, const struct io_uring_cqe *cqe, st
 {
     const uint32_t i = lp_handle_index(uring_tag_handle(cqe->user_data));
     LP_ASSERT(i < driver->port.listeners->count);
+    struct uring_listener *listener = &driver->listener[i];
+    const bool paused = listener->paused; /* this may be the end of an accept from before */
     if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
-        driver->listener[i].armed = false; /* listeners_push() arms it again */
+        listener->armed = false; /* listeners_push() arms it again */
+        listener->paused = false;
     }
     if (cqe->res < 0) {
         lp_socket_accept_failed(-cqe->res, &driver->port.reserve_fd);
-        driver->listener[i].dead = cqe->res == -EINVAL || cqe->res == -EBADF;
+        listener->dead = !paused && (cqe->res == -EINVAL || cqe->res == -EBADF);
         return;
     }
     struct lp_stream *stream = lp_port_accept(&driver->port, cqe->res);
@@ -178,6 +181,16 @@ driver_wait(void *self, uint64_t timeout_ns)
 }
 
 static void
+accept_cancel(struct uring_driver *driver, uint32_t i)
+{
+    struct io_uring_sqe *sqe = driver->listener[i].armed ? uring_sqe_get(driver) : NULL;
+    if (sqe != NULL) {
+        io_uring_prep_cancel64(sqe, uring_tag_make(URING_KIND_ACCEPT, lp_handle_make(i, 0)), 0);
+        sqe->user_data = uring_tag_make(URING_KIND_CANCEL, LP_HANDLE_NONE);
+    }
+}
+
+static void
 driver_accept_stop(void *self)
 {
     struct uring_driver *driver = self;
@@ -186,14 +199,27 @@ driver_accept_stop(void *self)
     }
     enable(driver);
     for (uint32_t i = 0; i < driver->port.listeners->count; i++) {
-        struct io_uring_sqe *sqe = driver->listener[i].armed ? uring_sqe_get(driver) : NULL;
-        if (sqe != NULL) {
-            io_uring_prep_cancel64(sqe, uring_tag_make(URING_KIND_ACCEPT, lp_handle_make(i, 0)), 0);
-            sqe->user_data = uring_tag_make(URING_KIND_CANCEL, LP_HANDLE_NONE);
-        }
+        accept_cancel(driver, i);
     }
     /* Also ends an accept whose cancellation found no room. */
     lp_port_accept_stop(&driver->port);
+}
+
+static void
+driver_accept_pause(void *self, bool paused)
+{
+    struct uring_driver *driver = self;
+    if (!driver->port.accepting || driver->port.paused == paused) {
+        return;
+    }
+    enable(driver);
+    for (uint32_t i = 0; paused && i < driver->port.listeners->count; i++) {
+        if (lp_port_is_pausing(&driver->port, i)) {
+            driver->listener[i].paused = driver->listener[i].armed;
+            accept_cancel(driver, i);
+        }
+    }
+    lp_port_accept_pause(&driver->port, paused);
 }
 
 static const struct lp_transport_ops uring_ops = {
@@ -206,6 +232,7 @@ static const struct lp_transport_ops uring_ops = {
     .close = uring_stream_close,
     .flush = driver_flush,
     .accept_stop = driver_accept_stop,
+    .accept_pause = driver_accept_pause,
     .wait = driver_wait,
     .wake_any = lp_port_wake_any,
 };

@@ -111,6 +111,13 @@ struct lp_transport_ops {
     void (*accept_stop)(void *self);
 
     /*
+     * Close the ports of TCP, so that the kernel refuses newcomers, or open
+     * them again (listen() is done on return).  Unix sockets cannot be closed
+     * for a while: their newcomers are the caller's to refuse.
+     */
+    void (*accept_pause)(void *self, bool paused);
+
+    /*
      * Block until an event is ready, wake_any() was called, or `timeout_ns`
      * passed (UINT64_MAX: no limit).  May return early.
      */

@@ -193,6 +193,13 @@ port_close(void *self, lp_handle stream)
 }
 
 static void
+port_accept_pause(void *self, bool paused)
+{
+    (void)self;
+    (void)paused;
+}
+
+static void
 port_nothing(void *self)
 {
     (void)self; /* no kernel to push to, nobody who waits */
@@ -215,6 +222,7 @@ static const struct lp_transport_ops port_ops = {
     .close = port_close,
     .flush = port_nothing,
     .accept_stop = port_nothing,
+    .accept_pause = port_accept_pause,
     .wait = port_wait,
     .wake_any = port_nothing,
 };

@@ -2,6 +2,7 @@
 """node - the node's life: wait, stop_app, start_app, reset, stop, shutdown; a broker for each test."""
 import os
 import select
+import socket
 import subprocess
 import unittest
 
@@ -66,6 +67,16 @@ class Life(CtlTest):
         ])
         self.says("check_running -q", RUNS + "\n", program="rabbitmq-diagnostics")
         self.connect().close()
+
+    def test_the_port_is_closed_while_the_application_is_stopped(self):
+        for _ in range(3):
+            self.does("stop_app")
+            for _ in range(20):
+                with self.assertRaises(ConnectionRefusedError):
+                    socket.create_connection((self.broker.host, self.broker.port), 5).close()
+            self.does("start_app")
+            for _ in range(5):
+                self.connect().close()
 
     def test_a_reset_wants_it_stopped_and_leaves_nothing(self):
         self.does("add_vhost v1")

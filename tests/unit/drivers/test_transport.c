@@ -470,6 +470,55 @@ after_accept_stop_newcomers_are_refused_and_streams_live_on(void **state)
     assert_int_equal(rig->near_count, 1);
 }
 
+/* Whether the kernel, or the simulated one, takes a newcomer at this listener. */
+static bool
+is_reached(struct rig *rig, uint32_t listener)
+{
+    if (rig->driver == DRIVER_SIM) {
+        const lp_handle far = rig->far[far_connect(rig, listener)].sim;
+        while (lp_sim_net_far_state(rig->net, far) == LP_SIM_FAR_CONNECTING) {
+            rig_move(rig);
+        }
+        return lp_sim_net_far_state(rig->net, far) == LP_SIM_FAR_OPEN;
+    }
+    struct sockaddr_storage kernel;
+    const socklen_t bytes = lp_address_to_kernel(&rig->listeners.address[listener], &kernel);
+    const int fd = socket(kernel.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool reached = connect(fd, (const struct sockaddr *)&kernel, bytes) == 0;
+    assert_int_equal(close(fd), 0);
+    return reached;
+}
+
+static void
+a_pause_closes_the_ports_and_streams_live_on(void **state)
+{
+    struct rig *rig = *state;
+    rig->echo = true;
+    const uint32_t before = pair_open(rig, 0);
+    uint32_t streams = 1;
+    for (uint32_t round = 0; round < 3; round++) {
+        rig->transport.ops->accept_pause(rig->transport.self, true);
+        rig->transport.ops->accept_pause(rig->transport.self, true);
+        assert_false(is_reached(rig, 0));
+        rig_settle(rig);
+        assert_false(is_reached(rig, 0));
+        rig->transport.ops->accept_pause(rig->transport.self, false);
+        if (round == 1) { /* the events of both come together */
+            rig->transport.ops->accept_pause(rig->transport.self, true);
+            rig->transport.ops->accept_pause(rig->transport.self, false);
+        }
+        far_send_all(rig, pair_open(rig, 0), 0, 2000);
+        streams++;
+        far_send_all(rig, before, round * 2000u, 2000);
+        far_expect(rig, before, round * 2000u, 2000);
+    }
+    assert_int_equal(rig->near_count, streams);
+    rig->transport.ops->accept_stop(rig->transport.self);
+    rig->transport.ops->accept_pause(rig->transport.self, true);
+    rig->transport.ops->accept_pause(rig->transport.self, false);
+    assert_false(is_reached(rig, 0)); /* a stop is for good */
+}
+
 /* --- Running them. --------------------------------------------------------------------------- */
 
 static enum driver current;
@@ -534,6 +583,7 @@ main(void)
         SCRIPT(wake_any_ends_a_wait_before_or_after_it_began, setup),
         SCRIPT(a_wait_ends_by_itself_when_its_time_is_up, setup),
         SCRIPT(after_accept_stop_newcomers_are_refused_and_streams_live_on, setup),
+        SCRIPT(a_pause_closes_the_ports_and_streams_live_on, setup),
     };
     char why[LP_URING_WHY_BYTES];
     int failed = 0;

@@ -86,6 +86,13 @@ rig_stream_nothing(void *self, lp_handle stream)
 }
 
 static inline void
+rig_accept_pause(void *self, bool paused)
+{
+    (void)self;
+    (void)paused;
+}
+
+static inline void
 rig_nothing(void *self)
 {
     (void)self;
@@ -122,6 +129,7 @@ static const struct lp_transport_ops rig_transport_ops = {
     .close = rig_stream_nothing,
     .flush = rig_nothing,
     .accept_stop = rig_nothing,
+    .accept_pause = rig_accept_pause,
     .wait = rig_wait,
     .wake_any = rig_nothing,
 };
