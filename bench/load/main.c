@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "report.h"
+#include "sink.h"
 
 void
 lp_panic(const char *expr, const char *file, int line)
@@ -35,6 +36,9 @@ report(struct load_run *run)
     bool good = figures.whole;
     if (o->json_path != NULL) {
         good = load_report_json(run, &figures, o->json_path) && good;
+    }
+    if (o->svg_path != NULL) {
+        good = load_report_svg(run, &figures, o->svg_path) && good;
     }
     return good;
 }
@@ -90,8 +94,12 @@ main(int argc, char **argv)
         char name[64];
         (void)snprintf(name, sizeof(name), "lepus-bench-%d", getpid());
         run->options.name = run->options.name ? run->options.name : name;
-        code = prepare(run) && load_run_open(run) ? measure(run) : 2;
+        struct load_sink sink = {0};
+        /* Before signals are ours and the processor is chosen: the child wants neither. */
+        const bool there = !run->options.sink || load_sink_start(&sink, &run->options);
+        code = there && prepare(run) && load_run_open(run) ? measure(run) : 2;
         load_run_close(run);
+        load_sink_stop(&sink);
     }
     free(run);
     return code;

@@ -32,6 +32,7 @@ struct load_options {
     const char *name; /* queues are called NAME-0, NAME-1, ... */
     const char *queue_type;
     const char *json_path; /* "-": standard output, instead of the table */
+    const char *svg_path;
     const char *title;
     uint32_t publishers;
     uint32_t consumers;
@@ -54,6 +55,7 @@ struct load_options {
     uint32_t ack_every; /* acknowledge so many at once */
     uint32_t timeout_s; /* without progress */
     uint32_t cpu;       /* one more than the processor to run on; 0: any */
+    uint32_t sink_cpu;  /* the same for --sink's process */
     bool poisson;
     bool confirm;
     bool auto_ack;
@@ -61,6 +63,7 @@ struct load_options {
     bool persistent;
     bool to_all; /* every message to every queue */
     bool spin;
+    bool sink;
     bool keep;
     bool quiet;
     int broker_pids[LOAD_BROKER_PIDS_MAX];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * report.h - what a run found, as a table and as JSON.
+ * report.h - what a run found, as a table, as JSON, as a picture.
  */
 #pragma once
 
@@ -27,3 +27,6 @@ void load_report_table(const struct load_run *run, const struct load_figures *fi
 /* "-" is standard output; false: said why. */
 LP_MUST_CHECK bool load_report_json(const struct load_run *run, const struct load_figures *figures,
                                     const char *path);
+/* The latency curve; false: said why. */
+LP_MUST_CHECK bool load_report_svg(const struct load_run *run, const struct load_figures *figures,
+                                   const char *path);
