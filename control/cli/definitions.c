@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -66,11 +65,15 @@ file_problem(const struct cli_io *io, const char *path, int why, bool reading)
 static int
 directory_check(const struct cli_request *request, const struct cli_io *io, const char *path)
 {
-    char room[PATH_MAX];
+    char folder[PATH_MAX];
     char what[PATH_MAX + 64];
     struct stat status;
-    (void)snprintf(room, sizeof(room), "%s", path);
-    const char *folder = dirname(room);
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) {
+        return CLI_EXIT_OK; /* where we are */
+    }
+    /* "/" itself keeps its slash. */
+    (void)snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
     if (stat(folder, &status) == 0) {
         return CLI_EXIT_OK;
     }
