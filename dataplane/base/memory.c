@@ -295,13 +295,21 @@ block_is_free(const struct lp_memory *memory, uint32_t index, uint32_t unit)
     return false;
 }
 
+/* Does a block of this class begin there?  A division would be half of a release. */
+static inline bool
+block_starts_at(const struct memory_class *class, uint32_t offset)
+{
+    const uint32_t before = (uint32_t)((uint64_t)offset * class->reciprocal >> 32);
+    return before * class->block_bytes == offset;
+}
+
 static void
 slab_release(struct lp_memory *memory, uint32_t index, uint8_t *block)
 {
     struct memory_span *span = &memory->span[index];
     struct memory_class *class = &memory->class[span->class_index];
     const uint32_t offset = (uint32_t)(block - memory_span_base(memory, index));
-    LP_ASSERT(offset % class->block_bytes == 0);
+    LP_ASSERT(block_starts_at(class, offset));
     LP_ASSERT(offset < span->carved * class->block_bytes);
     LP_ASSERT(span->used > 0);
     LP_ASSERT(!memory_free_block_marked(block) ||
@@ -408,6 +416,7 @@ lp_memory_init_boot(void *base, uint64_t bytes, uint64_t watermark_bytes,
     for (uint32_t i = 0; i < LP_MEMORY_CLASS_COUNT; i++) {
         memory->class[i].block_bytes = class_bytes[i];
         memory->class[i].blocks_per_span = LP_SPAN_BYTES / class_bytes[i];
+        memory->class[i].reciprocal = (uint32_t)((1ull << 32) / class_bytes[i]) + 1;
     }
     lp_poison(memory_span_base(memory, memory->table_spans),
               (uint64_t)memory->spans_free << SPAN_SHIFT);

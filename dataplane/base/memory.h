@@ -73,6 +73,24 @@ void lp_memory_release(struct lp_memory *memory, void **block);
 /* What lp_memory_alloc(bytes) would really take: the class's size, or whole spans. */
 uint64_t lp_memory_block_bytes(uint64_t bytes);
 
+/*
+ * A block's place in the reservation, as a number that fits half a handle; and
+ * the block at such a place.  Any shard may ask: it changes nothing.
+ */
+#define LP_MEMORY_UNIT_BYTES 64u
+static inline uint32_t
+lp_memory_index(const struct lp_memory *memory, const void *block)
+{
+    /* The allocator's struct is the start of the reservation. */
+    return (uint32_t)(((uintptr_t)block - (uintptr_t)memory) / LP_MEMORY_UNIT_BYTES);
+}
+
+static inline void *
+lp_memory_at(const struct lp_memory *memory, uint32_t index)
+{
+    return (void *)((uintptr_t)memory + (uintptr_t)index * LP_MEMORY_UNIT_BYTES);
+}
+
 uint64_t lp_memory_used_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_limit_bytes(const struct lp_memory *memory);
 uint64_t lp_memory_watermark_bytes(const struct lp_memory *memory);

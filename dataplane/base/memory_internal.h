@@ -8,7 +8,7 @@
 
 #define LP_MEMORY_MAGIC  0x6d656d6cu
 #define SPAN_SHIFT       16u
-#define BLOCK_UNIT_BYTES 64u /* every block starts on one */
+#define BLOCK_UNIT_BYTES LP_MEMORY_UNIT_BYTES /* every block starts on one */
 #define WORD_BITS        64u
 #define FREE_MARK        0x9d5f3a7c61e8b402u
 
@@ -44,6 +44,7 @@ struct memory_class {
     uint32_t blocks_per_span;
     uint32_t room_head; /* spans with room */
     uint32_t spans;
+    uint32_t reciprocal; /* of block_bytes, in 2^-32: exact for offsets in a span */
     uint64_t blocks_used;
 };
 

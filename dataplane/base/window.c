@@ -106,6 +106,42 @@ directory_grow(struct lp_window *window, uint64_t chunk_number)
     return true;
 }
 
+static inline bool
+chunk_is_closed(const struct chunk *chunk)
+{
+    return (chunk->open[0] | chunk->open[1]) == 0;
+}
+
+/* `next` is the first number of a chunk: the one before it is kept for it no longer. */
+static void
+chunk_left(struct lp_window *window)
+{
+    const uint64_t left = chunk_number_of(window->next - 1);
+    if (window->directory_room == 0) {
+        return;
+    }
+    void **entry = directory_at(window, left);
+    /* Open numbers may all be far behind, or there may be none: then the entry is still its own. */
+    const bool reached = left - chunk_number_of(window->first_open) < window->directory_room ||
+                         window->first_open == window->next;
+    if (reached && *entry != NULL && chunk_is_closed(*entry)) {
+        lp_memory_release(window->memory, entry);
+    }
+}
+
+/* One number more is used up. */
+static inline void
+number_used(struct lp_window *window)
+{
+    window->next++;
+    if (window->open_count == 0) {
+        window->first_open = window->next;
+    }
+    if (LP_UNLIKELY(slot_of(window->next) == 0)) {
+        chunk_left(window);
+    }
+}
+
 static struct chunk *
 chunk_make(struct lp_window *window, uint64_t chunk_number)
 {
@@ -137,8 +173,8 @@ lp_window_append(struct lp_window *window, uint64_t *ret_number)
     }
     const uint32_t slot = slot_of(number);
     chunk->open[slot / WORD_BITS] |= 1ull << (slot % WORD_BITS);
-    window->next = number + 1;
     window->open_count++;
+    number_used(window);
 
     void *at = slot_at(window, chunk, slot);
     lp_unpoison(at, window->slot_bytes);
@@ -150,10 +186,7 @@ lp_window_append(struct lp_window *window, uint64_t *ret_number)
 void
 lp_window_skip(struct lp_window *window)
 {
-    window->next++;
-    if (window->open_count == 0) {
-        window->first_open = window->next;
-    }
+    number_used(window);
 }
 
 void *
@@ -189,6 +222,10 @@ window_emptied(struct lp_window *window)
 {
     window->first_open = window->next;
     if (window->directory_room > DIRECTORY_ROOM_IDLE) {
+        void **kept = directory_at(window, chunk_number_of(window->next));
+        if (*kept != NULL) {
+            lp_memory_release(window->memory, kept);
+        }
         void *directory = window->directory;
         lp_memory_release(window->memory, &directory);
         window->directory = NULL;
@@ -208,7 +245,8 @@ lp_window_close(struct lp_window *window, uint64_t number)
     lp_poison(at, window->slot_bytes);
     chunk->open[slot / WORD_BITS] &= ~(1ull << (slot % WORD_BITS));
     window->open_count--;
-    if ((chunk->open[0] | chunk->open[1]) == 0) {
+    /* The next numbers are for it: kept, else one open number at a time would be one chunk each. */
+    if (chunk_is_closed(chunk) && chunk_number_of(number) != chunk_number_of(window->next)) {
         lp_memory_release(window->memory, entry);
     }
     if (window->open_count == 0) {

@@ -5,8 +5,8 @@
  * unconfirmed publishes by sequence number).
  *
  * Chunks of LP_WINDOW_CHUNK_SLOTS slots; a chunk whose slots are all closed
- * goes back at once, so one number left open does not hold the others'
- * memory (only 8 bytes of directory per chunk).
+ * goes back at once, unless the next numbers are for it, so one number left
+ * open does not hold the others' memory (only 8 bytes of directory per chunk).
  *
  *   Memory    chunks and directory from lp_memory
  *   Runs on   owner core

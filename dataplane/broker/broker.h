@@ -20,6 +20,7 @@
 #include "dataplane/base/wheel.h"
 #include "dataplane/broker/dead_letter.h"
 #include "dataplane/broker/delay.h"
+#include "dataplane/broker/message.h"
 #include "dataplane/broker/own.h"
 #include "dataplane/broker/topology.h"
 #include "dataplane/link/link.h"
@@ -28,6 +29,9 @@
 struct lp_queue;
 
 #define LP_PROTOCOLS_MAX 8u
+
+/* Messages that a turn hands to near queues; then the others have theirs. */
+#define LP_NEAR_PER_TURN 8192u
 
 /* What must be left of a shard's memory when a delivery has been copied out. */
 #define LP_DELIVERY_RESERVE_BYTES (256u * 1024u)
@@ -80,6 +84,7 @@ struct lp_broker {
     struct lp_list connections_flush;
     struct lp_list connections_resume;
     struct lp_list connections_paused;
+    uint32_t near_left;               /* calls to near queues (outgoing.h) left to this turn */
     uint64_t contents_promised_bytes; /* of contents that have begun: still to come */
     uint64_t contents_arrived_bytes;  /* ... and what has: nobody can consume it yet */
     uint32_t promise_cursor;          /* the connection whose promise is looked at next */
@@ -87,7 +92,7 @@ struct lp_broker {
     uint64_t transaction_bytes; /* of messages that wait for a commit */
 
     /* H's side */
-    struct lp_pool messages;
+    struct lp_messages messages;
     struct lp_pool entries;
     struct lp_pool subscriptions;
     struct lp_pool queues;             /* items of lp_queue_item_bytes() */

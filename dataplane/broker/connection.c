@@ -73,10 +73,9 @@ output_chunk(struct lp_connection *connection, uint32_t bytes)
     return chunk;
 }
 
-static void
-output_added(struct lp_connection *connection, uint32_t bytes)
+void
+lp_connection_output_look(struct lp_connection *connection)
 {
-    connection->output_bytes += bytes;
     if (!lp_list_linked(&connection->in_flush)) {
         lp_list_push_back(&connection->broker->connections_flush, &connection->in_flush);
     }
@@ -103,15 +102,6 @@ lp_connection_reserve(struct lp_connection *connection, uint32_t bytes)
     return chunk->data + chunk->used;
 }
 
-void
-lp_connection_commit(struct lp_connection *connection, uint32_t bytes)
-{
-    struct lp_output_chunk *tail = connection->output_tail;
-    LP_ASSERT(tail && tail->room - tail->used >= bytes);
-    tail->used += bytes;
-    output_added(connection, bytes);
-}
-
 bool
 lp_connection_write(struct lp_connection *connection, const void *data, uint32_t bytes)
 {
@@ -127,10 +117,9 @@ lp_connection_write(struct lp_connection *connection, const void *data, uint32_t
         }
         const uint32_t piece = LP_MIN(bytes, chunk->room - chunk->used);
         memcpy(chunk->data + chunk->used, from, piece);
-        chunk->used += piece;
+        lp_connection_commit(connection, piece);
         from += piece;
         bytes -= piece;
-        output_added(connection, piece);
     }
     return true;
 }

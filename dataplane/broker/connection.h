@@ -109,7 +109,21 @@ bool lp_connection_write(struct lp_connection *connection, const void *data, uin
  */
 #define LP_OUTPUT_RESERVE_MAX 4096u
 uint8_t *lp_connection_reserve(struct lp_connection *connection, uint32_t bytes);
-void lp_connection_commit(struct lp_connection *connection, uint32_t bytes);
+/* Something to send that was not announced, or much of it. */
+void lp_connection_output_look(struct lp_connection *connection);
+
+static inline void
+lp_connection_commit(struct lp_connection *connection, uint32_t bytes)
+{
+    struct lp_output_chunk *tail = connection->output_tail;
+    LP_ASSERT(tail && tail->room - tail->used >= bytes);
+    tail->used += bytes;
+    connection->output_bytes += bytes;
+    if (LP_UNLIKELY(!lp_list_linked(&connection->in_flush) ||
+                    connection->output_bytes >= LP_OUTPUT_FULL_BYTES)) {
+        lp_connection_output_look(connection);
+    }
+}
 
 /* More output is not wanted now (deliveries should wait)? */
 static inline bool
@@ -131,6 +145,8 @@ void lp_connection_resume(struct lp_connection *connection, enum lp_pause why);
  * were stored.  _end(): it is whole, or given up; so many bytes of it had been
  * told to _arrived(), and the rest comes with this, or never.
  */
+/* Could one that is here as a whole begin and end at once? */
+bool lp_connection_content_fits(const struct lp_connection *connection, uint64_t bytes);
 enum lp_content lp_connection_content_begin(struct lp_connection *connection, uint64_t bytes);
 void lp_connection_content_arrived(struct lp_connection *connection, uint64_t bytes);
 void lp_connection_content_end(struct lp_connection *connection, uint64_t arrived, uint64_t rest);

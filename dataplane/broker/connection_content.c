@@ -133,6 +133,13 @@ content_tight(struct lp_connection *connection, uint64_t bytes)
     return LP_CONTENT_BEGUN;
 }
 
+bool
+lp_connection_content_fits(const struct lp_connection *connection, uint64_t bytes)
+{
+    return connection->unfinished == 0 && !connection->broker->held &&
+           promise_fits(connection->broker, bytes + 1);
+}
+
 enum lp_content
 lp_connection_content_begin(struct lp_connection *connection, uint64_t bytes)
 {

@@ -84,7 +84,7 @@ lp_queue_entry_dead(struct lp_queue *queue, struct lp_entry *entry, enum lp_deat
 static struct lp_message *
 dying_message(const struct lp_broker *broker, const struct lp_entry *entry)
 {
-    return lp_pool_get_any(broker->mesh.fabric->messages[entry->owner], entry->message);
+    return lp_message_of(broker->mesh.fabric->messages[entry->owner], entry->message);
 }
 
 /* ---- noting a death ---- */
@@ -177,7 +177,7 @@ letter_write(struct lp_broker *broker, const struct lp_entry *entry,
         .why = entry->death,
         .expires = (source->flags & LP_MESSAGE_EXPIRES) != 0,
         .time_ms = broker->wall_ns / 1000000u,
-        .expiration_ms = source->expiration_ms,
+        .expiration_ms = lp_message_expiration_ms(source),
         .queue = letters->queue,
         .exchange = lp_message_exchange(source),
         .keys = keys_write(broker, &writer, source),
@@ -234,7 +234,7 @@ letter_begin(struct lp_broker *broker, const struct lp_entry *entry, struct lp_m
         /* It does not expire again (C145). */
         .flags = (uint8_t)((source->flags & LP_MESSAGE_PERSISTENT) | LP_MESSAGE_OWN),
         .priority = source->priority,
-        .body_moves = moves,
+        .body_from = moves ? source : NULL,
     };
     struct lp_message *made = lp_message_make(&broker->messages, &parts, &dying->message);
     lp_memory_release(broker->memory, &letter.block);
@@ -255,7 +255,7 @@ static bool
 letter_copy(struct lp_broker *broker, uint64_t *budget)
 {
     struct lp_dying *dying = &broker->dying;
-    struct lp_message *message = lp_pool_get(&broker->messages, dying->message);
+    struct lp_message *message = lp_message_of(&broker->messages, dying->message);
     LP_ASSERT(message);
     while (message->body_have < message->body_bytes) {
         struct lp_message_body at = dying->body;

@@ -124,11 +124,11 @@ message_make(struct lp_broker *broker, const struct lp_message *message, struct 
         .properties = lp_bytes_of(properties, (uint32_t)(writer.at - properties)),
         .annotations = annotations,
         .body_bytes = message->body_bytes,
-        .expiration_ms = message->expiration_ms,
+        .expiration_ms = lp_message_expiration_ms(message),
         .protocol = message->protocol,
         .flags = (uint8_t)(message->flags | LP_MESSAGE_OWN),
         .priority = message->priority,
-        .body_moves = moves,
+        .body_from = moves ? message : NULL,
     };
     struct lp_message *made = lp_message_make(&broker->messages, &parts, ret_handle);
     lp_memory_release(broker->memory, &block);
@@ -254,8 +254,8 @@ lp_delay_start(struct lp_broker *broker, struct lp_delayed **list, lp_handle han
     while (*list) {
         struct lp_delayed *delayed = list_pop(list);
         if (!delayed->whole) {
-            struct lp_message *message = lp_pool_get(&broker->messages, handle);
-            struct lp_message *made = lp_pool_get(&broker->messages, delayed->message);
+            struct lp_message *message = lp_message_of(&broker->messages, handle);
+            struct lp_message *made = lp_message_of(&broker->messages, delayed->message);
             LP_ASSERT(message && message->loans == 0 && made && !*list);
             message->loans = 1;
             lp_message_move_body(made, message);

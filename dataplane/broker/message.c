@@ -11,39 +11,19 @@ chunk_make(struct lp_memory *memory, uint64_t content_bytes)
         return NULL;
     }
     chunk->next = NULL;
+    chunk->last = chunk;
     chunk->used = 0;
     chunk->room = (uint32_t)(bytes - sizeof(struct lp_chunk));
     return chunk;
 }
 
-/* The first chunk: names and properties, which stay contiguous, and room for some of the body. */
-static struct lp_chunk *
-head_make(struct lp_memory *memory, const struct lp_message_parts *parts)
+/* What of the body is in the message's own block. */
+static uint32_t
+body_inline_bytes(uint32_t head_bytes, uint64_t body_bytes)
 {
-    const uint64_t head_bytes =
-        (uint64_t)parts->exchange.size + parts->key.size + parts->properties.size;
-    struct lp_chunk *chunk;
-    if (LP_UNLIKELY(head_bytes + sizeof(struct lp_chunk) > LP_CHUNK_BYTES_MAX ||
-                    parts->body_moves)) {
-        /* One block of the right size; the body has its own chunks. */
-        chunk = lp_memory_alloc(memory, sizeof(*chunk) + head_bytes);
-        if (chunk) {
-            chunk->next = NULL;
-            chunk->room = (uint32_t)head_bytes;
-        }
-    } else {
-        chunk = chunk_make(memory, head_bytes + parts->body_bytes);
-    }
-    if (!chunk) {
-        return NULL;
-    }
-    struct lp_writer writer = lp_writer_of(chunk->data, chunk->room);
-    lp_writer_copy(&writer, parts->exchange.data, parts->exchange.size);
-    lp_writer_copy(&writer, parts->key.data, parts->key.size);
-    lp_writer_copy(&writer, parts->properties.data, parts->properties.size);
-    LP_ASSERT(!writer.failed);
-    chunk->used = (uint32_t)head_bytes;
-    return chunk;
+    const uint32_t most = LP_CHUNK_BYTES_MAX - (uint32_t)sizeof(struct lp_message);
+    const uint32_t room = head_bytes < most ? most - head_bytes : 0;
+    return (uint32_t)LP_MIN(body_bytes, (uint64_t)room);
 }
 
 static bool
@@ -71,38 +51,80 @@ chunks_release(struct lp_memory *memory, struct lp_chunk *chunk)
     }
 }
 
-struct lp_message *
-lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
-                lp_handle *ret_handle)
+/* All but the body, for which the block was made large enough; gives what is behind it. */
+static inline uint8_t *
+head_write(struct lp_message *message, const struct lp_message_parts *parts)
 {
-    LP_ASSERT(parts->exchange.size <= UINT8_MAX);
-    LP_ASSERT(parts->key.size <= UINT8_MAX);
-    struct lp_chunk *annotations = NULL;
-    lp_handle handle;
-
-    struct lp_chunk *head = head_make(messages->memory, parts);
-    struct lp_message *message = NULL;
-    if (head && (LP_LIKELY(parts->annotations.size == 0) ||
-                 annotations_make(messages->memory, parts->annotations, &annotations))) {
-        message = lp_pool_alloc(messages, &handle);
+    uint8_t *to = message->data;
+    if (LP_UNLIKELY(parts->flags & LP_MESSAGE_EXPIRES)) {
+        memcpy(to, &parts->expiration_ms, sizeof(parts->expiration_ms));
+        to += sizeof(parts->expiration_ms);
     }
-    if (!message) {
-        chunks_release(messages->memory, head);
-        chunks_release(messages->memory, annotations);
+    to = lp_put_u8(to, (uint8_t)parts->exchange.size);
+    to = lp_put_bytes(to, parts->exchange.data, parts->exchange.size);
+    to = lp_put_u8(to, (uint8_t)parts->key.size);
+    to = lp_put_bytes(to, parts->key.data, parts->key.size);
+    return lp_put_bytes(to, parts->properties.data, parts->properties.size);
+}
+
+/* A message whose block has room for `body_inline` bytes of its body. */
+static inline struct lp_message *
+block_make(struct lp_messages *messages, const struct lp_message_parts *parts, uint32_t head_bytes,
+           uint32_t body_inline, lp_handle *ret_handle)
+{
+    struct lp_message *message =
+        lp_memory_alloc(messages->memory, sizeof(*message) + (uint64_t)head_bytes + body_inline);
+    if (LP_UNLIKELY(!message)) {
         return NULL;
     }
+    messages->used++;
+    messages->generation += 2;
+    message->loans = 0;
     message->protocol = parts->protocol;
     message->flags = parts->flags;
     message->priority = parts->priority;
-    message->expiration_ms = parts->expiration_ms;
     message->exchange_bytes = (uint8_t)parts->exchange.size;
     message->key_bytes = (uint8_t)parts->key.size;
+    message->generation = messages->generation;
     message->properties_bytes = parts->properties.size;
-    message->body_bytes = parts->body_bytes;
-    message->head = head;
-    message->tail = head;
+    message->used = head_bytes;
+    message->body_bytes = (uint32_t)parts->body_bytes;
+    message->body_have = 0;
+    message->chunks = NULL;
+    message->annotations = NULL;
+    *ret_handle = lp_handle_make(lp_memory_index(messages->memory, message), message->generation);
+    return message;
+}
+
+static inline uint32_t
+parts_head_bytes(const struct lp_message_parts *parts)
+{
+    LP_ASSERT(parts->exchange.size <= UINT8_MAX && parts->key.size <= UINT8_MAX);
+    LP_ASSERT(parts->body_bytes <= UINT32_MAX);
+    const uint32_t expires = (parts->flags & LP_MESSAGE_EXPIRES) != 0 ? sizeof(uint64_t) : 0;
+    return expires + 2u + parts->exchange.size + parts->key.size + parts->properties.size;
+}
+
+struct lp_message *
+lp_message_make(struct lp_messages *messages, const struct lp_message_parts *parts,
+                lp_handle *ret_handle)
+{
+    const uint32_t head_bytes = parts_head_bytes(parts);
+    const struct lp_message *from = parts->body_from;
+    const uint32_t body_inline = from ? from->used - lp_message_head_bytes(from)
+                                      : body_inline_bytes(head_bytes, parts->body_bytes);
+    struct lp_chunk *annotations = NULL;
+    if (LP_UNLIKELY(parts->annotations.size > 0) &&
+        !annotations_make(messages->memory, parts->annotations, &annotations)) {
+        return NULL;
+    }
+    struct lp_message *message = block_make(messages, parts, head_bytes, body_inline, ret_handle);
+    if (!message) {
+        chunks_release(messages->memory, annotations);
+        return NULL;
+    }
     message->annotations = annotations;
-    *ret_handle = handle;
+    (void)head_write(message, parts);
     return message;
 }
 
@@ -132,22 +154,17 @@ message_annotation(const struct lp_message *message, enum lp_annotation which)
 }
 
 /* Take the chunks for `bytes` more bytes before any is written, so that append is all or nothing.
- */
+ * They go behind those that are there; `room` bytes need none. */
 static bool
-message_grow(struct lp_memory *memory, struct lp_message *message, uint32_t bytes)
+message_grow(struct lp_memory *memory, struct lp_message *message, uint32_t bytes, uint64_t room)
 {
     const uint64_t to_come = message->body_bytes - message->body_have;
-    uint64_t room = message->tail->room - message->tail->used;
     struct lp_chunk *first = NULL;
     struct lp_chunk *last = NULL;
     while (room < bytes) {
         struct lp_chunk *chunk = chunk_make(memory, to_come - room);
         if (!chunk) {
-            while (first) {
-                void *block = first;
-                first = first->next;
-                lp_memory_release(memory, &block);
-            }
+            chunks_release(memory, first);
             return false;
         }
         if (last) {
@@ -158,37 +175,93 @@ message_grow(struct lp_memory *memory, struct lp_message *message, uint32_t byte
         last = chunk;
         room += chunk->room;
     }
-    message->tail->next = first;
+    if (!first) {
+        return true;
+    }
+    if (message->chunks) {
+        message->chunks->last->next = first;
+    } else {
+        message->chunks = first;
+    }
     return true;
 }
 
+/* Room in the message's block for what of its body is still to come. */
+static uint32_t
+inline_room(const struct lp_message *message)
+{
+    const uint32_t head = lp_message_head_bytes(message);
+    return head + body_inline_bytes(head, message->body_bytes) - message->used;
+}
+
+/* To the chunks; message_grow() has seen to it that there is room. */
+static void
+chunks_append(struct lp_message *message, struct lp_bytes body)
+{
+    uint32_t done = 0;
+    while (done < body.size) {
+        struct lp_chunk *last = message->chunks->last;
+        const uint32_t piece = LP_MIN(last->room - last->used, body.size - done);
+        if (piece == 0) {
+            LP_ASSERT(last->next);
+            message->chunks->last = last->next;
+            continue;
+        }
+        memcpy(last->data + last->used, body.data + done, piece);
+        last->used += piece;
+        done += piece;
+    }
+}
+
 bool
-lp_message_append(struct lp_pool *messages, struct lp_message *message, struct lp_bytes body)
+lp_message_append(struct lp_messages *messages, struct lp_message *message, struct lp_bytes body)
 {
     LP_ASSERT(message->loans == 0);
     LP_ASSERT(body.size <= message->body_bytes - message->body_have);
-    if (!message_grow(messages->memory, message, body.size)) {
+    const struct lp_chunk *last = message->chunks ? message->chunks->last : NULL;
+    const uint32_t here = LP_MIN(inline_room(message), body.size);
+    const uint64_t room = (uint64_t)here + (last ? last->room - last->used : 0);
+    if (room < body.size && !message_grow(messages->memory, message, body.size, room)) {
         return false;
     }
-    uint32_t done = 0;
-    while (done < body.size) {
-        struct lp_chunk *tail = message->tail;
-        const uint32_t piece = LP_MIN(tail->room - tail->used, body.size - done);
-        if (piece == 0) {
-            LP_ASSERT(tail->next);
-            message->tail = tail->next;
-            continue;
-        }
-        memcpy(tail->data + tail->used, body.data + done, piece);
-        tail->used += piece;
-        done += piece;
+    if (here > 0) {
+        memcpy(message->data + message->used, body.data, here);
+        message->used += here;
+    }
+    if (here < body.size) {
+        chunks_append(message, lp_bytes_of(body.data + here, body.size - here));
     }
     message->body_have += body.size;
     return true;
 }
 
+struct lp_message *
+lp_message_whole(struct lp_messages *messages, const struct lp_message_parts *parts,
+                 struct lp_bytes body, lp_handle *ret_handle)
+{
+    LP_ASSERT(parts->body_bytes == body.size && parts->annotations.size == 0);
+    const uint32_t head_bytes = parts_head_bytes(parts);
+    const uint32_t body_inline = body_inline_bytes(head_bytes, body.size);
+    struct lp_message *message = block_make(messages, parts, head_bytes, body_inline, ret_handle);
+    if (!message) {
+        return NULL;
+    }
+    uint8_t *to = head_write(message, parts);
+    if (LP_UNLIKELY(body_inline < body.size)) {
+        if (!lp_message_append(messages, message, body)) {
+            lp_message_free(messages, *ret_handle);
+            return NULL;
+        }
+        return message;
+    }
+    (void)lp_put_bytes(to, body.data, body.size);
+    message->used += body.size;
+    message->body_have = body.size;
+    return message;
+}
+
 bool
-lp_message_copy_body(struct lp_pool *messages, struct lp_message *message,
+lp_message_copy_body(struct lp_messages *messages, struct lp_message *message,
                      const struct lp_message *from)
 {
     struct lp_message_body body = lp_message_body(from);
@@ -204,41 +277,47 @@ lp_message_copy_body(struct lp_pool *messages, struct lp_message *message,
 void
 lp_message_move_body(struct lp_message *message, struct lp_message *from)
 {
-    LP_ASSERT(message->loans == 0 && message->body_have == 0 && message->head == message->tail);
+    LP_ASSERT(message->loans == 0 && message->body_have == 0 && !message->chunks);
     LP_ASSERT(from->loans == 1 && from->body_have == from->body_bytes);
     LP_ASSERT(message->body_bytes == from->body_bytes);
-    struct lp_chunk *chunk = from->head;
-    const uint32_t before = lp_message_body(from).offset;
-    memmove(chunk->data, chunk->data + before, chunk->used - before);
-    chunk->used -= before;
-    message->head->next = chunk;
-    message->tail = from->tail;
+    const uint32_t head = lp_message_head_bytes(from);
+    memcpy(message->data + message->used, from->data + head, from->used - head);
+    message->used += from->used - head;
+    message->chunks = from->chunks;
     message->body_have = from->body_have;
-    from->head = NULL; /* it is freed with the loan, and looked at no more */
-    from->tail = NULL;
+    from->chunks = NULL; /* it is freed with the loan, and looked at no more */
 }
 
-void
-lp_message_free(struct lp_pool *messages, lp_handle handle)
+/* It has no loans. */
+static inline void
+message_end(struct lp_messages *messages, struct lp_message *message)
 {
-    struct lp_message *message = lp_pool_get(messages, handle);
-    LP_ASSERT(message);
     LP_ASSERT(message->loans == 0);
-    chunks_release(messages->memory, message->head);
-    if (LP_UNLIKELY(message->annotations)) {
+    if (LP_UNLIKELY(message->chunks != NULL)) {
+        chunks_release(messages->memory, message->chunks);
+    }
+    if (LP_UNLIKELY(message->annotations != NULL)) {
         chunks_release(messages->memory, message->annotations);
     }
-    lp_pool_release(messages, handle);
+    message->generation = 0;
+    messages->used--;
+    void *block = message;
+    lp_memory_release(messages->memory, &block);
 }
 
 void
-lp_message_unlend(struct lp_pool *messages, lp_handle handle, uint32_t count)
+lp_message_free(struct lp_messages *messages, lp_handle handle)
 {
-    struct lp_message *message = lp_pool_get(messages, handle);
-    LP_ASSERT(message);
+    message_end(messages, lp_message_of(messages, handle));
+}
+
+void
+lp_message_unlend(struct lp_messages *messages, lp_handle handle, uint32_t count)
+{
+    struct lp_message *message = lp_message_of(messages, handle);
     LP_ASSERT(message->loans >= count);
     message->loans -= count;
     if (message->loans == 0) {
-        lp_message_free(messages, handle);
+        message_end(messages, message);
     }
 }

@@ -8,27 +8,41 @@
  * loans with a plain integer.  Once lent, a message never changes, so a
  * borrower reads it in place.
  *
- *   Memory    header from the owner's pool; content in chunks of its lp_memory
+ *   Memory    one block of the owner's lp_memory: header, names, properties and as much of the
+ *             body as fits; the rest of it in chunks
  *   Runs on   owner core to make, append, lend and release; any borrower to read
- *   Limits    LP_CHUNK_BYTES_MAX a chunk; the body's size is the protocol's to check
+ *   Limits    LP_CHUNK_BYTES_MAX a block, unless names and properties alone are more; the body's
+ *             size is the protocol's to check
  *
- * Content: exchange name, routing key, raw properties (the header frame's
- * property flags and list, as they came), then the body, running over chunks.
- * The first three are contiguous in the first chunk.
+ * Content: exchange name and routing key, each behind an octet that is its
+ * length, raw properties (the header frame's property flags and list, as they
+ * came), then the body.  All but the body are contiguous.
+ *
+ * A handle says where in the reservation the message lies: there is no table
+ * to look it up in.  It is good as long as its holder has a loan, or is the
+ * owner; the generation in it only finds mistakes.
  */
 #pragma once
 
 #include <lepus/bytes.h>
 
-#include "dataplane/base/pool.h"
+#include "dataplane/base/memory.h"
 
 #define LP_CHUNK_BYTES_MAX (32u * 1024u)
 
 struct lp_chunk {
     struct lp_chunk *next;
+    struct lp_chunk *last; /* of a message's first chunk: the last one */
     uint32_t used;
     uint32_t room;
     uint8_t data[];
+};
+
+/* The messages of a shard. */
+struct lp_messages {
+    struct lp_memory *memory;
+    uint32_t used;       /* that there are */
+    uint32_t generation; /* of the one made last; odd */
 };
 
 enum lp_message_flag {
@@ -48,16 +62,6 @@ enum lp_annotation {
 /* Of all sections together, without their content. */
 #define LP_ANNOTATION_EXTRA_BYTES (4u * 5u)
 
-/* Stage stamps, in nanoseconds of the shard's clock at the turn; 0: not taken. */
-enum lp_message_stage {
-    LP_STAGE_RECEIVED,
-    LP_STAGE_ROUTED,
-    LP_STAGE_STORED,
-    LP_STAGE_REPLICATED,
-    LP_STAGE_SENT,
-    LP_STAGE_COUNT,
-};
-
 struct lp_message {
     uint32_t loans;   /* the owner's alone */
     uint8_t protocol; /* enum lp_protocol_id */
@@ -66,15 +70,16 @@ struct lp_message {
     uint8_t exchange_bytes;
     uint8_t key_bytes;
     uint8_t pad[3];
+    uint32_t generation; /* of its handle; 0 once it is freed */
     uint32_t properties_bytes;
-    uint64_t body_bytes;
-    uint64_t body_have; /* while it is being made */
-    struct lp_chunk *head;
-    struct lp_chunk *tail;
+    uint32_t used; /* of `data` */
+    uint32_t body_bytes;
+    uint32_t body_have;           /* while it is being made */
+    struct lp_chunk *chunks;      /* what of the body is not in `data`; NULL: nothing */
     struct lp_chunk *annotations; /* NULL: none; enum lp_annotation */
-    uint64_t expiration_ms;       /* with LP_MESSAGE_EXPIRES */
-    uint64_t stage_ns[LP_STAGE_COUNT];
+    uint8_t data[];               /* with LP_MESSAGE_EXPIRES its milliseconds, then the content */
 };
+LP_STATIC_ASSERT(sizeof(struct lp_message) == 48, "there may be a great many");
 
 enum lp_protocol_id {
     LP_PROTOCOL_AMQP091 = 1,
@@ -86,56 +91,111 @@ struct lp_message_parts {
     struct lp_bytes key;        /* at most 255 */
     struct lp_bytes properties; /* as a client sends them at most 128 KiB: one frame */
     struct lp_bytes annotations;
-    uint64_t body_bytes;
+    uint64_t body_bytes; /* less than 4 GiB */
     uint64_t expiration_ms;
+    const struct lp_message *body_from; /* whose body it will have: lp_message_move_body() follows,
+                                           not lp_message_append() */
     uint8_t protocol;
     uint8_t flags;
     uint8_t priority;
-    bool body_moves; /* lp_message_move_body() follows, not lp_message_append() */
 };
+
+static inline void
+lp_messages_init(struct lp_messages *messages, struct lp_memory *memory)
+{
+    *messages = (struct lp_messages){.memory = memory, .generation = 1};
+}
+
+/* The message of a handle that its owner, or who was lent it, holds. */
+static inline struct lp_message *
+lp_message_of(const struct lp_messages *messages, lp_handle handle)
+{
+    struct lp_message *message = lp_memory_at(messages->memory, lp_handle_index(handle));
+    LP_ASSERT(message->generation == lp_handle_generation(handle));
+    return message;
+}
 
 /*
  * A message without its body yet, with no loans; NULL: memory is short.
  * Chunks for the body are taken as it arrives.  Whether a client's may begin
  * at all is asked before (lp_connection_content_begin()).
  */
-struct lp_message *lp_message_make(struct lp_pool *messages, const struct lp_message_parts *parts,
-                                   lp_handle *ret_handle);
+struct lp_message *lp_message_make(struct lp_messages *messages,
+                                   const struct lp_message_parts *parts, lp_handle *ret_handle);
+/* The same with its whole body. */
+struct lp_message *lp_message_whole(struct lp_messages *messages,
+                                    const struct lp_message_parts *parts, struct lp_bytes body,
+                                    lp_handle *ret_handle);
 /* Append body bytes; false: memory is short and nothing was appended (try again, or give up). */
-LP_MUST_CHECK bool lp_message_append(struct lp_pool *messages, struct lp_message *message,
+LP_MUST_CHECK bool lp_message_append(struct lp_messages *messages, struct lp_message *message,
                                      struct lp_bytes body);
 /* Append the whole body of another, of this shard or lent to it.  False: memory is short, and some
  * of it may be there. */
-LP_MUST_CHECK bool lp_message_copy_body(struct lp_pool *messages, struct lp_message *message,
+LP_MUST_CHECK bool lp_message_copy_body(struct lp_messages *messages, struct lp_message *message,
                                         const struct lp_message *from);
 /*
  * Give `message`, which has none yet, the body of `from`, whose last loan the
  * caller holds and returns next: no byte of it is copied but those that share
- * a chunk with names and properties.
+ * a block with names and properties.
  */
 void lp_message_move_body(struct lp_message *message, struct lp_message *from);
 /* Free a message without loans. */
-void lp_message_free(struct lp_pool *messages, lp_handle handle);
+void lp_message_free(struct lp_messages *messages, lp_handle handle);
 /* Return `count` loans; frees the message with the last one. */
-void lp_message_unlend(struct lp_pool *messages, lp_handle handle, uint32_t count);
+void lp_message_unlend(struct lp_messages *messages, lp_handle handle, uint32_t count);
+
+/* Bytes before the exchange's name. */
+static inline uint32_t
+lp_message_expires_bytes(const struct lp_message *message)
+{
+    return (message->flags & LP_MESSAGE_EXPIRES) != 0 ? (uint32_t)sizeof(uint64_t) : 0;
+}
+
+/* Names as they are on the wire of AMQP 0-9-1: exchange and key, each with its length. */
+static inline struct lp_bytes
+lp_message_names(const struct lp_message *message)
+{
+    return lp_bytes_of(message->data + lp_message_expires_bytes(message),
+                       2u + message->exchange_bytes + message->key_bytes);
+}
 
 static inline struct lp_bytes
 lp_message_exchange(const struct lp_message *message)
 {
-    return lp_bytes_of(message->head->data, message->exchange_bytes);
+    return lp_bytes_of(lp_message_names(message).data + 1, message->exchange_bytes);
 }
 
 static inline struct lp_bytes
 lp_message_key(const struct lp_message *message)
 {
-    return lp_bytes_of(message->head->data + message->exchange_bytes, message->key_bytes);
+    return lp_bytes_of(lp_message_names(message).data + 2 + message->exchange_bytes,
+                       message->key_bytes);
 }
 
 static inline struct lp_bytes
 lp_message_properties(const struct lp_message *message)
 {
-    return lp_bytes_of(message->head->data + message->exchange_bytes + message->key_bytes,
-                       message->properties_bytes);
+    const struct lp_bytes names = lp_message_names(message);
+    return lp_bytes_of(names.data + names.size, message->properties_bytes);
+}
+
+/* Of all that is not its body. */
+static inline uint32_t
+lp_message_head_bytes(const struct lp_message *message)
+{
+    return lp_message_expires_bytes(message) + 2u + message->exchange_bytes + message->key_bytes +
+           message->properties_bytes;
+}
+
+/* With LP_MESSAGE_EXPIRES; else 0. */
+static inline uint64_t
+lp_message_expiration_ms(const struct lp_message *message)
+{
+    uint64_t ms = 0;
+    if (LP_UNLIKELY(message->flags & LP_MESSAGE_EXPIRES)) {
+        memcpy(&ms, message->data, sizeof(ms));
+    }
+    return ms;
 }
 
 /* One section; nothing when it is empty. */
@@ -154,32 +214,29 @@ lp_message_annotation(const struct lp_message *message, enum lp_annotation which
 
 /* A walk over the body's pieces. */
 struct lp_message_body {
-    const struct lp_chunk *chunk;
-    uint32_t offset;
+    const uint8_t *at;
+    uint32_t left; /* of this piece */
+    const struct lp_chunk *next;
 };
 
 static inline struct lp_message_body
 lp_message_body(const struct lp_message *message)
 {
-    const uint32_t offset =
-        (uint32_t)message->exchange_bytes + message->key_bytes + message->properties_bytes;
-    struct lp_message_body body = {message->head, offset};
-    return body;
+    const uint32_t head = lp_message_head_bytes(message);
+    return (struct lp_message_body){message->data + head, message->used - head, message->chunks};
 }
 
 /* Up to `bytes_max` contiguous bytes of the body; size 0 at its end. */
 static inline struct lp_bytes
 lp_message_body_next(struct lp_message_body *body, uint32_t bytes_max)
 {
-    while (body->chunk && body->offset == body->chunk->used) {
-        body->chunk = body->chunk->next;
-        body->offset = 0;
+    while (body->left == 0 && body->next) {
+        body->at = body->next->data;
+        body->left = body->next->used;
+        body->next = body->next->next;
     }
-    if (!body->chunk) {
-        return lp_bytes_of(NULL, 0);
-    }
-    const uint32_t left = body->chunk->used - body->offset;
-    struct lp_bytes piece = lp_bytes_of(body->chunk->data + body->offset, LP_MIN(left, bytes_max));
-    body->offset += piece.size;
+    const struct lp_bytes piece = lp_bytes_of(body->at, LP_MIN(body->left, bytes_max));
+    body->at += piece.size;
+    body->left -= piece.size;
     return piece;
 }

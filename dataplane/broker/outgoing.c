@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataplane/broker/outgoing.h"
 
+#include "dataplane/broker/queue.h"
 #include "dataplane/broker/session_private.h"
 
-/* Is there room for one more to that shard? */
-static bool
+static inline bool
+outgoing_near(const struct lp_outgoing *outgoing, const struct lp_queue_ref *queue)
+{
+    return queue->local && outgoing->near;
+}
+
+/* Is there room for one more to that queue? */
+static inline bool
 outgoing_room(struct lp_broker *broker, const struct lp_outgoing *outgoing,
               const struct lp_queue_ref *queue)
 {
+    if (LP_LIKELY(outgoing_near(outgoing, queue))) {
+        return broker->near_left > 0;
+    }
     return lp_mesh_request_room(&broker->mesh, queue->home_shard) > outgoing->credits_kept;
 }
 
@@ -15,15 +25,60 @@ static bool
 outgoing_send(struct lp_broker *broker, const struct lp_outgoing *outgoing,
               const struct lp_message *message, const struct lp_queue_ref *queue)
 {
-    const struct lp_mesh_record record = {
+    struct lp_mesh_record record = {
         .op = LP_MESH_ENQUEUE,
         .flags = message->flags,
         .a = queue->id,
         .w = {outgoing->message, outgoing->session, outgoing->number, message->body_bytes,
-              message->expiration_ms, message->priority},
+              lp_message_expiration_ms(message), message->priority},
     };
-    return outgoing_room(broker, outgoing, queue) &&
-           lp_mesh_request(&broker->mesh, queue->home_shard, &record);
+    if (!outgoing_room(broker, outgoing, queue)) {
+        return false;
+    }
+    if (LP_LIKELY(outgoing_near(outgoing, queue))) {
+        record.flags |= LP_MESH_NEAR;
+        broker->near_left--;
+        struct lp_queue *local = queue->local;
+        local->type->handle(local, broker->shard, &record);
+        return true;
+    }
+    return lp_mesh_request(&broker->mesh, queue->home_shard, &record);
+}
+
+bool
+lp_outgoing_may_hand(const struct lp_broker *broker, const struct lp_outgoing *outgoing)
+{
+    const uint32_t count = broker->topology.route_count;
+    if (count == 0 || !outgoing->near || broker->near_left < count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!broker->topology.route[i]->local) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void
+lp_outgoing_hand(struct lp_broker *broker, struct lp_outgoing *outgoing, struct lp_message *message)
+{
+    const uint32_t count = broker->topology.route_count;
+    struct lp_mesh_record record = {
+        .op = LP_MESH_ENQUEUE,
+        .flags = message->flags | LP_MESH_NEAR,
+        .w = {outgoing->message, outgoing->session, outgoing->number, message->body_bytes,
+              lp_message_expiration_ms(message), message->priority},
+    };
+    LP_ASSERT(message->loans == 0);
+    message->loans = count;
+    outgoing->message = LP_HANDLE_NONE;
+    broker->near_left -= count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct lp_queue *queue = broker->topology.route[i]->local;
+        record.a = queue->id;
+        queue->type->handle(queue, broker->shard, &record);
+    }
 }
 
 bool
@@ -96,7 +151,7 @@ lp_outgoing_resume(struct lp_broker *broker, struct lp_outgoing *outgoing)
     while (outgoing->target_next < outgoing->target_count) {
         const uint32_t id = outgoing->targets[outgoing->target_next];
         const struct lp_queue_ref *queue = lp_topology_queue_by_id(&broker->topology, id);
-        const struct lp_message *message = lp_pool_get(&broker->messages, outgoing->message);
+        const struct lp_message *message = lp_message_of(&broker->messages, outgoing->message);
         LP_ASSERT(message && message->loans > 0);
         if (queue && !outgoing_send(broker, outgoing, message, queue)) {
             return false;

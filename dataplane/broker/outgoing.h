@@ -8,6 +8,10 @@
  * fan-out, which need not fit at once.  lp_outgoing_start() lends and sends;
  * what found no room goes on with lp_outgoing_resume().
  *
+ * A queue on the message's own shard is near: where `near` allows it, the
+ * message is handed to it by a call.  It then costs neither a record nor a
+ * credit, and may be delivered, settled and freed before the call returns.
+ *
  *   Memory    the list of queues from the shard's lp_memory
  *   Runs on   the message's owner
  *   Overload  "no room" leaves everything as it was; who publishes waits
@@ -32,6 +36,7 @@ struct lp_outgoing {
     uint32_t target_count;
     uint32_t target_next;  /* the first that has not been sent */
     uint32_t credits_kept; /* not for these messages: others need them more */
+    bool near;             /* nothing in our own ring must come before it */
 };
 
 static inline void
@@ -40,6 +45,10 @@ lp_outgoing_init(struct lp_outgoing *outgoing, uint32_t credits_kept)
     outgoing->credits_kept = credits_kept;
 }
 
+/* The usual case, without aiming: all queues are near.  _hand() cannot fail then. */
+bool lp_outgoing_may_hand(const struct lp_broker *broker, const struct lp_outgoing *outgoing);
+void lp_outgoing_hand(struct lp_broker *broker, struct lp_outgoing *outgoing,
+                      struct lp_message *message);
 /*
  * The queues in topology->route are where `message` goes.  False: there is no
  * room now; nothing was done.

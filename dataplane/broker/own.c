@@ -116,7 +116,7 @@ own_send(struct lp_broker *broker)
         return lp_outgoing_resume(broker, outgoing);
     }
     const lp_handle handle = own->waiting[own->first].message;
-    struct lp_message *message = lp_pool_get(&broker->messages, handle);
+    struct lp_message *message = lp_message_of(&broker->messages, handle);
     LP_ASSERT(message && message->loans == 0);
     if (!own_route(broker, own->waiting[own->first].vhost_id, message)) {
         return false;

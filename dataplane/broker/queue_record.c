@@ -8,6 +8,7 @@
 #include "dataplane/broker/message.h"
 #include "dataplane/broker/queue.h"
 #include "dataplane/broker/reply.h"
+#include "dataplane/broker/session.h"
 
 /* ---- confirms: several numbers of one session share a record ---- */
 
@@ -46,6 +47,12 @@ confirm_batch_send(struct lp_broker *broker, uint32_t to)
 void
 lp_queue_confirm(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record)
 {
+    if (LP_LIKELY(record->flags & LP_MESH_NEAR)) {
+        if (record->w[1] != LP_HANDLE_NONE) {
+            lp_session_enqueued(broker, record);
+        }
+        return;
+    }
     struct lp_confirm_batch *batch = &broker->confirm_batch[from];
     const lp_handle session = record->w[1];
     if (session != LP_HANDLE_NONE) {
@@ -69,6 +76,10 @@ void
 lp_queue_refuse(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record,
                 uint8_t flags)
 {
+    if (record->flags & LP_MESH_NEAR) {
+        lp_session_refused(broker, record, flags);
+        return;
+    }
     /* Answers keep the order of what they answer. */
     confirm_batch_send(broker, from);
     const struct lp_mesh_record reply = {

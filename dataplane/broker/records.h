@@ -85,6 +85,12 @@ enum lp_mesh_flag {
         128, /* its channel has a shared prefetch, whether it counts against it or not */
 };
 
+/*
+ * In the flags of an ENQUEUE beside enum lp_message_flag: it came by a call, not by the mesh.  It
+ * used no credit up, and is answered by a call.
+ */
+#define LP_MESH_NEAR 128u
+
 #define LP_MESH_RELEASES_MAX 7u
 #define LP_MESH_SETTLES_MAX  6u
 #define LP_MESH_CONFIRMS_MAX 12u

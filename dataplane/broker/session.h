@@ -185,7 +185,8 @@ struct lp_session {
     uint32_t limited_open;     /* open + pending + granted, of all limited consumers */
     bool confirming;           /* confirm mode */
     bool closing;
-    bool starved; /* a delivery waits for memory: tried again with room() */
+    bool gave_back; /* our own ring holds, or held, what this session gave back to a near queue */
+    bool starved;   /* a delivery waits for memory: tried again with room() */
     uint64_t
         settle_upto; /* what "all" meant when settling all found no room; 0: nothing under way */
     struct lp_outgoing outgoing;  /* the publish that found no room */
@@ -341,6 +342,29 @@ void lp_session_want_room(struct lp_session *session);
 
 /* The connection's output has drained: deliveries held back by can_deliver() are tried again. */
 void lp_session_output_ready(struct lp_session *session);
+
+/* ---- for queues on this shard: what else records say, by a call ---- */
+
+/* A near ENQUEUE was taken, or not (LP_MESH_NACK, LP_MESH_KEPT: records.h). */
+void lp_session_enqueued(struct lp_broker *broker, const struct lp_mesh_record *enqueue);
+void lp_session_refused(struct lp_broker *broker, const struct lp_mesh_record *enqueue,
+                        uint8_t flags);
+
+/*
+ * Can deliveries be handed to this consumer?  Not before it was told that it
+ * is one, and not before its queue was told that it is `limited`.
+ */
+bool lp_session_near_ready(struct lp_broker *broker, lp_handle consumer, bool limited);
+/*
+ * The same as a DELIVER record.  True: it was written out, and no CREDIT
+ * follows; false: it waits for room, or for its consumer's end.
+ */
+bool lp_session_deliver(struct lp_broker *broker, const struct lp_mesh_record *record);
+/*
+ * The same for a consumer that does not acknowledge, of a message that is in
+ * no queue.  False: it cannot be written out now, and nothing was done.
+ */
+bool lp_session_deliver_now(struct lp_broker *broker, const struct lp_mesh_record *record);
 
 /* ---- for the shard's turn ---- */
 

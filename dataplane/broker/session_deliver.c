@@ -58,6 +58,16 @@ delivery_trace(const struct lp_consumer *consumer, const struct lp_message *mess
     }
 }
 
+/* It was written, and its home shard is to hear of it. */
+static void
+delivery_credit(struct lp_consumer *consumer)
+{
+    consumer->credit_owed++;
+    if (consumer->no_ack || consumer->credit_owed >= CREDIT_BATCH) {
+        session_consumer_news(consumer);
+    }
+}
+
 /* Write it now; false: no room in the protocol's output, or no memory for its number. */
 static bool
 delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, bool force)
@@ -65,7 +75,7 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
     struct lp_session *session = consumer->session;
     struct lp_broker *broker = session->broker;
     const struct lp_message *message =
-        lp_pool_get_any(broker->mesh.fabric->messages[pending->owner], pending->message);
+        lp_message_of(broker->mesh.fabric->messages[pending->owner], pending->message);
     if (!force && !session->ops->can_deliver(session->owner, message)) {
         delivery_starved(session);
         return false;
@@ -95,10 +105,6 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
         slot->entry = pending->entry;
         slot->consumer = consumer->self;
         consumer->open++;
-    }
-    consumer->credit_owed++;
-    if (consumer->no_ack || consumer->credit_owed >= CREDIT_BATCH) {
-        session_consumer_news(consumer);
     }
     if (LP_UNLIKELY(broker->topology.traced > 0)) {
         delivery_trace(consumer, message, pending->redelivered);
@@ -130,6 +136,7 @@ session_pending_retry(struct lp_session *session)
         if (!delivery_write(consumer, pending, false)) {
             return;
         }
+        delivery_credit(consumer);
         lp_list_remove(&pending->link);
         lp_pool_release(&session->broker->deliveries, pending->self);
         consumer->pending--;
@@ -189,7 +196,9 @@ delivery_keep(struct lp_consumer *consumer, const struct lp_pending *what)
     lp_handle self;
     struct lp_pending *pending = lp_pool_alloc(&session->broker->deliveries, &self);
     if (!pending) {
-        if (!delivery_write(consumer, what, true)) {
+        if (delivery_write(consumer, what, true)) {
+            delivery_credit(consumer);
+        } else {
             delivery_lost(consumer, what);
         }
         return;
@@ -226,6 +235,30 @@ delivery_count(struct lp_consumer *consumer, bool granted)
     }
 }
 
+/* True: it is written; false: it is kept until there is room. */
+static inline bool
+delivery_take(struct lp_consumer *consumer, const struct lp_mesh_record *record, bool got)
+{
+    struct lp_session *session = consumer->session;
+    const struct lp_pending pending = {
+        .consumer = consumer,
+        .entry = record->w[1],
+        .message = record->w[2],
+        .ready_left = record->w[3],
+        .returns = (uint32_t)record->w[6],
+        .owner = (uint16_t)record->a,
+        .redelivered = (record->flags & LP_MESH_REDELIVERED) != 0,
+        .got = got,
+    };
+    LP_ASSERT(record->a < session->broker->mesh.count);
+    delivery_count(consumer, (record->flags & LP_MESH_LIMITED) != 0);
+    if (LP_LIKELY(lp_list_empty(&session->pending)) && delivery_write(consumer, &pending, false)) {
+        return true;
+    }
+    delivery_keep(consumer, &pending);
+    return false;
+}
+
 void
 session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *record, bool got)
 {
@@ -250,21 +283,42 @@ session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *r
         record_got_nothing(consumer, (uint16_t)record->w[5]);
         return;
     }
-    const struct lp_pending pending = {
-        .consumer = consumer,
-        .entry = record->w[1],
-        .message = record->w[2],
-        .ready_left = record->w[3],
-        .returns = (uint32_t)record->w[6],
-        .owner = (uint16_t)record->a,
-        .redelivered = (record->flags & LP_MESH_REDELIVERED) != 0,
-        .got = got,
-    };
-    LP_ASSERT(record->a < broker->mesh.count);
-    delivery_count(consumer, (record->flags & LP_MESH_LIMITED) != 0);
-    if (!lp_list_empty(&session->pending) || !delivery_write(consumer, &pending, false)) {
-        delivery_keep(consumer, &pending);
+    if (delivery_take(consumer, record, got)) {
+        delivery_credit(consumer);
     }
+}
+
+bool
+lp_session_near_ready(struct lp_broker *broker, lp_handle handle, bool limited)
+{
+    const struct lp_consumer *consumer = lp_pool_get(&broker->consumers, handle);
+    return !consumer || (consumer->state != LP_CONSUMER_ATTACHING && consumer->limited == limited);
+}
+
+bool
+lp_session_deliver_now(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    struct lp_consumer *consumer = lp_pool_get(&broker->consumers, record->w[0]);
+    if (!consumer || consumer->state != LP_CONSUMER_ACTIVE || consumer->limited ||
+        consumer->session->closing || !lp_list_empty(&consumer->session->pending)) {
+        return false;
+    }
+    const struct lp_pending now = {
+        .consumer = consumer,
+        .message = record->w[2],
+        .owner = (uint16_t)record->a,
+    };
+    return delivery_write(consumer, &now, false);
+}
+
+bool
+lp_session_deliver(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    struct lp_consumer *consumer = lp_pool_get(&broker->consumers, record->w[0]);
+    if (!consumer || consumer->session->closing || consumer->state == LP_CONSUMER_DETACHING) {
+        return false;
+    }
+    return delivery_take(consumer, record, false);
 }
 
 /* ---- consume, cancel, get, counts ---- */

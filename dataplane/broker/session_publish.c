@@ -95,12 +95,62 @@ publish_send(struct lp_session *session, struct lp_publish *publish, struct lp_m
     return LP_DONE;
 }
 
+/* All of its queues are near. */
+static inline enum lp_result
+publish_hand(struct lp_session *session, struct lp_publish *publish, struct lp_message *message)
+{
+    struct lp_outgoing *outgoing = &session->outgoing;
+    if (!publish_number(session, session->broker->topology.route_count, &publish->number)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    session->broker->stats->messages_routed++;
+    outgoing->number = publish->number;
+    outgoing->session = publish->number ? session->self : LP_HANDLE_NONE;
+    lp_outgoing_hand(session->broker, outgoing, message);
+    return LP_DONE;
+}
+
+/* It was routed: on to where that is. */
+static enum lp_result
+publish_on(struct lp_session *session, struct lp_publish *publish, struct lp_message *message,
+           bool traced)
+{
+    struct lp_broker *broker = session->broker;
+    struct lp_outgoing *outgoing = &session->outgoing;
+    const bool delays = LP_UNLIKELY(broker->topology.delayed_count > 0);
+    if (!lp_outgoing_aim(broker, outgoing)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    if (delays && !lp_delay_make(broker, message, true, &publish->delayed)) {
+        lp_outgoing_unaim(broker, outgoing);
+        session_wait(session);
+        return LP_WAIT;
+    }
+    const enum lp_result result = publish_send(session, publish, message, traced);
+    if (delays) {
+        publish_delay_end(broker, publish, result == LP_DONE || outgoing->targets);
+    }
+    return result;
+}
+
+/* May queues of this shard have it by a call?  Not before what our own ring still has for them. */
+static inline bool
+publish_is_near(struct lp_session *session)
+{
+    if (LP_UNLIKELY(session->gave_back)) {
+        session->gave_back = !lp_mesh_own_empty(&session->broker->mesh);
+    }
+    return !session->gave_back;
+}
+
 enum lp_result
 lp_session_publish(struct lp_session *session, struct lp_publish *publish)
 {
     struct lp_broker *broker = session->broker;
     struct lp_outgoing *outgoing = &session->outgoing;
-    struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
+    struct lp_message *message = lp_message_of(&broker->messages, publish->message);
     LP_ASSERT(message && message->loans == 0);
 
     outgoing->message = publish->message; /* ours, until it is sent or handed back */
@@ -115,22 +165,17 @@ lp_session_publish(struct lp_session *session, struct lp_publish *publish)
         session_wait(session);
         return LP_WAIT;
     }
+    outgoing->near = publish_is_near(session);
     if ((traced && !lp_own_room(&broker->own)) ||
-        !session_publish_route(session, publish, message) || !lp_outgoing_aim(broker, outgoing)) {
+        !session_publish_route(session, publish, message)) {
         session_wait(session);
         return LP_WAIT;
     }
-    const bool delays = LP_UNLIKELY(broker->topology.delayed_count > 0);
-    if (delays && !lp_delay_make(broker, message, true, &publish->delayed)) {
-        lp_outgoing_unaim(broker, outgoing);
-        session_wait(session);
-        return LP_WAIT;
+    if (LP_LIKELY(!traced && broker->topology.delayed_count == 0 &&
+                  lp_outgoing_may_hand(broker, outgoing))) {
+        return publish_hand(session, publish, message);
     }
-    const enum lp_result result = publish_send(session, publish, message, traced);
-    if (delays) {
-        publish_delay_end(broker, publish, result == LP_DONE || outgoing->targets);
-    }
-    return result;
+    return publish_on(session, publish, message, traced);
 }
 
 enum lp_result
@@ -247,15 +292,24 @@ record_enqueued(struct lp_broker *broker, const struct lp_mesh_record *record)
     }
 }
 
-static void
-record_refused(struct lp_broker *broker, const struct lp_mesh_record *record)
+void
+lp_session_enqueued(struct lp_broker *broker, const struct lp_mesh_record *enqueue)
 {
-    if (!(record->flags & LP_MESH_KEPT)) {
-        lp_message_unlend(&broker->messages, record->w[0], 1);
-    }
-    struct lp_session *session = lp_pool_get(&broker->sessions, record->w[1]);
+    struct lp_session *session = lp_pool_get(&broker->sessions, enqueue->w[1]);
     if (session) {
-        session_confirm_answer(session, record->w[2], (record->flags & LP_MESH_NACK) != 0);
+        session_confirm_answer(session, enqueue->w[2], false);
+    }
+}
+
+void
+lp_session_refused(struct lp_broker *broker, const struct lp_mesh_record *enqueue, uint8_t flags)
+{
+    if (!(flags & LP_MESH_KEPT)) {
+        lp_message_unlend(&broker->messages, enqueue->w[0], 1);
+    }
+    struct lp_session *session = lp_pool_get(&broker->sessions, enqueue->w[1]);
+    if (session) {
+        session_confirm_answer(session, enqueue->w[2], (flags & LP_MESH_NACK) != 0);
     }
 }
 
@@ -311,7 +365,7 @@ lp_session_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_
         record_enqueued(broker, record);
         return true;
     case LP_MESH_REFUSED:
-        record_refused(broker, record);
+        lp_session_refused(broker, record, record->flags);
         return true;
     case LP_MESH_RELEASE:
         record_release(broker, record);

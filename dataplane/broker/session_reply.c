@@ -52,7 +52,7 @@ session_reply_address(const struct lp_session *session, const struct lp_publish 
                       struct lp_reply_address *ret_address)
 {
     const struct lp_broker *broker = session->broker;
-    const struct lp_message *message = lp_pool_get(&broker->messages, publish->message);
+    const struct lp_message *message = lp_message_of(&broker->messages, publish->message);
     LP_ASSERT(message);
     if (!publish->exchange->is_default) {
         return false;
@@ -74,14 +74,14 @@ session_reply_send(struct lp_session *session, const struct lp_reply_address *ad
                    lp_handle handle, uint64_t number)
 {
     struct lp_broker *broker = session->broker;
-    struct lp_message *message = lp_pool_get(&broker->messages, handle);
+    struct lp_message *message = lp_message_of(&broker->messages, handle);
     LP_ASSERT(message);
     const struct lp_mesh_record record = {
         .op = LP_MESH_ENQUEUE,
         .flags = message->flags,
         .a = address->queue_id,
         .w = {handle, number ? session->self : LP_HANDLE_NONE, number, message->body_bytes,
-              message->expiration_ms, message->priority, address->key},
+              lp_message_expiration_ms(message), message->priority, address->key},
     };
     if (!session_reply_room(session, address) ||
         !lp_mesh_request(&broker->mesh, address->shard, &record)) {

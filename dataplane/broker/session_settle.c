@@ -21,6 +21,8 @@ session_settles_send(struct lp_session *session)
     if (!lp_mesh_news(&session->broker->mesh, batch->home_shard, &record)) {
         return false;
     }
+    session->gave_back |=
+        batch->outcome != LP_SETTLE_ACK && batch->home_shard == session->broker->shard;
     batch->count = 0;
     lp_list_remove(&session->in_settles);
     return true;

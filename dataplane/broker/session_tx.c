@@ -59,7 +59,7 @@ mark(struct lp_tx *tx, struct lp_unacked *slot, uint64_t number, enum lp_settle 
 static struct lp_message *
 message_of(const struct lp_session *session, lp_handle handle)
 {
-    struct lp_message *message = lp_pool_get(&session->broker->messages, handle);
+    struct lp_message *message = lp_message_of(&session->broker->messages, handle);
     LP_ASSERT(message);
     return message;
 }
@@ -67,7 +67,7 @@ message_of(const struct lp_session *session, lp_handle handle)
 static void
 item_message_drop(struct lp_session *session, const struct lp_tx_publish *item)
 {
-    struct lp_pool *messages = &session->broker->messages;
+    struct lp_messages *messages = &session->broker->messages;
     if (item->lent) {
         lp_message_unlend(messages, item->message, 1);
     } else {

@@ -107,6 +107,12 @@ lp_mesh_publish(struct lp_mesh *mesh, uint32_t to)
 }
 
 bool
+lp_mesh_own_empty(const struct lp_mesh *mesh)
+{
+    return !lp_mesh_staged(mesh, mesh->self) && !lp_ring_waiting(mesh->port[mesh->self].in);
+}
+
+bool
 lp_mesh_waiting(const struct lp_mesh *mesh)
 {
     for (uint32_t i = 0; i < mesh->count; i++) {

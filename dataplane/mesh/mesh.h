@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mesh.h - how shards talk: one ring of 64-byte records for each ordered pair
- * (a shard's ring to itself included, so that there is one path, not two).
+ * (a shard's ring to itself included).
  *
  *   Memory    rings are the fabric's; a mesh is a shard's view of them
  *   Runs on   owner core
@@ -40,6 +40,8 @@ struct lp_mesh_record {
 };
 LP_STATIC_ASSERT(sizeof(struct lp_mesh_record) == sizeof(struct lp_record), "one slot, one line");
 
+struct lp_messages;
+
 struct lp_fabric_flag {
     uint32_t sleeping;
     uint8_t pad[LP_PAIR_BYTES - 4];
@@ -48,8 +50,8 @@ struct lp_fabric_flag {
 /* Shared by all shards of a process; fixed after boot but for rings and flags. */
 struct lp_fabric {
     uint32_t shard_count;
-    const struct lp_pool
-        *messages[LP_SHARDS_MAX]; /* each shard's message pool, for readers it lends to */
+    /* Each shard's messages, for readers it lends to. */
+    const struct lp_messages *messages[LP_SHARDS_MAX];
     struct lp_ring *ring[LP_SHARDS_MAX][LP_SHARDS_MAX]; /* [from][to] */
     struct lp_fabric_flag flag[LP_SHARDS_MAX];
 };
@@ -117,5 +119,7 @@ lp_mesh_owe(struct lp_mesh *mesh, uint32_t from)
 bool lp_mesh_staged(const struct lp_mesh *mesh, uint32_t to);
 /* Publish what was staged for `to`; true when there was anything. */
 bool lp_mesh_publish(struct lp_mesh *mesh, uint32_t to);
+/* Has all been taken that was staged for ourselves? */
+bool lp_mesh_own_empty(const struct lp_mesh *mesh);
 /* Anything to take from any peer?  After the sleeper's fence. */
 bool lp_mesh_waiting(const struct lp_mesh *mesh);

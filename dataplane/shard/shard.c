@@ -65,11 +65,11 @@ shard_pools_init(struct lp_shard *shard)
         {&broker->sessions, "sessions", sizeof(struct lp_session), small / 4},
         {&broker->consumers, "consumers", sizeof(struct lp_consumer), small / 4},
         {&broker->deliveries, "pending deliveries", sizeof(struct lp_pending), small},
-        {&broker->messages, "messages", sizeof(struct lp_message), small},
         {&broker->entries, "queue entries", sizeof(struct lp_entry), small},
         {&broker->subscriptions, "subscriptions", sizeof(struct lp_subscription), small / 4},
         {&broker->queues, "queues", lp_queue_item_bytes(), small / 4},
     };
+    lp_messages_init(&broker->messages, broker->memory);
     for (size_t i = 0; i < LP_COUNT_OF(pools); i++) {
         const enum lp_err err =
             lp_pool_init_boot(pools[i].pool, pools[i].name, broker->memory,
@@ -464,6 +464,7 @@ lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
     struct lp_broker *broker = &shard->broker;
     broker->now_ns = now_ns;
     broker->wall_ns = wall_ns;
+    broker->near_left = LP_NEAR_PER_TURN;
     broker->link.now_ns = now_ns; /* time-outs of what this turn's input asks for start now */
     shard->turn_count++;
 
@@ -544,14 +545,18 @@ lp_shard_at_rest(const struct lp_shard *shard, const char **ret_why)
 {
     const struct lp_broker *broker = &shard->broker;
     const struct lp_pool *const pools[] = {
-        &broker->connections, &broker->sessions, &broker->consumers,     &broker->deliveries,
-        &broker->messages,    &broker->entries,  &broker->subscriptions,
+        &broker->connections, &broker->sessions, &broker->consumers,
+        &broker->deliveries,  &broker->entries,  &broker->subscriptions,
     };
     for (size_t i = 0; i < LP_COUNT_OF(pools); i++) {
         if (pools[i]->used != 0) {
             *ret_why = pools[i]->name;
             return false;
         }
+    }
+    if (broker->messages.used != 0) {
+        *ret_why = "messages";
+        return false;
     }
     for (uint32_t i = 0; i < broker->mesh.count; i++) {
         if (broker->mesh.port[i].credits != LP_MESH_CREDITS || broker->mesh.port[i].owed != 0) {

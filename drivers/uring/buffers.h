@@ -17,7 +17,7 @@
 #include <lepus/base.h>
 #include <lepus/err.h>
 
-#define URING_BUFFER_BYTES 16384u
+#define URING_BUFFER_BYTES 65536u
 /*
  * Buffers a little more than 16 KiB apart: small messages touch only the head
  * of each, and heads at a multiple of 4 KiB would all fight for one set of the

@@ -261,6 +261,49 @@ lp_writer_long_le(struct lp_writer *writer, struct lp_bytes bytes)
     lp_writer_copy(writer, bytes.data, bytes.size);
 }
 
+/*
+ * For the few places where all of a frame goes into room that was asked for as
+ * a whole: write there and give what is behind it.  Nothing is checked.
+ */
+#define LP_PUT_INT(name, type, swap)                     \
+    static inline uint8_t *name(uint8_t *to, type value) \
+    {                                                    \
+        const type stored = swap(value);                 \
+        memcpy(to, &stored, sizeof(stored));             \
+        return to + sizeof(stored);                      \
+    }
+LP_PUT_INT(lp_put_u8, uint8_t, )
+LP_PUT_INT(lp_put_u16be, uint16_t, __builtin_bswap16)
+LP_PUT_INT(lp_put_u32be, uint32_t, __builtin_bswap32)
+LP_PUT_INT(lp_put_u64be, uint64_t, __builtin_bswap64)
+#undef LP_PUT_INT
+
+/* Names are short: a call costs more than the copy.  Two pieces, which may overlap, do. */
+static inline uint8_t *
+lp_put_bytes(uint8_t *to, const uint8_t *from, size_t count)
+{
+    uint64_t eight[2];
+    uint32_t four[2];
+    if (count > 16) {
+        memcpy(to, from, count);
+    } else if (count >= 8) {
+        memcpy(&eight[0], from, 8);
+        memcpy(&eight[1], from + count - 8, 8);
+        memcpy(to, &eight[0], 8);
+        memcpy(to + count - 8, &eight[1], 8);
+    } else if (count >= 4) {
+        memcpy(&four[0], from, 4);
+        memcpy(&four[1], from + count - 4, 4);
+        memcpy(to, &four[0], 4);
+        memcpy(to + count - 4, &four[1], 4);
+    } else if (count > 0) {
+        to[0] = from[0];
+        to[count / 2] = from[count / 2];
+        to[count - 1] = from[count - 1];
+    }
+    return to + count;
+}
+
 /* Overwrite four octets written earlier at `offset` (a length known only now). */
 static inline void
 lp_writer_patch_u32be(struct lp_writer *writer, size_t offset, uint32_t value)

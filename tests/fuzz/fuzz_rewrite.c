@@ -31,7 +31,7 @@ static uint8_t written[ROOM_BYTES];
 
 /* A message with these properties, and what CC and BCC in them say. */
 static const struct lp_message *
-message_make(struct lp_pool *messages, struct lp_bytes raw, lp_handle *ret_handle)
+message_make(struct lp_messages *messages, struct lp_bytes raw, lp_handle *ret_handle)
 {
     struct amqp091_properties properties;
     struct lp_message_parts parts = {
@@ -157,21 +157,17 @@ check_trace(const struct lp_message *message)
 }
 
 /* One memory for all runs: each leaves it as it found it, or fails. */
-static struct lp_pool *
+static struct lp_messages *
 fuzz_messages(void)
 {
     static struct lp_memory *memory;
-    static struct lp_pool messages;
+    static struct lp_messages messages;
     if (memory == NULL) {
         void *reservation = aligned_alloc(LP_SPAN_BYTES, MEMORY_BYTES);
         LP_ASSERT(reservation != NULL);
         memset(reservation, 0, MEMORY_BYTES);
         LP_ASSERT(lp_memory_init_boot(reservation, MEMORY_BYTES, MEMORY_BYTES, &memory) == LP_OK);
-        LP_ASSERT(lp_pool_init_boot(&messages, "messages", memory, sizeof(struct lp_message), 4) ==
-                  LP_OK);
-        lp_handle handle; /* the pool keeps its first chunk */
-        LP_ASSERT(lp_pool_alloc(&messages, &handle) != NULL);
-        lp_pool_release(&messages, handle);
+        lp_messages_init(&messages, memory);
     }
     return &messages;
 }
@@ -182,7 +178,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (bytes < 1 || bytes > INPUT_BYTES_MAX) {
         return 0;
     }
-    struct lp_pool *messages = fuzz_messages();
+    struct lp_messages *messages = fuzz_messages();
     const uint64_t used = lp_memory_used_bytes(messages->memory);
     lp_handle handle;
     const struct lp_message *message =

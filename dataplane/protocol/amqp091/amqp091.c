@@ -6,6 +6,7 @@
 
 #include "dataplane/link/link.h"
 #include "dataplane/protocol/amqp091/properties.h"
+#include "dataplane/protocol/amqp091/whole.h"
 
 #define NS_PER_MS             1000000u
 #define PROTOCOL_HEADER_BYTES 8u
@@ -173,11 +174,21 @@ protocol_input(struct lp_connection *base, const uint8_t *data, uint32_t bytes)
         }
         return 0;
     }
-    while (budget > 0 && bytes - left.size < AMQP091_BYTES_PER_INPUT) {
+    while (budget > 0 && bytes - left.size < AMQP091_BYTES_PER_INPUT &&
+           base->broker->near_left > 0) {
         if (is_deaf(connection)) {
             return bytes;
         }
-        if (left.size == 0 || connection->stalled || !input_step(connection, &left)) {
+        if (left.size == 0 || connection->stalled) {
+            return bytes - left.size;
+        }
+        const uint32_t whole =
+            connection->state == AMQP091_CONN_OPEN && !connection->parser.body_open
+                ? amqp091_publish_whole(connection, left)
+                : 0;
+        if (whole > 0) {
+            left = lp_bytes_of(left.data + whole, left.size - whole);
+        } else if (!input_step(connection, &left)) {
             return bytes - left.size;
         }
         budget--;

@@ -33,7 +33,7 @@
 
 #define AMQP091_FRAME_MIN_BYTES     4096u /* until tune-ok, and the least to be agreed on */
 #define AMQP091_PARKED_BYTES_MAX    (1024u * 1024u) /* a connection */
-#define AMQP091_FRAMES_PER_INPUT    256u
+#define AMQP091_FRAMES_PER_INPUT    4096u
 #define AMQP091_BYTES_PER_INPUT     (128u * 1024u)
 #define AMQP091_SILENT_CLOSE_NS     3000000000u
 #define AMQP091_CLOSE_OK_WAIT_NS    30000000000u
@@ -146,6 +146,19 @@ enum amqp091_content_flag {
 
 struct amqp091_parked; /* channel_park.c's own */
 
+/* What the channel's last plain publish had, which the next one often has as well (whole.c). */
+struct amqp091_known {
+    struct lp_exchange *exchange; /* it may be published to, in both epochs; NULL: none yet */
+    uint64_t topology_epoch;
+    uint32_t permission_epoch;
+    uint8_t exchange_bytes;
+    uint8_t properties_bytes; /* 0: none yet */
+    uint8_t delivery_mode;
+    uint8_t priority;
+    uint8_t exchange_name[48];
+    uint8_t properties[48];
+};
+
 struct amqp091_channel {
     struct lp_list in_connection;
     struct lp_list in_replay;
@@ -191,6 +204,7 @@ struct amqp091_channel {
     uint64_t body_left;
     uint32_t headers_offset; /* in the raw properties */
     uint32_t headers_bytes;
+    struct amqp091_known known;
     uint8_t exchange_bytes;
     uint8_t key_bytes;
     uint8_t names[510]; /* exchange, then key, until the content's header is there */
@@ -396,6 +410,9 @@ enum amqp091_flow amqp091_publish_body(struct amqp091_channel *channel,
                                        const struct amqp091_frame *frame);
 /* The content is complete, or its parked publish goes on. */
 enum amqp091_flow amqp091_publish_run(struct amqp091_channel *channel);
+/* What a session answered to the publish of channel->message. */
+enum amqp091_flow amqp091_publish_result(struct amqp091_channel *channel,
+                                         struct lp_publish *publish, enum lp_result result);
 void amqp091_publish_discard(struct amqp091_channel *channel);
 
 /* ---- deliver.c ---- */

@@ -73,32 +73,6 @@ header_frame(struct lp_writer *writer, uint16_t channel, const struct lp_message
     lp_writer_u64be(writer, message->body_bytes);
 }
 
-/* A body that fits the reservation that its method is in. */
-static void
-body_inline(struct lp_writer *writer, uint16_t channel, const struct lp_message *message)
-{
-    struct lp_message_body body = lp_message_body(message);
-    uint32_t left = (uint32_t)message->body_bytes;
-    frame_begin(writer, AMQP091_FRAME_BODY, channel, left);
-    while (left > 0) {
-        const struct lp_bytes piece = lp_message_body_next(&body, left);
-        LP_ASSERT(piece.size > 0);
-        lp_writer_copy(writer, piece.data, piece.size);
-        left -= piece.size;
-    }
-    lp_writer_u8(writer, AMQP091_FRAME_END);
-}
-
-/* Bytes of a content in one frame each, if they fit one reservation; else 0. */
-static uint32_t
-small_bytes(const struct amqp091_channel *channel, const struct lp_message *message)
-{
-    const uint64_t bytes = METHOD_BYTES_MAX + HEADER_FRAME_BYTES + message->properties_bytes +
-                           AMQP091_FRAME_EXTRA_BYTES + message->body_bytes;
-    const uint32_t most = channel->connection->frame_max - AMQP091_FRAME_EXTRA_BYTES;
-    return bytes <= LP_OUTPUT_RESERVE_MAX && message->body_bytes <= most ? (uint32_t)bytes : 0;
-}
-
 /* What differs between the methods that carry a content. */
 struct carrier {
     uint32_t method_id;
@@ -154,13 +128,13 @@ properties_write(struct amqp091_connection *connection, const struct carrier *ca
 static void
 content_send(struct amqp091_channel *channel, const struct carrier *carrier)
 {
+    static const uint8_t end = AMQP091_FRAME_END;
     struct amqp091_connection *connection = channel->connection;
     const struct lp_message *message = carrier->message;
-    const struct lp_bytes properties = lp_message_properties(message);
-    const bool counted = carrier_returns(carrier) > 0;
-    const uint32_t more = LP_UNLIKELY(counted) ? amqp091_properties_count_bytes(properties) : 0;
-    const uint32_t small = LP_UNLIKELY(counted) ? 0 : small_bytes(channel, message);
-    const uint32_t reserve = small != 0 ? small : METHOD_BYTES_MAX + HEADER_FRAME_BYTES;
+    const uint32_t reserve = METHOD_BYTES_MAX + HEADER_FRAME_BYTES;
+    const uint32_t more = carrier_returns(carrier) > 0
+                              ? amqp091_properties_count_bytes(lp_message_properties(message))
+                              : 0;
     if (connection->dead) {
         return;
     }
@@ -173,22 +147,78 @@ content_send(struct amqp091_channel *channel, const struct carrier *carrier)
     amqp091_frame_open(&writer, channel->number, carrier->method_id);
     carrier_arguments(&writer, carrier);
     amqp091_frame_close(&writer, 0);
-    header_frame(&writer, channel->number, message, properties.size + more);
-    if (small != 0) {
-        lp_writer_copy(&writer, properties.data, properties.size);
-        lp_writer_u8(&writer, AMQP091_FRAME_END);
-        if (message->body_bytes > 0) {
-            body_inline(&writer, channel->number, message);
-        }
-    }
+    header_frame(&writer, channel->number, message, message->properties_bytes + more);
     LP_ASSERT(!writer.failed);
     lp_connection_commit(connection->base, (uint32_t)lp_writer_size(&writer));
-    if (small == 0) {
-        static const uint8_t end = AMQP091_FRAME_END;
-        properties_write(connection, carrier);
-        write_out(connection, lp_bytes_of(&end, 1));
-        body_write(channel, message);
+    properties_write(connection, carrier);
+    write_out(connection, lp_bytes_of(&end, 1));
+    body_write(channel, message);
+}
+
+/* ---- basic.deliver of a message that is in one piece ---- */
+
+/* A frame's type and number, and its payload's size. */
+static LP_HOT_INLINE uint8_t *
+put_frame(uint8_t *to, uint8_t type, uint16_t channel, uint32_t payload)
+{
+    to = lp_put_u8(to, type);
+    to = lp_put_u16be(to, channel);
+    return lp_put_u32be(to, payload);
+}
+
+/* Bytes of its frames, if they fit one reservation and a frame each; else 0. */
+static LP_HOT_INLINE uint32_t
+plain_bytes(const struct amqp091_channel *channel, const struct lp_delivery *delivery,
+            uint32_t arguments)
+{
+    const struct lp_message *message = delivery->message;
+    const uint64_t bytes = (uint64_t)arguments + message->properties_bytes + message->body_bytes +
+                           HEADER_FRAME_BYTES + 2 * AMQP091_FRAME_EXTRA_BYTES;
+    const uint32_t most = channel->connection->frame_max - AMQP091_FRAME_EXTRA_BYTES;
+    return bytes <= LP_OUTPUT_RESERVE_MAX && message->body_bytes <= most && !message->chunks &&
+                   delivery->returns == 0
+               ? (uint32_t)bytes
+               : 0;
+}
+
+/* Method, header and body frame.  False: it is not that plain, and nothing was written. */
+static LP_HOT_INLINE bool
+deliver_plain(struct amqp091_channel *channel, const struct amqp091_consumer *consumer,
+              const struct lp_delivery *delivery)
+{
+    struct lp_connection *base = channel->connection->base;
+    const struct lp_message *message = delivery->message;
+    const struct lp_bytes names = lp_message_names(message);
+    const struct lp_bytes properties = lp_message_properties(message);
+    const uint8_t *body = properties.data + properties.size;
+    /* The method's number, the consumer's tag, the delivery's number, redelivered, names. */
+    const uint32_t arguments = 4u + 1u + consumer->tag_bytes + 8u + 1u + names.size;
+    const uint32_t bytes = plain_bytes(channel, delivery, arguments);
+    uint8_t *room = bytes > 0 ? lp_connection_reserve(base, bytes) : NULL;
+    if (!room) {
+        return false;
     }
+    uint8_t *to = put_frame(room, AMQP091_FRAME_METHOD, channel->number, arguments);
+    to = lp_put_u32be(to, AMQP091_BASIC_DELIVER);
+    to = lp_put_u8(to, consumer->tag_bytes);
+    to = lp_put_bytes(to, consumer->tag, consumer->tag_bytes);
+    to = lp_put_u64be(to, delivery->number);
+    to = lp_put_u8(to, delivery->redelivered);
+    to = lp_put_bytes(to, names.data, names.size);
+    to = lp_put_u8(to, AMQP091_FRAME_END);
+    to = put_frame(to, AMQP091_FRAME_HEADER, channel->number, 12u + properties.size);
+    to = lp_put_u32be(to, (uint32_t)AMQP091_CLASS_BASIC << 16); /* and weight */
+    to = lp_put_u64be(to, message->body_bytes);
+    to = lp_put_bytes(to, properties.data, properties.size);
+    to = lp_put_u8(to, AMQP091_FRAME_END);
+    if (message->body_bytes > 0) {
+        to = put_frame(to, AMQP091_FRAME_BODY, channel->number, message->body_bytes);
+        to = lp_put_bytes(to, body, message->body_bytes);
+        to = lp_put_u8(to, AMQP091_FRAME_END);
+    }
+    LP_ASSERT((size_t)(to - room) <= bytes);
+    lp_connection_commit(base, (uint32_t)(to - room));
+    return true;
 }
 
 void
@@ -244,15 +274,17 @@ session_deliver(void *owner, const struct lp_delivery *delivery)
 {
     struct amqp091_channel *channel = owner;
     const struct amqp091_consumer *consumer = delivery->consumer->user;
+    if (LP_UNLIKELY(!amqp091_channel_runs(channel) || channel->connection->dead) ||
+        LP_LIKELY(deliver_plain(channel, consumer, delivery))) {
+        return;
+    }
     const struct carrier carrier = {
         .method_id = AMQP091_BASIC_DELIVER,
         .message = delivery->message,
         .delivery = delivery,
         .tag = lp_bytes_of(consumer->tag, consumer->tag_bytes),
     };
-    if (amqp091_channel_runs(channel)) {
-        content_send(channel, &carrier);
-    }
+    content_send(channel, &carrier);
 }
 
 static void

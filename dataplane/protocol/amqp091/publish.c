@@ -98,9 +98,6 @@ message_make(struct amqp091_channel *channel, struct amqp091_properties *propert
     if (copies) {
         lp_memory_release(broker->memory, &copies);
     }
-    if (channel->message) {
-        channel->message->stage_ns[LP_STAGE_RECEIVED] = broker->now_ns;
-    }
     return channel->message != NULL;
 }
 
@@ -297,7 +294,7 @@ amqp091_publish_body(struct amqp091_channel *channel, const struct amqp091_frame
 {
     LP_ASSERT(frame->payload.size <= channel->body_left);
     if (channel->message && frame->payload.size > 0) {
-        struct lp_pool *messages = &channel->connection->shard->broker->messages;
+        struct lp_messages *messages = &channel->connection->shard->broker->messages;
         if (!lp_message_append(messages, channel->message, frame->payload)) {
             return body_starved(channel);
         }
@@ -451,8 +448,9 @@ publish_later(struct amqp091_channel *channel, struct lp_publish *publish)
     return AMQP091_NEXT;
 }
 
-static enum amqp091_flow
-publish_result(struct amqp091_channel *channel, struct lp_publish *publish, enum lp_result result)
+enum amqp091_flow
+amqp091_publish_result(struct amqp091_channel *channel, struct lp_publish *publish,
+                       enum lp_result result)
 {
     if (result == LP_WAIT) {
         channel->stage = 1; /* part of it may be on its way: it goes on, it does not start again */
@@ -503,8 +501,8 @@ amqp091_publish_run(struct amqp091_channel *channel)
                         channel->headers_bytes),
     };
     if (channel->stage == 1 && (publish.exchange || channel->session->outgoing.targets)) {
-        return publish_result(channel, &publish,
-                              lp_session_publish_resume(channel->session, &publish));
+        return amqp091_publish_result(channel, &publish,
+                                      lp_session_publish_resume(channel->session, &publish));
     }
     const enum amqp091_flow permitted =
         amqp091_permit(channel, LP_PERMISSION_WRITE, LP_RESOURCE_EXCHANGE, name);
@@ -531,5 +529,6 @@ amqp091_publish_run(struct amqp091_channel *channel)
                                                        : publish_later(channel, &publish);
     }
     broker->stats->messages_published++;
-    return publish_result(channel, &publish, lp_session_publish(channel->session, &publish));
+    return amqp091_publish_result(channel, &publish,
+                                  lp_session_publish(channel->session, &publish));
 }

@@ -4,13 +4,33 @@
  */
 #include "dataplane/queue/engine/engine.h"
 
+/* Is its consumer on this shard?  Then it is handed messages by a call. */
+static inline bool
+engine_near(const struct lp_subscription *subscription)
+{
+    return subscription->client_shard == subscription->queue->broker->shard;
+}
+
+static void
+engine_deliver_near(struct lp_engine *engine, struct lp_subscription *subscription,
+                    struct lp_entry *entry, const struct lp_mesh_record *record)
+{
+    if (!subscription->no_ack) {
+        engine_take(subscription, entry); /* it may come back before the call does */
+        subscription->outstanding += !lp_session_deliver(engine->base.broker, record);
+    } else if (LP_LIKELY(lp_session_deliver(engine->base.broker, record))) {
+        engine_entry_done(engine, entry);
+    } else {
+        engine_take(subscription, entry);
+        subscription->outstanding++;
+    }
+}
+
 static void
 engine_deliver(struct lp_engine *engine, struct lp_subscription *subscription)
 {
     struct lp_broker *broker = engine->base.broker;
     struct lp_entry *entry = engine_pop(engine);
-    engine_take(subscription, entry);
-    subscription->outstanding++;
     if (subscription->limited) {
         LP_ASSERT(subscription->grants > 0);
         subscription->grants--;
@@ -24,8 +44,46 @@ engine_deliver(struct lp_engine *engine, struct lp_subscription *subscription)
         .w = {subscription->consumer, entry->self, entry->message, 0, 0, 0,
               engine_returns(engine, entry)},
     };
+    if (LP_LIKELY(engine_near(subscription))) {
+        engine_deliver_near(engine, subscription, entry, &record);
+        return;
+    }
+    engine_take(subscription, entry);
+    subscription->outstanding++;
     const bool sent = lp_mesh_news(&broker->mesh, subscription->client_shard, &record);
     LP_ASSERT(sent);
+}
+
+bool
+engine_pass(struct lp_engine *engine, const struct lp_mesh_record *enqueue)
+{
+    struct lp_subscription *subscription =
+        LP_LIST_ITEM(engine->round.next, struct lp_subscription, in_ready);
+    if (!subscription->no_ack || subscription->limited || !engine_near(subscription)) {
+        return false;
+    }
+    struct lp_broker *broker = engine->base.broker;
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_DELIVER,
+        .a = broker->shard,
+        .w = {subscription->consumer, LP_HANDLE_NONE, enqueue->w[0]},
+    };
+    if (!lp_session_deliver_now(broker, &record)) {
+        return false;
+    }
+    lp_message_unlend(&broker->messages, enqueue->w[0], 1);
+    engine_turn_over(engine, subscription);
+    return true;
+}
+
+/* Would a delivery to it be heard? */
+static inline bool
+engine_has_room(struct lp_subscription *subscription)
+{
+    struct lp_broker *broker = subscription->queue->broker;
+    return LP_LIKELY(engine_near(subscription))
+               ? lp_session_near_ready(broker, subscription->consumer, subscription->limited)
+               : lp_mesh_news_room(&broker->mesh, subscription->client_shard) > 0;
 }
 
 /* How many grants a subscription can use: no more than there are messages, or than its own prefetch
@@ -104,8 +162,7 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
     while (engine_goes_on(engine, &budget)) {
         struct lp_subscription *subscription =
             LP_LIST_ITEM(engine->round.next, struct lp_subscription, in_ready);
-        const bool has_room =
-            lp_mesh_news_room(&queue->broker->mesh, subscription->client_shard) > 0;
+        const bool has_room = engine_has_room(subscription);
         const bool takes = has_room && engine_may_take(engine, subscription);
         if (takes) {
             engine_deliver(engine, subscription);

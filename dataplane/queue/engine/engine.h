@@ -232,6 +232,12 @@ void engine_requeue_all(struct lp_engine *engine, struct lp_subscription *subscr
 
 /* ---- dispatch.c ---- */
 
+/*
+ * A near message finds the queue empty and somebody in the round: when that is
+ * a consumer on this shard that does not acknowledge, it goes by without ever
+ * being in the queue.  False: it did not.
+ */
+bool engine_pass(struct lp_engine *engine, const struct lp_mesh_record *enqueue);
 /* A record that came may find what consumers would have taken already: let them. */
 void engine_hand_out(struct lp_engine *engine);
 

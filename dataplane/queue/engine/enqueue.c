@@ -45,9 +45,6 @@ enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record
     engine->ready_count++;
     engine->ready_bytes += entry->body_bytes;
     engine->persistent_count += (entry->flags & LP_ENTRY_PERSISTENT) != 0;
-    if (!lp_list_empty(&engine->round)) {
-        lp_queue_dirty(&engine->base);
-    }
     return true;
 }
 
@@ -125,6 +122,9 @@ enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_re
         engine_hand_out(engine);
     } else {
         engine_trim(engine, &budget);
+        if (!lp_list_empty(&engine->round)) {
+            lp_queue_dirty(&engine->base);
+        }
     }
     if (engine->expiring) {
         engine_expire(engine, &budget);
@@ -145,7 +145,18 @@ engine_enqueue(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
         enqueue_guarded(engine, from, record);
         return;
     }
-    if (enqueue_add(engine, from, record, (struct place){0, 0})) {
-        lp_queue_confirm(engine->base.broker, from, record);
+    const bool wanted = !lp_list_empty(&engine->round);
+    /* Handed out while it is warm; of one that came by the mesh records behind it are heard first.
+     */
+    const bool warm = wanted && engine->ready_count == 0 && (record->flags & LP_MESH_NEAR) != 0;
+    if (!(warm && engine_pass(engine, record)) &&
+        !enqueue_add(engine, from, record, (struct place){0, 0})) {
+        return;
+    }
+    lp_queue_confirm(engine->base.broker, from, record);
+    if (warm) {
+        engine_hand_out(engine);
+    } else if (wanted) {
+        lp_queue_dirty(&engine->base);
     }
 }

@@ -25,7 +25,7 @@
 struct bench {
     void *reservation;
     struct lp_memory *memory;
-    struct lp_pool messages;
+    struct lp_messages messages;
     uint8_t properties[1024];
     uint8_t written[16384];
     uint8_t deaths[1024];
@@ -39,15 +39,12 @@ bench_open(struct bench *bench)
     memset(bench->reservation, 0, MEMORY_BYTES);
     assert_int_equal(
         lp_memory_init_boot(bench->reservation, MEMORY_BYTES, MEMORY_BYTES, &bench->memory), LP_OK);
-    assert_int_equal(lp_pool_init_boot(&bench->messages, "messages", bench->memory,
-                                       sizeof(struct lp_message), 10),
-                     LP_OK);
+    lp_messages_init(&bench->messages, bench->memory);
 }
 
 static void
 bench_close(struct bench *bench)
 {
-    lp_pool_fini(&bench->messages);
     lp_memory_fini(&bench->memory);
     free(bench->reservation);
 }

@@ -364,6 +364,9 @@ a_delivery_that_finds_no_memory_is_tried_again(void **unused)
     assert_int_equal(client->delivered, 3);
     assert_int_equal(lp_session_settle(client->session, 0, true, LP_SETTLE_ACK), LP_DONE);
     rig_settle(&rig);
+    while (client->session->unacked.next % LP_WINDOW_CHUNK_SLOTS != 0) {
+        lp_window_skip(&client->session->unacked); /* a number is the first of its chunk */
+    }
     hog = memory_hog(memory);
     client_send_many(publisher, "q1", 5, 3);
     rig_settle(&rig);
