@@ -90,6 +90,8 @@ struct host_shard {
     void *memory;
     pthread_t thread;
     uint32_t index;
+    uint32_t patience; /* loop.c: of what it may spin before it sleeps */
+    bool slept;
     bool stopped; /* its part of a graceful stop is done; every shard's thread looks at it */
 };
 

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <time.h>
 
+/* Patience is in this many parts. */
+#define PATIENCE_MAX 16u
+
 /* Pauses between two looks while relaxing; about 1 us on current processors. */
 #define RELAX_PAUSES 16
 
@@ -49,6 +52,7 @@ block(struct host_shard *self, uint64_t now_ns, uint64_t next_ns)
         return;
     }
     const struct lp_transport *transport = &self->transport;
+    self->slept = true;
     transport->ops->wait(transport->self, next_ns == UINT64_MAX ? UINT64_MAX : next_ns - now_ns);
     lp_shard_sleep_end(self->shard);
 }
@@ -58,21 +62,36 @@ block(struct host_shard *self, uint64_t now_ns, uint64_t next_ns)
  *
  *      work --+------------- spin_ns ----+------ relax_ns ---+-------->
  *             |  turn after turn         |  pauses between   |  wait()
+ *
+ * Both times are shortened by patience.  What comes ten thousand times a second
+ * comes long after any spinning that is worth its while: a sleep that lasted
+ * makes the next spinning half as long, one that ended at once twice.
  */
 static void
 idle(struct host_shard *self, uint64_t quiet_ns, uint64_t now_ns, uint64_t next_ns)
 {
     const struct host_idle *idle = &self->host->idle;
-    if (quiet_ns < idle->spin_ns) {
+    const uint64_t spin_ns = idle->spin_ns * self->patience / PATIENCE_MAX;
+    const uint64_t relax_ns = idle->relax_ns * self->patience / PATIENCE_MAX;
+    if (idle->poll != HOST_POLL_BUSY && quiet_ns >= LP_MAX(spin_ns, relax_ns)) {
+        block(self, now_ns, next_ns);
         return;
     }
-    if (idle->poll == HOST_POLL_BUSY || quiet_ns < idle->relax_ns) {
-        for (int i = 0; i < RELAX_PAUSES; i++) {
-            processor_pause();
-        }
-        return;
+    for (int i = 0; quiet_ns >= spin_ns && i < RELAX_PAUSES; i++) {
+        processor_pause();
     }
-    block(self, now_ns, next_ns);
+}
+
+/* Was it right to sleep so soon? */
+static void
+patience_learn(struct host_shard *self, uint64_t slept_ns)
+{
+    const struct host_idle *idle = &self->host->idle;
+    if (slept_ns > LP_MAX(idle->spin_ns, idle->relax_ns)) {
+        self->patience /= 2;
+    } else {
+        self->patience = LP_MIN(2 * self->patience + 1, PATIENCE_MAX);
+    }
 }
 
 /* As `top -H` and perf show it. */
@@ -125,6 +144,7 @@ host_shard_run(void *argument)
     }
     uint64_t now = host_monotonic_ns();
     uint64_t last_work = now;
+    self->patience = PATIENCE_MAX;
     for (;;) {
         const struct lp_turn_result result = lp_shard_turn(self->shard, now, host_wall_ns());
         if (result.stopped && all_stopped(self)) {
@@ -138,10 +158,11 @@ host_shard_run(void *argument)
             now = after;
             continue;
         }
-        now = after;
-        idle(self, now - last_work, now, result.next_ns);
-        if (now - last_work >= self->host->idle.spin_ns) {
-            now = host_monotonic_ns();
+        idle(self, after - last_work, after, result.next_ns);
+        now = host_monotonic_ns();
+        if (self->slept) {
+            self->slept = false;
+            patience_learn(self, now - after);
         }
     }
 }
