@@ -184,7 +184,7 @@ protocol_input(struct lp_connection *base, const uint8_t *data, uint32_t bytes)
         }
         const uint32_t whole =
             connection->state == AMQP091_CONN_OPEN && !connection->parser.body_open
-                ? amqp091_publish_whole(connection, left)
+                ? amqp091_whole_take(connection, left)
                 : 0;
         if (whole > 0) {
             left = lp_bytes_of(left.data + whole, left.size - whole);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * whole.c - a basic.publish whose three frames are all here.
+ * whole.c - a basic.publish whose three frames are all here, and basic.ack.
  *
  * Most messages are small and most publishers send many, so that a segment
  * holds whole publishes, one like the other.  This takes such a publish in one
@@ -17,6 +17,7 @@
 #include "dataplane/protocol/amqp091/properties.h"
 
 #define HEADER_FIXED_BYTES 12u /* class, weight, body size */
+#define ACK_BYTES          13u /* number of the method, delivery, bits */
 #define MANDATORY          1u
 #define PERSISTENT         2u
 
@@ -89,7 +90,8 @@ whole_take(struct lp_reader *reader, uint32_t payload_max, uint16_t channel, str
     whole->properties =
         lp_bytes_of(header.data + HEADER_FIXED_BYTES, header.size - HEADER_FIXED_BYTES);
     whole->body = frame_take(reader, AMQP091_FRAME_BODY, channel, payload_max);
-    return memcmp(header.data, basic, sizeof(basic)) == 0 && whole->body.data &&
+    /* Without a body there is no body frame (C38). */
+    return memcmp(header.data, basic, sizeof(basic)) == 0 && whole->body.size > 0 &&
            whole->body.size == body_bytes;
 }
 
@@ -203,26 +205,28 @@ channel_is_free(const struct amqp091_channel *channel)
            channel->content_always == 0;
 }
 
-uint32_t
-amqp091_publish_whole(struct amqp091_connection *connection, struct lp_bytes input)
+/* The channel of the frame that `input` begins with, if it could do something now. */
+static LP_HOT_INLINE struct amqp091_channel *
+channel_of(const struct amqp091_connection *connection, struct lp_bytes input)
+{
+    uint16_t number;
+    memcpy(&number, input.data + 1, sizeof(number));
+    struct amqp091_channel *channel = amqp091_channel_find(connection, __builtin_bswap16(number));
+    return LP_LIKELY(channel != NULL && channel_is_free(channel)) ? channel : NULL;
+}
+
+static uint32_t
+publish_take(struct amqp091_connection *connection, struct lp_bytes input)
 {
     struct lp_broker *broker = connection->shard->broker;
     struct lp_connection *base = connection->base;
     struct lp_reader reader = lp_reader_of_bytes(input);
     struct whole whole;
-    uint16_t number;
-    static const uint8_t basic_publish[] = {0, AMQP091_CLASS_BASIC, 0, 40};
-    if (input.size < AMQP091_FRAME_HEADER_BYTES + sizeof(basic_publish) ||
-        memcmp(input.data + AMQP091_FRAME_HEADER_BYTES, basic_publish, sizeof(basic_publish)) !=
-            0 ||
-        base->access.rights != 0) {
+    struct amqp091_channel *channel = channel_of(connection, input);
+    if (LP_UNLIKELY(!channel || base->access.rights != 0)) {
         return 0;
     }
-    memcpy(&number, input.data + 1, sizeof(number));
-    struct amqp091_channel *channel = amqp091_channel_find(connection, __builtin_bswap16(number));
-    if (LP_UNLIKELY(!channel || !channel_is_free(channel))) {
-        return 0;
-    }
+    const uint16_t number = __builtin_bswap16(channel->number);
     if (LP_UNLIKELY(!whole_take(&reader, connection->parser.payload_max, number, &whole)) ||
         LP_UNLIKELY(whole.body.size > broker->limits.message_bytes_max) ||
         LP_UNLIKELY(!lp_connection_content_fits(base, whole.body.size))) {
@@ -253,4 +257,43 @@ amqp091_publish_whole(struct amqp091_connection *connection, struct lp_bytes inp
                 : (uint32_t)(properties.headers.data - whole.properties.data),
             properties.headers.size);
     return (uint32_t)(reader.at - input.data);
+}
+
+/* Of deliveries that are open, as nearly all are. */
+static uint32_t
+ack_take(struct amqp091_connection *connection, struct lp_bytes input)
+{
+    struct lp_reader reader = lp_reader_of_bytes(input);
+    struct amqp091_channel *channel = channel_of(connection, input);
+    if (LP_UNLIKELY(!channel)) {
+        return 0;
+    }
+    const struct lp_bytes method =
+        frame_take(&reader, AMQP091_FRAME_METHOD, __builtin_bswap16(channel->number), ACK_BYTES);
+    if (LP_UNLIKELY(method.size != ACK_BYTES)) {
+        return 0;
+    }
+    struct lp_reader arguments = lp_reader_of_bytes(method);
+    (void)lp_reader_u32be(&arguments);
+    const uint64_t number = lp_reader_u64be(&arguments);
+    const bool multiple = (lp_reader_u8(&arguments) & 1u) != 0;
+    /* What finds no room, or no such delivery, does so again in settle.c. */
+    const enum lp_result result =
+        lp_session_settle(channel->session, number, multiple, LP_SETTLE_ACK);
+    return LP_LIKELY(result == LP_DONE) ? (uint32_t)(reader.at - input.data) : 0;
+}
+
+uint32_t
+amqp091_whole_take(struct amqp091_connection *connection, struct lp_bytes input)
+{
+    uint32_t method;
+    if (input.size < AMQP091_FRAME_HEADER_BYTES + sizeof(method)) {
+        return 0;
+    }
+    memcpy(&method, input.data + AMQP091_FRAME_HEADER_BYTES, sizeof(method));
+    method = __builtin_bswap32(method);
+    if (LP_LIKELY(method == AMQP091_BASIC_PUBLISH)) {
+        return publish_take(connection, input);
+    }
+    return method == AMQP091_BASIC_ACK ? ack_take(connection, input) : 0;
 }
