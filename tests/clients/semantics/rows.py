@@ -297,20 +297,22 @@ NOTES = {
     "C10": "3.10 answers every other header with `AMQP 0 0 9 1`, and takes `AMQP 1 1 8 0` for 0-8",
     "C11": "3.10 answers `AMQP 0 0 9 1`",
     "C15": "3.10 does not offer ANONYMOUS, 4.0 does; Lepus does not",
-    "C20": "3.10 has no limit for the node",
+    "C20": "3.10 has no limit for the node; RabbitMQ counts a channel for a moment after its close-ok",
     "C53": "3.10 does not add the default type to what it compares: `current is none`",
-    "C64": "3.10 closes the connection with 503",
+    "C64": "3.10 closes the connection with 503, which php-amqp's suite wants",
     "C84": "3.10 does not say which right is missing",
     "C85": "3.10 does not say which right is missing, and asks for the routing key only, not for CC and BCC",
     "C89": "3.10 and 4.0: a channel goes on with the names it used before; Lepus refuses at once",
     "C91": "3.10 looks at topic rights and user_id before the expiration, and at CC after user_id",
     "C93": "3.10: 134217728 octets; 4.0: 16777216",
+    "C140": "a deleted vhost `is down` or `is deleted` in RabbitMQ, whichever process is first",
     "C145": "3.10 keeps the original expiration as it was written, 4.0 as a number",
-    "C149": "3.10 refuses `overflow` in an operator policy, 4.0 takes it",
+    "C149": "3.10 refuses `overflow` in an operator policy, 4.0 takes it; of policies with the same priority "
+            "RabbitMQ takes any, Lepus the first by name",
     "C110": "3.10 returns a mandatory message whose queue went before the commit, 4.0 does not",
     "C152": "3.10 removes the CC header when the queue has a key for dead letters, 4.0 does not",
     "C155": "3.10 has x-first-death-* only",
-    "C156": "3.10 goes on counting in the client's table, 4.0 starts at 1",
+    "C156": "3.10 goes on counting in the client's table, 4.0 starts at 1; php-amqp's suite wants the former",
 }
 
 _NAMED = re.compile(r"(?<![A-Za-z0-9])([CS])(\d+)(?: to [CS](\d+))?(?![0-9A-Za-z])")
