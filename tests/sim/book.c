@@ -334,14 +334,14 @@ check_priority(struct book_subscription *subscription, const struct book_message
     }
 }
 
-/* Who waits for a quorum queue goes by its credit first: of two with the same the order is known.
- */
+/* Of those who wait for a quorum queue the one with more credit is first, and then, as elsewhere,
+ * the older one. */
 static bool
-sole_in_order(const struct book *book, const struct book_subscription *one,
-              const struct book_subscription *other)
+sole_in_order(const struct book *book, const struct book_subscription *younger,
+              const struct book_subscription *older)
 {
-    return !book->queue[one->queue].quorum ||
-           (one->prefetch > 0 && one->prefetch == other->prefetch);
+    return !book->queue[younger->queue].quorum ||
+           (younger->prefetch > 0 && younger->prefetch <= older->prefetch);
 }
 
 /* B10 */
