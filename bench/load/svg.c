@@ -201,7 +201,8 @@ load_report_svg(const struct load_run *run, const struct load_figures *f, const 
         curves[count++] = (struct curve){run->tally.delivery, "delivery", DELIVERY, false};
     }
     if (run->tally.confirm->count != 0) {
-        curves[count++] = (struct curve){run->tally.confirm, "confirm", CONFIRM, count > 0};
+        curves[count] = (struct curve){run->tally.confirm, "confirm", CONFIRM, count > 0};
+        count++;
     }
     range_of(&plot, curves, count);
     put_head(&plot, run, f);
