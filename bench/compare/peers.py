@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The brokers of scripts/bench: each started by us, on free ports of 127.0.0.1, in folders of its own, on
+the processor that is set aside for brokers, and ended by process id.
+
+RabbitMQ is Debian's, with no plug-ins, as tests/lib/rabbitmq.py starts it. It has things to do when nobody
+asks it for anything, so it is stopped (SIGSTOP) while others are measured.
+"""
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+
+import broker as lepus_broker   # noqa: E402
+import rabbitmq                 # noqa: E402
+
+WORDS = {"lepus": "Lepus", "rabbitmq": "RabbitMQ", "relay": "relay"}
+
+
+@contextlib.contextmanager
+def on_processor(cpu):
+    """What is started inside inherits this processor; None: any."""
+    before = os.sched_getaffinity(0)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Lepus:
+    name = "lepus"
+
+    def __init__(self, cpu, shards=1, poll="adaptive"):
+        self.settings = ["lepus.poll=%s" % poll]
+        self.shards = shards
+        began = time.monotonic()
+        with on_processor(cpu):
+            self.broker = lepus_broker.Broker(shards=shards, settings=self.settings)
+        self.start_s = time.monotonic() - began
+        self.port, self.pid = self.broker.port, self.broker.process.pid
+
+    def config(self):
+        return "lepus.shards=%d %s" % (self.shards, " ".join(self.settings))
+
+    def stop(self):
+        self.broker.stop()
+
+    def freeze(self, yes):
+        pass  # idle, it does nothing
+
+
+class RabbitMQ(Lepus):
+    name = "rabbitmq"
+
+    def __init__(self, cpu, **_):
+        began = time.monotonic()
+        with on_processor(cpu):
+            self.broker = rabbitmq.RabbitMQ()
+        self.start_s = time.monotonic() - began
+        self.port, self.pid = self.broker.port, self.broker.process.pid
+        self.version = ".".join(map(str, self.broker.version))
+
+    def config(self):
+        with open(os.path.join(self.broker.work, "rabbitmq.conf")) as file:
+            settings = " ".join(file.read().split("\n"))
+        return "version %s, no plug-ins, %s" % (self.version, settings.strip())
+
+    def stop(self):
+        self.freeze(False)
+        self.broker.stop()
+
+    def freeze(self, yes):
+        self.broker.process.send_signal(signal.SIGSTOP if yes else signal.SIGCONT)
+
+
+class Relay:
+    name = "relay"
+
+    def __init__(self, cpu, poll="adaptive", **_):
+        line = [os.path.join(lepus_broker.binaries(), "lepus-relay")]
+        line += ["--spin"] if poll == "busy" else []
+        began = time.monotonic()
+        with on_processor(cpu):
+            self.process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+        said = self.process.stdout.readline()
+        self.start_s = time.monotonic() - began
+        match = re.search(r":(\d+)$", said.strip())
+        if not match:
+            raise RuntimeError("lepus-relay did not start")
+        self.port, self.pid = int(match.group(1)), self.process.pid
+        self.line = " ".join(line[1:])
+
+    def config(self):
+        return "one epoll thread %s" % self.line
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+    def freeze(self, yes):
+        pass
+
+
+KINDS = {"lepus": Lepus, "rabbitmq": RabbitMQ, "relay": Relay}
+
+
+class Stable:
+    """Those that are running, started when first asked for."""
+
+    def __init__(self, cpu):
+        self.cpu = cpu
+        self.running = {}
+        self.configs = {}
+
+    def get(self, name, poll="adaptive"):
+        key = (name, poll)
+        if key not in self.running:
+            self.running[key] = KINDS[name](self.cpu, poll=poll)
+            self.configs.setdefault(name, self.running[key].config())
+        for other, peer in self.running.items():
+            peer.freeze(other != key)
+        return self.running[key]
+
+    def fresh(self, name, cpu="own", **options):
+        """One more, of which the caller takes care."""
+        for peer in self.running.values():
+            peer.freeze(True)
+        peer = KINDS[name](self.cpu if cpu == "own" else cpu, **options)
+        self.configs.setdefault(name, peer.config())
+        return peer
+
+    def stop(self, *polls):
+        """All, or those that poll so."""
+        for key in [key for key in self.running if not polls or key[1] in polls]:
+            self.running.pop(key).stop()

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scripts/bench measures: a row a scenario, each with its figures and goals.
+
+Most rows are one call of lepus-bench; what needs more is in special.py.
+
+Durability classes: T transient, everything is in memory; W written to the system before it is confirmed;
+S synced to the disk before it is confirmed. Only rows of one class on both sides are compared.
+"""
+import dataclasses
+
+import special
+
+
+@dataclasses.dataclass
+class Figure:
+    key: str
+    words: str
+    unit: str
+    better: str = "less"         # or "more"
+    goal: float = None
+
+
+def cpu(goal, per="delivery"):
+    return Figure("cpu", "broker CPU a %s" % per, "us", goal=goal)
+
+
+def rate(goal):
+    return Figure("rate", "deliveries a second", "/s", "more", goal)
+
+
+def p50(goal):
+    return Figure("p50", "latency p50", "us", goal=goal)
+
+
+def p99(goal):
+    return Figure("p99", "latency p99", "us", goal=goal)
+
+
+@dataclasses.dataclass
+class Row:
+    name: str
+    title: str
+    figures: list
+    args: str = ""
+    peers: tuple = ("rabbitmq", "relay", "lepus")
+    durability: str = "T"
+    poll: str = "adaptive"
+    timed: bool = True           # takes --warmup and --seconds
+    special: object = None       # (bench, name) -> figures, instead of args
+
+
+THROUGHPUT = "--auto-ack --backlog 20000"
+
+ROWS = [
+    Row("16b", "16 B, auto-ack", [cpu(0.25), rate(4e6)], "--size 16 " + THROUGHPUT),
+    Row("1k", "1 KB, auto-ack", [cpu(0.75), rate(1.3e6)], "--size 1024 " + THROUGHPUT),
+    Row("1k-acked", "1 KB, acked one by one, prefetch 250, confirms", [cpu(1.0), rate(1e6)],
+        "--size 1024 --prefetch 250 --confirm --window 1000 --backlog 5000"),
+    Row("fanout", "fan-out 1 to 100, 100 B", [cpu(0.2), rate(5e6)],
+        "--size 100 --exchange fanout --queues 100 --consumers 100 --auto-ack --backlog 500"),
+    Row("many", "1,000 publishers with 10 messages a second each", [cpu(14), p50(None), p99(None)],
+        "--size 100 --publishers 1000 --rate 10000 --auto-ack"),
+    Row("latency", "latency at 10,000 a second, broker sleeping", [p50(30), p99(60), cpu(None)],
+        "--size 100 --rate 10000 --auto-ack --spin"),
+    Row("latency-polling", "latency at 10,000 a second, broker polling", [p50(13), p99(50)],
+        "--size 100 --rate 10000 --auto-ack --spin", peers=("relay", "lepus"), poll="busy"),
+    Row("idle-connection", "an idle connection with a channel",
+        [Figure("bytes", "resident bytes", "B", goal=4096)], special=special.idle_connection),
+    Row("queued", "a queued transient message of 100 B",
+        [Figure("bytes", "resident bytes", "B", goal=250)], peers=("rabbitmq", "lepus"),
+        special=special.queued),
+    Row("idle-cpu", "an idle broker", [Figure("share", "of a processor", "%", goal=1)],
+        special=special.idle_cpu),
+    Row("start", "from the command to the first connection",
+        [Figure("ms", "time", "ms", goal=200)], special=special.start),
+    Row("shards", "1 to 2 shards; 8 publishers, queues, consumers",
+        [Figure("speedup", "times the messages", "x", "more", 1.9),
+         Figure("cpu_ratio", "CPU a delivery, 2 shards to 1", "x", goal=1.0),
+         Figure("cpu_1", "with 1 shard", "us"), Figure("cpu_2", "with 2 shards", "us")],
+        peers=("lepus",), special=special.shards),
+    Row("far", "a queue on another shard than both ends",
+        [Figure("cpu_ratio", "CPU a delivery, far to near", "x", goal=1.5),
+         Figure("cpu_near", "near", "us"), Figure("cpu_far", "far", "us")],
+        peers=("lepus",), special=special.far),
+    Row("topic", "topic exchange with 10,000 more bindings",
+        [Figure("added_cached", "more CPU a message, keys seen before", "us", goal=0.5),
+         Figure("added_new", "more CPU a message, each key new", "us", goal=3.0),
+         Figure("cpu", "without the bindings", "us")],
+        peers=("rabbitmq", "lepus"), special=special.topic),
+    Row("objects", "100,000 queues and 10,000 connections",
+        [Figure("open_s", "to declare and connect", "s", goal=60),
+         Figure("cpu_ratio", "CPU a delivery, with them to without", "x", goal=1.3)],
+        peers=("lepus",), special=special.objects),
+]
