@@ -289,7 +289,10 @@ turn_transport(struct lp_shard *shard)
     return count;
 }
 
-/* Connections that asked for another go, or may read again: each once. */
+/*
+ * Connections that asked for another go, or may read again: each once.  Those
+ * that find that others have handed out what a turn may are the first of the next.
+ */
 static uint32_t
 turn_resume(struct lp_broker *broker)
 {
@@ -300,9 +303,14 @@ turn_resume(struct lp_broker *broker)
     while ((link = lp_list_pop_front(&broker->connections_resume)) != NULL) {
         lp_list_push_back(&round, link);
     }
-    while ((link = lp_list_pop_front(&round)) != NULL) {
+    while (broker->near_left > 0 && (link = lp_list_pop_front(&round)) != NULL) {
         lp_connection_input_kept(LP_LIST_ITEM(link, struct lp_connection, in_resume));
         count++;
+    }
+    while (!lp_list_empty(&round)) {
+        link = round.prev;
+        lp_list_unlink(link);
+        lp_list_push_front(&broker->connections_resume, link);
     }
     return count;
 }
@@ -464,13 +472,17 @@ lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
     struct lp_broker *broker = &shard->broker;
     broker->now_ns = now_ns;
     broker->wall_ns = wall_ns;
-    broker->near_left = LP_NEAR_PER_TURN;
+    broker->near_left = LP_NEAR_PER_TURN / 2;
     broker->link.now_ns = now_ns; /* time-outs of what this turn's input asks for start now */
     shard->turn_count++;
 
-    uint32_t work = turn_transport(shard);
-    work += turn_resume(broker);
+    /* Who waits goes before what has just come, which may use up what a turn hands out; half of
+     * that is not for those who wait, who may want very much. */
     (void)lp_session_retry(broker); /* waiting is not work: it must not keep an idle shard awake */
+    uint32_t work = broker->near_left < LP_NEAR_PER_TURN / 2; /* ... but to go on is */
+    broker->near_left += LP_NEAR_PER_TURN / 2;
+    work += turn_resume(broker);
+    work += turn_transport(shard);
     work += lp_link_poll(&broker->link, now_ns, CONTROL_BUDGET);
     work += turn_mesh(broker);
     work += lp_wheel_advance(&broker->wheel, now_ns, TIMER_BUDGET, broker);
