@@ -22,11 +22,14 @@
 #define MIN_BYTES       (1024u * 1024u)
 #define CLASS_MAX_BYTES (32u * 1024u)
 
-static const uint32_t class_bytes[] = {64,   128,  192,  256,  384,  512,   768,   1024, 1536,
-                                       2048, 3072, 4096, 6144, 8192, 12288, 16384, 32768};
+static const uint32_t class_bytes[] = {64,   96,   128,  160,   192,   224,  256,
+                                       384,  512,  768,  1024,  1536,  2048, 3072,
+                                       4096, 6144, 8192, 12288, 16384, 32768};
 LP_STATIC_ASSERT(LP_COUNT_OF(class_bytes) == LP_MEMORY_CLASS_COUNT, "a size a class");
 
-/* Two classes a doubling from 128 on: 128, 192, 256, ...; 24 KiB would leave a quarter of a span.
+/*
+ * Every 32 bytes up to 256, where most messages are; then two classes a
+ * doubling (24 KiB would leave a quarter of a span).
  */
 static inline uint32_t
 class_of(uint64_t bytes)
@@ -35,11 +38,11 @@ class_of(uint64_t bytes)
         return 0;
     }
     const uint64_t top = bytes - 1;
-    const uint32_t log2 = 63u - (uint32_t)__builtin_clzll(top);
-    if (log2 == 6) {
-        return 1;
+    if (top < 256) {
+        return (uint32_t)(top / 32u) - 1u;
     }
-    const uint32_t index = (log2 - 6u) * 2u + (uint32_t)((top >> (log2 - 1u)) & 1u);
+    const uint32_t log2 = 63u - (uint32_t)__builtin_clzll(top);
+    const uint32_t index = 7u + (log2 - 8u) * 2u + (uint32_t)((top >> (log2 - 1u)) & 1u);
     return LP_MIN(index, LP_MEMORY_CLASS_COUNT - 1u);
 }
 

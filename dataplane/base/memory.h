@@ -30,10 +30,12 @@ extern "C" {
 
 #define LP_SPAN_BYTES (64u * 1024u)
 /*
- * 64, 128, 192, 256, 384, 512, 768, 1K, 1.5K, 2K, 3K, 4K, 6K, 8K, 12K, 16K, 32K: then whole spans.
- * All are multiples of a cache line: a block that is lent shares its lines with no other.
+ * 64 to 256 by 32, then 384, 512, 768, 1K, 1.5K, 2K, 3K, 4K, 6K, 8K, 12K, 16K, 32K: then whole
+ * spans.  Blocks of 64, 128, 192 and from 256 bytes on are whole cache lines, so that one that is
+ * lent shares its lines with no other; the few between share one with a neighbour, which costs
+ * their reader less than the memory would cost everybody.
  */
-#define LP_MEMORY_CLASS_COUNT 17u
+#define LP_MEMORY_CLASS_COUNT 20u
 
 struct lp_memory;
 
@@ -61,7 +63,7 @@ LP_MUST_CHECK enum lp_err lp_memory_init_boot(void *base, uint64_t bytes, uint64
 void lp_memory_fini(struct lp_memory **memory);
 
 /*
- * `bytes` bytes (1 and up), aligned to 64 (blocks of more than 32 KiB: to 64
+ * `bytes` bytes (1 and up), aligned to 32 (blocks of more than 32 KiB: to 64
  * KiB); NULL: none left.  Not zeroed.  Who wants the whole of a block asks for
  * lp_memory_block_bytes(): ASan guards what was not asked for.
  */
@@ -77,7 +79,7 @@ uint64_t lp_memory_block_bytes(uint64_t bytes);
  * A block's place in the reservation, as a number that fits half a handle; and
  * the block at such a place.  Any shard may ask: it changes nothing.
  */
-#define LP_MEMORY_UNIT_BYTES 64u
+#define LP_MEMORY_UNIT_BYTES 32u
 static inline uint32_t
 lp_memory_index(const struct lp_memory *memory, const void *block)
 {

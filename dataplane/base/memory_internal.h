@@ -28,14 +28,14 @@ struct memory_span {
     uint8_t class_index;
     uint16_t used;      /* live blocks */
     uint16_t carved;    /* blocks ever cut off the front */
-    uint16_t free_head; /* first released block, in units of 64 bytes, + 1; 0: none */
+    uint16_t free_head; /* first released block, in units of 32 bytes, + 1; 0: none */
     uint32_t next; /* list of spans with room; 0: none (span 0 is a table).  LARGE: its length */
     uint32_t prev;
 };
 
 /* What a released block holds. */
 struct memory_free_block {
-    uint64_t next; /* in units of 64 bytes, + 1 */
+    uint64_t next; /* in units of 32 bytes, + 1 */
     uint64_t mark; /* FREE_MARK ^ own address: a hint that it was released before */
 };
 

@@ -10,7 +10,7 @@
 #define ITEM_BYTES_MAX   (1u << 20)
 #define CAPACITY_MAX     (1u << 31)
 
-LP_STATIC_ASSERT(sizeof(struct lp_pool_header) == 16, "items keep an alignment of 16");
+LP_STATIC_ASSERT(sizeof(struct lp_pool_header) == 8, "items keep an alignment of 8");
 
 static inline uint32_t
 chunk_items(const struct lp_pool *pool)
@@ -40,7 +40,7 @@ lp_pool_init_boot(struct lp_pool *pool, const char *name, struct lp_memory *memo
     struct lp_pool made = {
         .name = name,
         .memory = memory,
-        .item_stride = ((bytes + 15u) & ~15u) + (uint32_t)sizeof(struct lp_pool_header),
+        .item_stride = ((bytes + 7u) & ~7u) + (uint32_t)sizeof(struct lp_pool_header),
         .capacity = capacity,
     };
     /* The largest power of two of items that stays within the goal and is not twice the capacity.
@@ -97,7 +97,7 @@ item_carve(struct lp_pool *pool)
     lp_unpoison(header, sizeof(*header));
     memset(header, 0, sizeof(*header));
     pool->made++;
-    header->next_free = pool->free_head;
+    header->index = pool->free_head;
     pool->free_head = index + 1;
     return true;
 }
@@ -113,8 +113,8 @@ lp_pool_alloc(struct lp_pool *pool, lp_handle *ret_handle)
     struct lp_pool_header *header = lp_pool_header_at(pool, index);
     LP_ASSERT((header->generation & 1u) == 0);
 
-    pool->free_head = header->next_free;
-    header->next_free = 0;
+    pool->free_head = header->index;
+    header->index = index;
     header->generation++;
     pool->used++;
     lp_unpoison(header + 1, item_bytes(pool));
@@ -131,7 +131,7 @@ lp_pool_release(struct lp_pool *pool, lp_handle handle)
     struct lp_pool_header *header = lp_pool_header_at(pool, index);
 
     header->generation++; /* every handle to it is stale from here on */
-    header->next_free = pool->free_head;
+    header->index = pool->free_head;
     pool->free_head = index + 1;
     pool->used--;
     lp_poison(header + 1, item_bytes(pool));

@@ -32,7 +32,7 @@ struct lp_pool {
     const char *name; /* for reports */
     struct lp_memory *memory;
     uint8_t **chunks;     /* directory for `capacity` items, allocated at boot */
-    uint32_t item_stride; /* bytes from item to item, its 16-byte header included */
+    uint32_t item_stride; /* bytes from item to item, its header included */
     uint32_t chunk_shift; /* log2 of items a chunk */
     uint32_t capacity;
     uint32_t made;      /* items ever carved out of chunks */
@@ -42,15 +42,14 @@ struct lp_pool {
 
 struct lp_pool_header {
     uint32_t generation; /* odd: in use; even: free */
-    uint32_t next_free;  /* index + 1 */
-    uint64_t pad;
+    uint32_t index;      /* in use: its own; free: the next free one's + 1, or 0 */
 };
 
 /*
  * LP_ERR_BAD_CONFIG  item_bytes or capacity is zero or beyond reason
  * LP_ERR_NO_MEMORY   no room for the directory of chunks
  *
- * Items are aligned to 16.
+ * Items are aligned to 8.
  */
 LP_MUST_CHECK enum lp_err lp_pool_init_boot(struct lp_pool *pool, const char *name,
                                             struct lp_memory *memory, uint32_t item_bytes,
@@ -98,6 +97,14 @@ static inline void *
 lp_pool_get_any(const struct lp_pool *pool, lp_handle handle)
 {
     return lp_pool_header_at(pool, lp_handle_index(handle)) + 1;
+}
+
+/* The handle of a live item of any pool. */
+static inline lp_handle
+lp_pool_self(const void *item)
+{
+    const struct lp_pool_header *header = (const struct lp_pool_header *)item - 1;
+    return lp_handle_make(header->index, header->generation);
 }
 
 /* The handle of a live item. */

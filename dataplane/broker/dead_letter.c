@@ -155,7 +155,7 @@ struct letter {
 static bool
 letter_block(struct lp_broker *broker, const struct lp_message *source, struct letter *letter)
 {
-    const uint64_t noted = source->annotations ? source->annotations->used : 0;
+    const uint64_t noted = lp_message_annotations(source).size;
     const uint64_t keys = noted + sizeof(uint32_t) + UINT8_MAX;
     const uint64_t deaths = noted + keys + LP_DEATH_RECORD_BYTES + 2 * UINT8_MAX;
     const uint64_t annotations = noted + deaths + 2 * (1 + sizeof(uint32_t));
@@ -257,7 +257,7 @@ letter_copy(struct lp_broker *broker, uint64_t *budget)
     struct lp_dying *dying = &broker->dying;
     struct lp_message *message = lp_message_of(&broker->messages, dying->message);
     LP_ASSERT(message);
-    while (message->body_have < message->body_bytes) {
+    while (lp_message_body_have(message) < message->body_bytes) {
         struct lp_message_body at = dying->body;
         const struct lp_bytes piece = lp_message_body_next(&at, LP_CHUNK_BYTES_MAX);
         LP_ASSERT(piece.size > 0);

@@ -104,7 +104,7 @@ static struct lp_message *
 message_make(struct lp_broker *broker, const struct lp_message *message, struct lp_bytes start,
              bool moves, lp_handle *ret_handle)
 {
-    const uint64_t noted = message->annotations ? message->annotations->used : 0;
+    const uint64_t noted = lp_message_annotations(message).size;
     const uint64_t bytes = noted + LP_ANNOTATION_EXTRA_BYTES + start.size +
                            message->properties_bytes + LP_PROTOCOL_DELAYED_BYTES;
     void *block = lp_memory_alloc(broker->memory, bytes);

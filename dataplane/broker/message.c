@@ -12,6 +12,7 @@ chunk_make(struct lp_memory *memory, uint64_t content_bytes)
     }
     chunk->next = NULL;
     chunk->last = chunk;
+    chunk->total = 0;
     chunk->used = 0;
     chunk->room = (uint32_t)(bytes - sizeof(struct lp_chunk));
     return chunk;
@@ -26,19 +27,18 @@ body_inline_bytes(uint32_t head_bytes, uint64_t body_bytes)
     return (uint32_t)LP_MIN(body_bytes, (uint64_t)room);
 }
 
-static bool
-annotations_make(struct lp_memory *memory, struct lp_bytes annotations, struct lp_chunk **ret_chunk)
+static struct lp_chunk *
+annotations_make(struct lp_memory *memory, struct lp_bytes annotations)
 {
     struct lp_chunk *chunk = lp_memory_alloc(memory, sizeof(*chunk) + (uint64_t)annotations.size);
     if (!chunk) {
-        return false;
+        return NULL;
     }
     chunk->next = NULL;
     chunk->used = annotations.size;
     chunk->room = annotations.size;
     memcpy(chunk->data, annotations.data, annotations.size);
-    *ret_chunk = chunk;
-    return true;
+    return chunk;
 }
 
 static void
@@ -78,7 +78,7 @@ block_make(struct lp_messages *messages, const struct lp_message_parts *parts, u
         return NULL;
     }
     messages->used++;
-    messages->generation += 2;
+    messages->generation = (uint16_t)(messages->generation + 2u);
     message->loans = 0;
     message->protocol = parts->protocol;
     message->flags = parts->flags;
@@ -89,9 +89,8 @@ block_make(struct lp_messages *messages, const struct lp_message_parts *parts, u
     message->properties_bytes = parts->properties.size;
     message->used = head_bytes;
     message->body_bytes = (uint32_t)parts->body_bytes;
-    message->body_have = 0;
-    message->chunks = NULL;
-    message->annotations = NULL;
+    message->annotated = false;
+    message->more = NULL;
     *ret_handle = lp_handle_make(lp_memory_index(messages->memory, message), message->generation);
     return message;
 }
@@ -114,16 +113,19 @@ lp_message_make(struct lp_messages *messages, const struct lp_message_parts *par
     const uint32_t body_inline = from ? from->used - lp_message_head_bytes(from)
                                       : body_inline_bytes(head_bytes, parts->body_bytes);
     struct lp_chunk *annotations = NULL;
-    if (LP_UNLIKELY(parts->annotations.size > 0) &&
-        !annotations_make(messages->memory, parts->annotations, &annotations)) {
-        return NULL;
+    if (LP_UNLIKELY(parts->annotations.size > 0)) {
+        annotations = annotations_make(messages->memory, parts->annotations);
+        if (!annotations) {
+            return NULL;
+        }
     }
     struct lp_message *message = block_make(messages, parts, head_bytes, body_inline, ret_handle);
     if (!message) {
         chunks_release(messages->memory, annotations);
         return NULL;
     }
-    message->annotations = annotations;
+    message->annotated = annotations != NULL;
+    message->more = annotations;
     (void)head_write(message, parts);
     return message;
 }
@@ -141,7 +143,7 @@ struct lp_bytes
 message_annotation(const struct lp_message *message, enum lp_annotation which)
 {
     struct lp_bytes found = {0};
-    struct lp_reader reader = lp_reader_of(message->annotations->data, message->annotations->used);
+    struct lp_reader reader = lp_reader_of_bytes(lp_message_annotations(message));
     while (lp_reader_left(&reader) > 0 && !reader.failed) {
         const uint8_t tag = lp_reader_u8(&reader);
         const struct lp_bytes section = lp_reader_long_le(&reader);
@@ -158,7 +160,7 @@ message_annotation(const struct lp_message *message, enum lp_annotation which)
 static bool
 message_grow(struct lp_memory *memory, struct lp_message *message, uint32_t bytes, uint64_t room)
 {
-    const uint64_t to_come = message->body_bytes - message->body_have;
+    const uint64_t to_come = message->body_bytes - lp_message_body_have(message);
     struct lp_chunk *first = NULL;
     struct lp_chunk *last = NULL;
     while (room < bytes) {
@@ -178,10 +180,13 @@ message_grow(struct lp_memory *memory, struct lp_message *message, uint32_t byte
     if (!first) {
         return true;
     }
-    if (message->chunks) {
-        message->chunks->last->next = first;
+    struct lp_chunk *chunks = lp_message_chunks(message);
+    if (chunks) {
+        chunks->last->next = first;
+    } else if (message->annotated) {
+        message->more->next = first;
     } else {
-        message->chunks = first;
+        message->more = first;
     }
     return true;
 }
@@ -198,27 +203,30 @@ inline_room(const struct lp_message *message)
 static void
 chunks_append(struct lp_message *message, struct lp_bytes body)
 {
+    struct lp_chunk *chunks = lp_message_chunks(message);
     uint32_t done = 0;
     while (done < body.size) {
-        struct lp_chunk *last = message->chunks->last;
+        struct lp_chunk *last = chunks->last;
         const uint32_t piece = LP_MIN(last->room - last->used, body.size - done);
         if (piece == 0) {
             LP_ASSERT(last->next);
-            message->chunks->last = last->next;
+            chunks->last = last->next;
             continue;
         }
         memcpy(last->data + last->used, body.data + done, piece);
         last->used += piece;
         done += piece;
     }
+    chunks->total += body.size;
 }
 
 bool
 lp_message_append(struct lp_messages *messages, struct lp_message *message, struct lp_bytes body)
 {
     LP_ASSERT(message->loans == 0);
-    LP_ASSERT(body.size <= message->body_bytes - message->body_have);
-    const struct lp_chunk *last = message->chunks ? message->chunks->last : NULL;
+    LP_ASSERT(body.size <= message->body_bytes - lp_message_body_have(message));
+    const struct lp_chunk *chunks = lp_message_chunks(message);
+    const struct lp_chunk *last = chunks ? chunks->last : NULL;
     const uint32_t here = LP_MIN(inline_room(message), body.size);
     const uint64_t room = (uint64_t)here + (last ? last->room - last->used : 0);
     if (room < body.size && !message_grow(messages->memory, message, body.size, room)) {
@@ -231,7 +239,6 @@ lp_message_append(struct lp_messages *messages, struct lp_message *message, stru
     if (here < body.size) {
         chunks_append(message, lp_bytes_of(body.data + here, body.size - here));
     }
-    message->body_have += body.size;
     return true;
 }
 
@@ -256,7 +263,6 @@ lp_message_whole(struct lp_messages *messages, const struct lp_message_parts *pa
     }
     (void)lp_put_bytes(to, body.data, body.size);
     message->used += body.size;
-    message->body_have = body.size;
     return message;
 }
 
@@ -277,15 +283,16 @@ lp_message_copy_body(struct lp_messages *messages, struct lp_message *message,
 void
 lp_message_move_body(struct lp_message *message, struct lp_message *from)
 {
-    LP_ASSERT(message->loans == 0 && message->body_have == 0 && !message->chunks);
-    LP_ASSERT(from->loans == 1 && from->body_have == from->body_bytes);
+    LP_ASSERT(message->loans == 0 && lp_message_body_have(message) == 0);
+    LP_ASSERT(from->loans == 1 && lp_message_body_have(from) == from->body_bytes);
     LP_ASSERT(message->body_bytes == from->body_bytes);
     const uint32_t head = lp_message_head_bytes(from);
+    struct lp_chunk **to = message->annotated ? &message->more->next : &message->more;
+    struct lp_chunk **chunks = from->annotated ? &from->more->next : &from->more;
     memcpy(message->data + message->used, from->data + head, from->used - head);
     message->used += from->used - head;
-    message->chunks = from->chunks;
-    message->body_have = from->body_have;
-    from->chunks = NULL; /* it is freed with the loan, and looked at no more */
+    *to = *chunks;
+    *chunks = NULL; /* it is freed with the loan, and looked at no more */
 }
 
 /* It has no loans. */
@@ -293,11 +300,8 @@ static inline void
 message_end(struct lp_messages *messages, struct lp_message *message)
 {
     LP_ASSERT(message->loans == 0);
-    if (LP_UNLIKELY(message->chunks != NULL)) {
-        chunks_release(messages->memory, message->chunks);
-    }
-    if (LP_UNLIKELY(message->annotations != NULL)) {
-        chunks_release(messages->memory, message->annotations);
+    if (LP_UNLIKELY(message->more != NULL)) {
+        chunks_release(messages->memory, message->more);
     }
     message->generation = 0;
     messages->used--;

@@ -32,7 +32,8 @@
 
 struct lp_chunk {
     struct lp_chunk *next;
-    struct lp_chunk *last; /* of a message's first chunk: the last one */
+    struct lp_chunk *last; /* of a body's first chunk: the last one */
+    uint64_t total;        /* of a body's first chunk: bytes in all of them */
     uint32_t used;
     uint32_t room;
     uint8_t data[];
@@ -42,7 +43,7 @@ struct lp_chunk {
 struct lp_messages {
     struct lp_memory *memory;
     uint32_t used;       /* that there are */
-    uint32_t generation; /* of the one made last; odd */
+    uint16_t generation; /* of the one made last; odd */
 };
 
 enum lp_message_flag {
@@ -69,17 +70,15 @@ struct lp_message {
     uint8_t priority; /* 0 when absent */
     uint8_t exchange_bytes;
     uint8_t key_bytes;
-    uint8_t pad[3];
-    uint32_t generation; /* of its handle; 0 once it is freed */
+    bool annotated;      /* the first of `more` holds annotations */
+    uint16_t generation; /* of its handle; 0 once it is freed */
     uint32_t properties_bytes;
     uint32_t used; /* of `data` */
     uint32_t body_bytes;
-    uint32_t body_have;           /* while it is being made */
-    struct lp_chunk *chunks;      /* what of the body is not in `data`; NULL: nothing */
-    struct lp_chunk *annotations; /* NULL: none; enum lp_annotation */
-    uint8_t data[];               /* with LP_MESSAGE_EXPIRES its milliseconds, then the content */
+    struct lp_chunk *more; /* annotations, then what of the body is not in `data`; NULL: neither */
+    uint8_t data[];        /* with LP_MESSAGE_EXPIRES its milliseconds, then the content */
 };
-LP_STATIC_ASSERT(sizeof(struct lp_message) == 48, "there may be a great many");
+LP_STATIC_ASSERT(sizeof(struct lp_message) == 32, "there may be a great many");
 
 enum lp_protocol_id {
     LP_PROTOCOL_AMQP091 = 1,
@@ -204,12 +203,35 @@ void lp_annotation_write(struct lp_writer *writer, enum lp_annotation which,
 
 struct lp_bytes message_annotation(const struct lp_message *message, enum lp_annotation which);
 
+/* All of its sections, or nothing. */
+static inline struct lp_bytes
+lp_message_annotations(const struct lp_message *message)
+{
+    return LP_UNLIKELY(message->annotated) ? lp_bytes_of(message->more->data, message->more->used)
+                                           : lp_bytes_of(NULL, 0);
+}
+
 /* One of its annotations, or empty. */
 static inline struct lp_bytes
 lp_message_annotation(const struct lp_message *message, enum lp_annotation which)
 {
-    return LP_UNLIKELY(message->annotations) ? message_annotation(message, which)
-                                             : lp_bytes_of(NULL, 0);
+    return LP_UNLIKELY(message->annotated) ? message_annotation(message, which)
+                                           : lp_bytes_of(NULL, 0);
+}
+
+/* The first chunk of its body; NULL: all of that is in the message's own block. */
+static inline struct lp_chunk *
+lp_message_chunks(const struct lp_message *message)
+{
+    return LP_UNLIKELY(message->annotated) ? message->more->next : message->more;
+}
+
+/* So much of the body is there. */
+static inline uint64_t
+lp_message_body_have(const struct lp_message *message)
+{
+    const struct lp_chunk *chunks = lp_message_chunks(message);
+    return message->used - lp_message_head_bytes(message) + (chunks ? chunks->total : 0);
 }
 
 /* A walk over the body's pieces. */
@@ -223,7 +245,8 @@ static inline struct lp_message_body
 lp_message_body(const struct lp_message *message)
 {
     const uint32_t head = lp_message_head_bytes(message);
-    return (struct lp_message_body){message->data + head, message->used - head, message->chunks};
+    return (struct lp_message_body){message->data + head, message->used - head,
+                                    lp_message_chunks(message)};
 }
 
 /* Up to `bytes_max` contiguous bytes of the body; size 0 at its end. */

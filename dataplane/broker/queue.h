@@ -64,7 +64,6 @@ struct lp_entry {
         struct lp_list link;
         struct lp_heap_node in_heap; /* while returned */
     };
-    lp_handle self;
     lp_handle message;
     union {
         uint64_t position;                    /* order of arrival in the queue */
@@ -82,7 +81,8 @@ struct lp_entry {
         uint8_t death; /* while dying: enum lp_death */
     };
 };
-LP_STATIC_ASSERT(sizeof(struct lp_entry) == 64, "there may be a great many");
+LP_STATIC_ASSERT(sizeof(struct lp_entry) + sizeof(struct lp_pool_header) == LP_CACHE_LINE_BYTES,
+                 "there may be a great many");
 LP_STATIC_ASSERT(LP_SHARDS_MAX <= UINT8_MAX + 1, "an owner fits");
 
 /* H's half of a consumer or getter. */

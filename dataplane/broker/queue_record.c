@@ -102,7 +102,6 @@ lp_queue_entry_alloc(struct lp_queue *queue, uint32_t from, const struct lp_mesh
     if (!entry) {
         return NULL;
     }
-    entry->self = self;
     entry->message = record->w[0];
     entry->owner = (uint8_t)from;
     entry->body_bytes = (uint32_t)record->w[3];
@@ -118,7 +117,7 @@ lp_queue_entry_done(struct lp_broker *broker, struct lp_entry *entry)
     entry->state = LP_ENTRY_DONE;
     if (entry->owner == broker->shard) {
         lp_message_unlend(&broker->messages, entry->message, 1);
-        lp_pool_release(&broker->entries, entry->self);
+        lp_pool_release(&broker->entries, lp_pool_self(entry));
         return;
     }
     entry->link = (struct lp_list){NULL, NULL};
@@ -164,7 +163,7 @@ release_flush(struct lp_broker *broker, uint32_t to)
             }
             struct lp_entry *entry = LP_LIST_ITEM(link, struct lp_entry, link);
             record.w[record.a++] = entry->message;
-            lp_pool_release(&broker->entries, entry->self);
+            lp_pool_release(&broker->entries, lp_pool_self(entry));
         }
         const bool sent = lp_mesh_news(&broker->mesh, to, &record);
         LP_ASSERT(sent);

@@ -116,9 +116,8 @@ static uint64_t
 cost(const struct lp_message *message, uint32_t target_count)
 {
     return sizeof(struct lp_message) + sizeof(struct lp_tx_publish) + message->exchange_bytes +
-           message->key_bytes + message->properties_bytes +
-           (message->annotations ? message->annotations->used : 0) + message->body_bytes +
-           target_count * sizeof(uint32_t);
+           message->key_bytes + message->properties_bytes + lp_message_annotations(message).size +
+           message->body_bytes + target_count * sizeof(uint32_t);
 }
 
 uint64_t

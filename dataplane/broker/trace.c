@@ -100,7 +100,7 @@ trace_make(struct lp_session *session, const struct event *event)
 {
     struct lp_broker *broker = session->broker;
     const struct lp_message *message = event->message;
-    const uint64_t noted = message->annotations ? message->annotations->used : 0;
+    const uint64_t noted = lp_message_annotations(message).size;
     const uint64_t routed = event->publish ? noted + routed_bytes(&broker->topology) : 0;
     const uint64_t bytes = LP_CONNECTION_NAME_BYTES_MAX + routed +
                            lp_protocol_trace_bytes_max(message->properties_bytes, noted + routed);

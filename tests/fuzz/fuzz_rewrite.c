@@ -146,7 +146,7 @@ check_delayed(const struct lp_message *message, struct lp_bytes before)
 static void
 check_trace(const struct lp_message *message)
 {
-    const uint64_t noted = message->annotations ? message->annotations->used : 0;
+    const uint64_t noted = lp_message_annotations(message).size;
     struct lp_trace trace = {.delivered = noted % 2 != 0, .channel = 1};
     struct lp_writer writer = lp_writer_of(
         written, lp_protocol_trace_bytes_max((uint64_t)message->properties_bytes, noted));

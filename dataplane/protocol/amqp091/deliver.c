@@ -175,8 +175,8 @@ plain_bytes(const struct amqp091_channel *channel, const struct lp_delivery *del
     const uint64_t bytes = (uint64_t)arguments + message->properties_bytes + message->body_bytes +
                            HEADER_FRAME_BYTES + 2 * AMQP091_FRAME_EXTRA_BYTES;
     const uint32_t most = channel->connection->frame_max - AMQP091_FRAME_EXTRA_BYTES;
-    return bytes <= LP_OUTPUT_RESERVE_MAX && message->body_bytes <= most && !message->chunks &&
-                   delivery->returns == 0
+    return bytes <= LP_OUTPUT_RESERVE_MAX && message->body_bytes <= most &&
+                   !lp_message_chunks(message) && delivery->returns == 0
                ? (uint32_t)bytes
                : 0;
 }

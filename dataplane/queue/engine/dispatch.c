@@ -41,7 +41,7 @@ engine_deliver(struct lp_engine *engine, struct lp_subscription *subscription)
         .flags = (uint8_t)(((entry->flags & LP_ENTRY_REDELIVERED) ? LP_MESH_REDELIVERED : 0) |
                            (subscription->limited ? LP_MESH_LIMITED : 0)),
         .a = entry->owner,
-        .w = {subscription->consumer, entry->self, entry->message, 0, 0, 0,
+        .w = {subscription->consumer, lp_pool_self(entry), entry->message, 0, 0, 0,
               engine_returns(engine, entry)},
     };
     if (LP_LIKELY(engine_near(subscription))) {

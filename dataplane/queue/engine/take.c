@@ -64,7 +64,7 @@ engine_give(struct lp_engine *engine, struct lp_subscription *getter, struct lp_
     (void)engine_look(engine);
     reply->flags = (entry->flags & LP_ENTRY_REDELIVERED) ? LP_MESH_REDELIVERED : 0;
     reply->a = entry->owner;
-    reply->w[1] = entry->self;
+    reply->w[1] = lp_pool_self(entry);
     reply->w[2] = entry->message;
     reply->w[3] = engine->ready_count;
     reply->w[4] = getter->self;

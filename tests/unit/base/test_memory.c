@@ -44,8 +44,9 @@ static void
 a_block_is_the_smallest_class_that_holds_it(void **unused)
 {
     (void)unused;
-    static const uint32_t expected[] = {64,   128,  192,  256,  384,  512,   768,   1024, 1536,
-                                        2048, 3072, 4096, 6144, 8192, 12288, 16384, 32768};
+    static const uint32_t expected[] = {64,   96,   128,  160,   192,   224,  256,
+                                        384,  512,  768,  1024,  1536,  2048, 3072,
+                                        4096, 6144, 8192, 12288, 16384, 32768};
     struct arena arena;
     arena_init(&arena, ARENA_BYTES);
     uint32_t class_index = 0;

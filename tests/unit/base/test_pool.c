@@ -55,7 +55,7 @@ an_item_is_zeroed_aligned_and_found_by_its_handle(void **unused)
             lp_handle handle = LP_HANDLE_NONE;
             uint8_t *item = lp_pool_alloc(&pool, &handle);
             assert_non_null(item);
-            assert_int_equal((uintptr_t)item % 16, 0);
+            assert_int_equal((uintptr_t)item % 8, 0);
             assert_ptr_equal(lp_pool_get(&pool, handle), item);
             assert_ptr_equal(lp_pool_get_any(&pool, handle), item);
             assert_int_equal(lp_pool_handle_of(&pool, lp_handle_index(handle)), handle);

@@ -63,7 +63,7 @@ compare(const struct lp_message *message, uint32_t properties, uint64_t body_byt
     assert_true(lp_bytes_equal_text(lp_message_key(message), "a.key"));
     assert_true(lp_bytes_equal(lp_message_properties(message), lp_bytes_of(content, properties)));
     assert_int_equal(message->body_bytes, body_bytes);
-    assert_int_equal(message->body_have, body_bytes);
+    assert_int_equal(lp_message_body_have(message), body_bytes);
     assert_int_equal(message->priority, 7);
     struct lp_message_body body = lp_message_body(message);
     uint64_t at = 0;
@@ -275,8 +275,8 @@ an_append_without_memory_appends_nothing(void **unused)
         if (!lp_message_append(&bench.messages, message,
                                lp_bytes_of(content + 1000, BODY_MAX - 1000))) {
             assert_int_equal(lp_memory_used_bytes(memory), used);
-            assert_int_equal(message->body_have, 1000);
-            assert_null(message->chunks);
+            assert_int_equal(lp_message_body_have(message), 1000);
+            assert_null(lp_message_chunks(message));
             hog_free(memory, chain);
             chain = NULL;
             append(&bench, message, 1000, BODY_MAX);
