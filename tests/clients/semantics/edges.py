@@ -136,6 +136,8 @@ class Edges(Case):
             self.connections[-1].close()
 
     def test_C57_exclusive_queues_are_gone_before_a_close_of_both_sides_is_answered(self):
+        if not self.lepus:
+            self.skipTest("3.10 and 4.0 do not answer the client's close when theirs crossed it")
         for _ in range(10):
             channel = self.channel()
             queue = self.queue("both", channel=channel, exclusive=True)
