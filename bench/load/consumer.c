@@ -171,17 +171,24 @@ filler_good(const struct load_consumer *c, uint64_t at, const uint8_t *bytes, si
 
 /* --- A message that looks like the one before. ------------------------------------------------ */
 
-static bool
-frame_alike(const uint8_t *at, uint8_t type, uint32_t payload)
+/* Remember how its frames begin. */
+static void
+learn(struct load_consumer *c)
 {
-    const uint8_t head[FRAME_HEAD_BYTES] = {type,
-                                            0,
-                                            LOAD_CHANNEL,
-                                            (uint8_t)(payload >> 24),
-                                            (uint8_t)(payload >> 16),
-                                            (uint8_t)(payload >> 8),
-                                            (uint8_t)payload};
-    return memcmp(at, head, sizeof(head)) == 0 &&
+    const uint32_t payload[] = {c->deliver_bytes, c->header_bytes, c->options->size};
+    static const uint8_t types[] = {AMQP091_FRAME_METHOD, AMQP091_FRAME_HEADER, AMQP091_FRAME_BODY};
+    for (uint32_t i = 0; i < LP_COUNT_OF(payload); i++) {
+        struct lp_writer w = lp_writer_of(c->heads[i], sizeof(c->heads[i]));
+        lp_writer_u8(&w, types[i]);
+        lp_writer_u16be(&w, LOAD_CHANNEL);
+        lp_writer_u32be(&w, payload[i]);
+    }
+}
+
+static bool
+frame_alike(const uint8_t *at, const uint8_t *head, uint32_t payload)
+{
+    return memcmp(at, head, FRAME_HEAD_BYTES) == 0 &&
            at[FRAME_HEAD_BYTES + payload] == AMQP091_FRAME_END;
 }
 
@@ -198,9 +205,9 @@ take_alike(struct load_consumer *c, struct lp_reader *input, uint64_t now_ns)
         return false;
     }
     const uint8_t *body = at + deliver + header + FRAME_HEAD_BYTES;
-    if (!frame_alike(at, AMQP091_FRAME_METHOD, c->deliver_bytes) ||
-        !frame_alike(at + deliver, AMQP091_FRAME_HEADER, c->header_bytes) ||
-        !frame_alike(at + deliver + header, AMQP091_FRAME_BODY, size)) {
+    if (!frame_alike(at, c->heads[0], c->deliver_bytes) ||
+        !frame_alike(at + deliver, c->heads[1], c->header_bytes) ||
+        !frame_alike(at + deliver + header, c->heads[2], size)) {
         return false;
     }
     struct lp_reader method = lp_reader_of(at + FRAME_HEAD_BYTES, c->deliver_bytes);
@@ -283,6 +290,7 @@ take_frame(struct load_consumer *c, const struct load_frame *frame, uint64_t now
         c->in_message = false;
         const bool good =
             !c->spoiled && c->body_at == c->body_bytes && c->body_bytes >= LOAD_STAMP_BYTES;
+        learn(c);
         finish(c, c->stamp, c->body_bytes >= LOAD_TAILED_BYTES ? c->tail : NULL, good, now_ns);
     }
 }

@@ -45,7 +45,8 @@ const char *const load_help[] = {
     "  --place WHO          whose connection declares a queue, and so, in a broker with shards,\n"
     "                       where it lives: admin (one for all), publisher, consumer (admin)\n"
     "  --idle-queues N      so many more queues (0)\n"
-    "  --idle-connections N so many more connections, each with a channel (0)\n"
+    "  --idle-connections N so many more connections, each with a channel; they declare the\n"
+    "                       idle queues (0)\n"
     "\n",
     "how to send and take\n"
     "  --confirm            ask for publisher confirms\n"

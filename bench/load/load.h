@@ -102,6 +102,7 @@ struct load_consumer {
     /* Payload bytes of the latest message's three frames: the next one is likely to be the same. */
     uint32_t deliver_bytes;
     uint32_t header_bytes;
+    uint8_t heads[3][AMQP091_FRAME_HEADER_BYTES]; /* the beginnings of those frames */
 };
 
 uint64_t load_now_ns(void);

@@ -121,6 +121,16 @@ begin_consumer(struct load_run *run, struct load_conn *conn, uint32_t index)
     load_consumer_begin(&run->consumers[index]);
 }
 
+/* Queues that nobody uses come from connections that do nothing else, as if each had its own. */
+static void
+begin_idle(struct load_run *run, struct load_conn *conn, uint32_t index)
+{
+    const struct load_options *o = &run->options;
+    for (uint32_t i = index; i < o->idle_queues; i += o->idle_connections) {
+        load_topology_idle_queue(o, conn, i);
+    }
+}
+
 static bool
 open_publishers(struct load_run *run)
 {
@@ -161,7 +171,8 @@ declare(struct load_run *run)
     if (o->exchange != LOAD_EXCHANGE_DEFAULT) {
         load_topology_exchange(o, &run->admin);
     }
-    const uint32_t idle = LP_MAX(o->idle_queues, o->idle_bindings != 0 ? 1u : 0u);
+    const uint32_t bound = o->idle_bindings != 0 ? 1u : 0u;
+    const uint32_t idle = o->idle_connections != 0 ? bound : LP_MAX(o->idle_queues, bound);
     const uint32_t queues = o->place == LOAD_PLACE_ADMIN ? o->queues : 0;
     if (declare_many(run, queues, load_topology_queue) &&
         declare_many(run, idle, load_topology_idle_queue) &&
@@ -183,7 +194,7 @@ load_run_open(struct load_run *run)
     load_tree_find(&run->tree, o);
     load_usage_take(&run->empty, &run->tree);
     const struct load_many admin = {0, 1, pick_admin, NULL};
-    const struct load_many idle = {0, o->idle_connections, pick_idle, NULL};
+    const struct load_many idle = {0, o->idle_connections, pick_idle, begin_idle};
     if (!load_opening_run(run, &admin) || !declare(run) || !load_opening_run(run, &idle)) {
         return false;
     }
