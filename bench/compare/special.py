@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows that take more than one call of lepus-bench: (bench, peer's name) -> {figure: number}."""
+"""Rows that take more than one call of lepus-bench: (bench, peer's name) -> {figure: number}.
+
+With --quick those with many things take a tenth of them.
+"""
 import json
 
 TRIES = 12      # to find connections on the shards that a row needs
@@ -50,7 +53,7 @@ def places(peer):
     """Shards of admin, publisher and consumer, told apart by what went through their connections."""
     listed = json.loads(peer.broker.ctl("list_connections", "pid", "recv_oct", "send_oct", "--formatter",
                                         "json").stdout)
-    shard = lambda one: one["pid"].split(".")[-2]
+    shard = lambda one: int(one["pid"].strip("<>").split(".")[-1]) & 63
     publisher = max(listed, key=lambda one: one["recv_oct"])
     consumer = max(listed, key=lambda one: one["send_oct"])
     admin = [one for one in listed if one not in (publisher, consumer)]
@@ -82,7 +85,7 @@ def far(bench, name):
 def topic(bench, name):
     bindings = 1000 if bench.quick else 10000
     base = "--size 16 --auto-ack --backlog 20000 --exchange topic --timeout 120 " + bench.timing()
-    more = base + " --idle-bindings %d" % bindings
+    more = base + " --keep --idle-bindings %d" % bindings  # nothing to delete: the broker ends, too
     with bench.fresh(name) as peer:
         plain = bench.load(peer, base)["broker_cpu_us"]
         cached = bench.load(peer, more)["broker_cpu_us"]
@@ -95,6 +98,6 @@ def objects(bench, name):
     args = "--size 16 --auto-ack --backlog 20000 " + bench.timing()
     with bench.fresh(name) as peer:
         alone = bench.load(peer, args)
-        among = bench.load(peer, args + " --timeout 60 --idle-queues %d --idle-connections %d"
+        among = bench.load(peer, args + " --keep --timeout 60 --idle-queues %d --idle-connections %d"
                            % (queues, connections))
     return {"open_s": among["open_s"], "cpu_ratio": among["broker_cpu_us"] / alone["broker_cpu_us"]}

@@ -28,12 +28,13 @@ def met(figure, mine):
     return "met" if (mine <= figure.goal if figure.better == "less" else mine >= figure.goal) else "MISSED"
 
 
-def lines(row, medians):
+def lines(row, medians, quick):
     """Cells of a row's figures."""
+    title = row.title + (row.quick if quick else "")
     out = []
     for index, figure in enumerate(row.figures):
         mine, rabbit, relay = (medians.get(peer, {}).get(figure.key) for peer in ("lepus", "rabbitmq", "relay"))
-        out.append((row.title if index == 0 else "", row.durability if index == 0 else "", figure.words,
+        out.append((title if index == 0 else "", row.durability if index == 0 else "", figure.words,
                     number(mine, figure.unit), number(rabbit, figure.unit), number(relay, figure.unit),
                     number(ratio(figure, mine, rabbit)), number(ratio(figure, mine, relay)),
                     number(figure.goal, figure.unit) if figure.goal is not None else "",
