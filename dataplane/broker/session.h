@@ -185,8 +185,9 @@ struct lp_session {
     uint32_t limited_open;     /* open + pending + granted, of all limited consumers */
     bool confirming;           /* confirm mode */
     bool closing;
-    bool gave_back; /* our own ring holds, or held, what this session gave back to a near queue */
-    bool starved;   /* a delivery waits for memory: tried again with room() */
+    bool gave_back;   /* our own ring holds, or held, what this session gave back to a near queue */
+    bool starved;     /* a delivery waits for memory: tried again with room() */
+    uint32_t getting; /* the queue that a get is under way to; 0: none */
     uint64_t
         settle_upto; /* what "all" meant when settling all found no room; 0: nothing under way */
     struct lp_outgoing outgoing;  /* the publish that found no room */
@@ -352,7 +353,8 @@ void lp_session_refused(struct lp_broker *broker, const struct lp_mesh_record *e
 
 /*
  * Can deliveries be handed to this consumer?  Not before it was told that it
- * is one, and not before its queue was told that it is `limited`.
+ * is one, nor before its queue was told that it is `limited`, nor before its
+ * session has what it got from the same queue.
  */
 bool lp_session_near_ready(struct lp_broker *broker, lp_handle consumer, bool limited);
 /*

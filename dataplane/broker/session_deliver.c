@@ -269,6 +269,7 @@ session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *r
     struct lp_session *session = consumer->session;
     if (got) {
         consumer->busy = false;
+        session->getting = 0;
         if (!(record->flags & LP_MESH_EMPTY)) {
             consumer->subscription = record->w[4];
         }
@@ -292,7 +293,8 @@ bool
 lp_session_near_ready(struct lp_broker *broker, lp_handle handle, bool limited)
 {
     const struct lp_consumer *consumer = lp_pool_get(&broker->consumers, handle);
-    return !consumer || (consumer->state != LP_CONSUMER_ATTACHING && consumer->limited == limited);
+    return !consumer || (consumer->state != LP_CONSUMER_ATTACHING && consumer->limited == limited &&
+                         consumer->session->getting != consumer->queue_id);
 }
 
 bool
@@ -300,7 +302,8 @@ lp_session_deliver_now(struct lp_broker *broker, const struct lp_mesh_record *re
 {
     struct lp_consumer *consumer = lp_pool_get(&broker->consumers, record->w[0]);
     if (!consumer || consumer->state != LP_CONSUMER_ACTIVE || consumer->limited ||
-        consumer->session->closing || !lp_list_empty(&consumer->session->pending)) {
+        consumer->session->closing || consumer->session->getting == consumer->queue_id ||
+        !lp_list_empty(&consumer->session->pending)) {
         return false;
     }
     const struct lp_pending now = {
@@ -426,6 +429,7 @@ lp_session_get(struct lp_session *session, struct lp_queue_ref *queue, bool no_a
         return LP_WAIT;
     }
     getter->busy = true;
+    session->getting = queue->id;
     return LP_LATER;
 }
 
