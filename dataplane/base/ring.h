@@ -73,16 +73,26 @@ lp_ring_room(struct lp_ring *ring, uint32_t want)
     return room;
 }
 
+/* Producer: the slot of one record more, which is staged and to be written now; NULL: full. */
+static inline struct lp_record *
+lp_ring_slot(struct lp_ring *ring)
+{
+    if (lp_ring_room(ring, 1) == 0) {
+        return NULL;
+    }
+    return &ring->slot[ring->staged++ & (ring->capacity - 1)];
+}
+
 /* Producer: stage one record, or false when the ring is full.  Invisible until lp_ring_publish().
  */
 static inline bool
 lp_ring_stage(struct lp_ring *ring, const struct lp_record *record)
 {
-    if (lp_ring_room(ring, 1) == 0) {
+    struct lp_record *slot = lp_ring_slot(ring);
+    if (slot == NULL) {
         return false;
     }
-    ring->slot[ring->staged & (ring->capacity - 1)] = *record;
-    ring->staged++;
+    *slot = *record;
     return true;
 }
 

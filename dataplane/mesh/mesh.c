@@ -22,21 +22,13 @@ lp_mesh_init(struct lp_mesh *mesh, struct lp_fabric *fabric, uint32_t self)
     }
 }
 
-static void
+static inline void
 mesh_stage(struct lp_mesh *mesh, uint32_t to, const struct lp_mesh_record *record)
 {
-    struct lp_record slot;
-    memcpy(&slot, record, sizeof(slot));
-    const bool staged = lp_ring_stage(mesh->port[to].out, &slot);
-    LP_ASSERT(staged);
+    struct lp_record *slot = lp_ring_slot(mesh->port[to].out);
+    LP_ASSERT(slot != NULL);
+    memcpy(slot, record, sizeof(*slot));
     mesh->sent++;
-}
-
-uint32_t
-lp_mesh_request_room(struct lp_mesh *mesh, uint32_t to)
-{
-    const uint32_t room = lp_mesh_news_room(mesh, to);
-    return LP_MIN(room, mesh->port[to].credits);
 }
 
 bool

@@ -79,8 +79,6 @@ struct lp_mesh {
 
 void lp_mesh_init(struct lp_mesh *mesh, struct lp_fabric *fabric, uint32_t self);
 
-/* How many requests may go to `to` now. */
-uint32_t lp_mesh_request_room(struct lp_mesh *mesh, uint32_t to);
 /* Stage a request; false: no credit or no room. */
 LP_MUST_CHECK bool lp_mesh_request(struct lp_mesh *mesh, uint32_t to,
                                    const struct lp_mesh_record *record);
@@ -95,6 +93,14 @@ lp_mesh_news_room(struct lp_mesh *mesh, uint32_t to)
     const uint32_t room =
         lp_ring_room(mesh->port[to].out, LP_MESH_CREDITS + LP_MESH_CREDITS_KEPT + 64);
     return room > LP_MESH_CREDITS ? room - LP_MESH_CREDITS : 0;
+}
+
+/* How many requests may go to `to` now. */
+static inline uint32_t
+lp_mesh_request_room(struct lp_mesh *mesh, uint32_t to)
+{
+    const uint32_t room = lp_mesh_news_room(mesh, to);
+    return LP_MIN(room, mesh->port[to].credits);
 }
 
 /*
