@@ -22,6 +22,7 @@ void
 control_connection_free(struct lp_control *control, struct control_connection *connection)
 {
     control_connection_uncount(control, connection);
+    control_chains_forget(control, connection);
     lp_map_remove(&control->connections_by_id, &connection->by_id);
     lp_chain_remove(&connection->in_control);
     free(connection);
@@ -58,6 +59,7 @@ connection_copy(const struct control_connection *like)
                       like->client_properties.size);
     uint8_t *at = (uint8_t *)(copy + 1);
     *copy = *like;
+    lp_chain_init(&copy->failed);
     copy->user = place(&at, like->user);
     copy->vhost = place(&at, like->vhost);
     copy->protocol = place(&at, like->protocol);

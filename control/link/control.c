@@ -246,6 +246,8 @@ lp_control_close(struct lp_control **control)
     throttle_fini(&self->login);
     lp_map_fini(&self->connections_by_id);
     lp_map_fini(&self->deletions_by_number);
+    LP_ASSERT(self->failed_channels.count == 0);
+    lp_map_fini(&self->failed_channels);
     for (uint32_t i = 0; i < LP_SHARDS_MAX; i++) {
         lp_bytebuf_fini(&self->shards[i].outbox);
         free(self->shards[i].listeners);

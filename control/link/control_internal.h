@@ -78,6 +78,7 @@ struct control_connection {
     uint32_t channels; /* as its shard said last, and those permitted since */
     bool named;        /* in the hello that is under way */
     struct control_tally *of_user, *of_vhost; /* while it is open */
+    struct lp_chain failed;                   /* chains.c: channels with a declare that failed */
     struct lp_bytes user, vhost, protocol, client_properties;
     uint8_t local_family, peer_family;
     uint16_t local_port, peer_port;
@@ -190,6 +191,7 @@ struct lp_control {
     struct control_shard shards[LP_SHARDS_MAX];
     struct lp_map connections_by_id;
     struct lp_chain connections;
+    struct lp_map failed_channels; /* chains.c */
     struct lp_map tallies;
     struct lp_map_key tally_key;
     uint64_t connections_open, channels_open;
@@ -308,6 +310,11 @@ struct control_connection *control_connection(const struct lp_control *control, 
 /* With its exclusive queues. */
 void control_connection_gone(struct lp_control *control, uint64_t id);
 void control_connection_free(struct lp_control *control, struct control_connection *connection);
+/* ---- chains.c ---- */
+
+/* The connection goes. */
+void control_chains_forget(struct lp_control *control, struct control_connection *connection);
+
 /* ---- tally.c ---- */
 
 /* It may be used from now on: it counts. */

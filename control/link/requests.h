@@ -13,6 +13,9 @@ struct control_request {
     struct lp_control *control;
     uint32_t shard;
     uint64_t sequence;
+    uint64_t connection; /* and the next two: of declares and binds, chains.c */
+    uint16_t channel;
+    bool follows;
     struct lp_reader fields;
     struct lp_fault fault;
     struct lp_writer reply; /* over reply_room */
@@ -28,6 +31,15 @@ bool control_malformed(struct control_request *request);
 /* Who asks: a connection that is open.  False: with the fault set. */
 bool control_actor_find(struct control_request *request, uint64_t id, uint32_t vhost_id,
                         struct lp_catalog_actor *ret_actor);
+
+/* ---- chains.c: declares and binds ---- */
+
+/* The fields that end them: whose it is, and whether it follows another. */
+void control_chain_read(struct control_request *request, uint64_t connection);
+/* False, with the fault set: it follows one that failed. */
+bool control_chain_goes_on(struct control_request *request);
+/* control_answer_committed(), and what follows a fault is void. */
+void control_chain_answer(struct control_request *request, bool good);
 
 typedef void control_request_fn(struct control_request *request);
 

@@ -14,14 +14,16 @@ control_on_exchange_declare(struct control_request *request)
     declare.kind_name = lp_reader_short(&request->fields);
     declare.flags = lp_reader_u8(&request->fields);
     declare.arguments = lp_reader_long_le(&request->fields);
+    control_chain_read(request, id);
     bool good = !request->fields.failed || control_malformed(request);
-    good = good && control_actor_find(request, id, vhost_id, &actor) &&
+    good = good && control_chain_goes_on(request) &&
+           control_actor_find(request, id, vhost_id, &actor) &&
            lp_catalog_exchange_declare(request->control->catalog, &actor, &declare, &exchange,
                                        &request->fault);
     if (good) {
         lp_writer_u32le(&request->reply, exchange->id);
     }
-    control_answer_committed(request, good);
+    control_chain_answer(request, good);
 }
 
 void
@@ -51,15 +53,17 @@ control_on_queue_declare(struct control_request *request)
     declare.flags = lp_reader_u8(&request->fields);
     declare.arguments = lp_reader_long_le(&request->fields);
     declare.home_shard = lp_reader_u16le(&request->fields);
+    control_chain_read(request, id);
     bool good = !request->fields.failed || control_malformed(request);
-    good = good && control_actor_find(request, id, vhost_id, &actor) &&
+    good = good && control_chain_goes_on(request) &&
+           control_actor_find(request, id, vhost_id, &actor) &&
            lp_catalog_queue_declare(request->control->catalog, &actor, &declare, &declared,
                                     &request->fault);
     if (good) {
         lp_writer_u32le(&request->reply, declared.queue->id);
         lp_writer_u8(&request->reply, declared.created);
     }
-    control_answer_committed(request, good);
+    control_chain_answer(request, good);
 }
 
 void
@@ -102,14 +106,16 @@ bind_or_unbind(struct control_request *request, bool unbind)
     bind.destination = lp_reader_short(&request->fields);
     bind.key = lp_reader_short(&request->fields);
     bind.arguments = lp_reader_long_le(&request->fields);
+    control_chain_read(request, id);
     bool good = (!request->fields.failed && bind.destination_resource <= LP_RESOURCE_QUEUE) ||
                 control_malformed(request);
-    good = good && control_actor_find(request, id, vhost_id, &actor);
+    good =
+        good && control_chain_goes_on(request) && control_actor_find(request, id, vhost_id, &actor);
     if (good) {
         good = unbind ? lp_catalog_unbind(catalog, &actor, &bind, &request->fault)
                       : lp_catalog_bind(catalog, &actor, &bind, &request->fault);
     }
-    control_answer_committed(request, good);
+    control_chain_answer(request, good);
 }
 
 void

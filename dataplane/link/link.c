@@ -34,9 +34,20 @@ lp_link_init_boot(struct lp_link *link, const struct lp_link_options *options)
                              sizeof(struct lp_link_request), LP_LINK_REQUESTS_MAX);
 }
 
+/* The request behind this one; NULL: it is the last. */
+static struct lp_link_request *
+link_request_next(const struct lp_link *link, const struct lp_link_request *request)
+{
+    struct lp_list *next = request->link.next;
+    return next == &link->waiting ? NULL : LP_LIST_ITEM(next, struct lp_link_request, link);
+}
+
 static void
 link_request_free(struct lp_link *link, struct lp_link_request *request)
 {
+    if (link->next_unsent == request) {
+        link->next_unsent = link_request_next(link, request);
+    }
     lp_list_remove(&request->link);
     lp_timer_disarm(link->wheel, &request->timer);
     if (!request->sent) {
@@ -74,6 +85,7 @@ link_request_push(struct lp_link *link, struct lp_link_request *request)
                         lp_bytes_of(request->payload, request->payload_bytes))) {
         request->sent = true;
         link->unsent--;
+        link->next_unsent = link_request_next(link, request);
         link->pushed = true;
     }
 }
@@ -105,6 +117,7 @@ lp_link_request(struct lp_link *link, uint16_t type, struct lp_bytes payload, lp
     request->type = type;
     const bool in_turn = link->unsent == 0;
     lp_list_push_back(&link->waiting, &request->link);
+    link->next_unsent = in_turn ? request : link->next_unsent;
     link->unsent++;
     lp_timer_arm(link->wheel, &request->timer, link_request_expire,
                  link->now_ns + link->timeout_ns);
@@ -113,6 +126,28 @@ lp_link_request(struct lp_link *link, uint16_t type, struct lp_bytes payload, lp
         link_request_push(link, request);
     }
     return true;
+}
+
+lp_handle
+lp_link_last(const struct lp_link *link)
+{
+    LP_ASSERT(!lp_list_empty(&link->waiting));
+    return LP_LIST_ITEM(link->waiting.prev, struct lp_link_request, link)->self;
+}
+
+void
+lp_link_forget(struct lp_link *link, lp_handle handle)
+{
+    struct lp_link_request *request = lp_pool_get(&link->requests, handle);
+    if (request) {
+        link_request_free(link, request);
+    }
+}
+
+bool
+lp_link_is_busy(const struct lp_link *link)
+{
+    return link->requests.used >= LP_LINK_REQUESTS_MAX / 2;
 }
 
 bool
@@ -137,6 +172,9 @@ link_reply(struct lp_link *link, const struct lp_control_record *record)
     /* Answers come roughly in order of asking, so the search is short. */
     for (struct lp_list *at = link->waiting.next; at != &link->waiting; at = at->next) {
         struct lp_link_request *request = LP_LIST_ITEM(at, struct lp_link_request, link);
+        if (request->sequence > record->sequence) {
+            return; /* timed out, or forgotten */
+        }
         if (request->sequence == record->sequence) {
             const lp_handle owner = request->owner;
             lp_link_reply_fn *fn = request->reply;
@@ -175,16 +213,9 @@ lp_link_poll(struct lp_link *link, uint64_t now_ns, uint32_t budget)
 void
 lp_link_flush(struct lp_link *link)
 {
-    if (link->unsent == 0) {
-        return;
-    }
-    for (struct lp_list *at = link->waiting.next; at != &link->waiting && link->unsent > 0;
-         at = at->next) {
-        struct lp_link_request *request = LP_LIST_ITEM(at, struct lp_link_request, link);
-        if (request->sent) {
-            continue;
-        }
-        link_request_push(link, request);
+    while (link->next_unsent) {
+        const struct lp_link_request *request = link->next_unsent;
+        link_request_push(link, link->next_unsent);
         if (!request->sent) {
             return;
         }
@@ -199,5 +230,8 @@ lp_link_resend(struct lp_link *link)
         LP_LIST_ITEM(at, struct lp_link_request, link)->sent = false;
         link->unsent++;
     }
+    link->next_unsent = lp_list_empty(&link->waiting)
+                            ? NULL
+                            : LP_LIST_ITEM(link->waiting.next, struct lp_link_request, link);
     lp_link_flush(link);
 }

@@ -57,8 +57,9 @@ struct lp_link {
     struct lp_memory *memory;
     struct lp_wheel *wheel;
     struct lp_pool requests;
-    struct lp_list waiting; /* lp_link_request.link */
-    uint32_t unsent;
+    struct lp_list waiting;              /* lp_link_request.link */
+    uint32_t unsent;                     /* of them, at the end of the list */
+    struct lp_link_request *next_unsent; /* the first of those; NULL: none */
     uint64_t next_sequence;
     uint64_t timeout_ns;
     uint64_t now_ns; /* this turn */
@@ -89,6 +90,14 @@ LP_MUST_CHECK enum lp_err lp_link_init_boot(struct lp_link *link,
  */
 LP_MUST_CHECK bool lp_link_request(struct lp_link *link, uint16_t type, struct lp_bytes payload,
                                    lp_handle owner, lp_link_reply_fn *reply);
+
+/* The request that was made last, for lp_link_forget(). */
+lp_handle lp_link_last(const struct lp_link *link);
+/* Nobody waits for it any more: it is not answered, and not sent again.  What the control process
+ * has of it may be carried out all the same. */
+void lp_link_forget(struct lp_link *link, lp_handle request);
+/* So many wait for answers that who could do without asking now had better. */
+bool lp_link_is_busy(const struct lp_link *link);
 
 /* Tell it something; false: the ring is full. */
 LP_MUST_CHECK bool lp_link_tell(struct lp_link *link, uint16_t type, uint64_t sequence,

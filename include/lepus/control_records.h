@@ -19,6 +19,11 @@
  * every shard has answered APPLIED for the revision that holds the change, so
  * the requester's shard has it and so has everyone else's.
  *
+ * Chains.  EXCHANGE_DECLARE, QUEUE_DECLARE, BIND and UNBIND of one channel may
+ * be asked before the one before is answered; they are then marked `follows`.
+ * They are done and answered in order.  After one that failed, those that
+ * follow it are not done: their answer is a fault that the shard need not hear.
+ *
  * Identifiers (vhost, exchange, queue: u32; connection: u64) are given by the
  * control process (connections: by the shard: shard index << 48 | counter),
  * are never 0, are never used twice while the data plane runs, and survive a
@@ -83,20 +88,20 @@ enum lp_control_type {
     LP_CONTROL_CLOSED = 3,
     /* connection u64, permission u8, resource u8, name str.  Reply: epoch u32.  Fault 403 (C84). */
     LP_CONTROL_PERMIT = 4,
-    /* connection u64, vhost_id u32, name str, kind_name str, flags u8, arguments blob.
-     * Reply: exchange_id u32. */
+    /* connection u64, vhost_id u32, name str, kind_name str, flags u8, arguments blob, channel u16,
+     * follows bool (see "Chains").  Reply: exchange_id u32. */
     LP_CONTROL_EXCHANGE_DECLARE = 5,
     /* connection u64, vhost_id u32, name str, if_unused bool.  Reply: empty. */
     LP_CONTROL_EXCHANGE_DELETE = 6,
     /* connection u64, vhost_id u32, name str, flags u8, arguments blob, home_shard u16 (where the
-     * declarer lives; the control process may choose otherwise).
+     * declarer lives; the control process may choose otherwise), channel u16, follows bool.
      * Reply: queue_id u32, created bool. */
     LP_CONTROL_QUEUE_DECLARE = 7,
     /* connection u64, vhost_id u32, name str, if_unused bool, if_empty bool.
      * Reply: message_count u32. */
     LP_CONTROL_QUEUE_DELETE = 8,
     /* connection u64, vhost_id u32, source str, destination_resource u8, destination str, key str,
-     * arguments blob.  Reply: empty. */
+     * arguments blob, channel u16, follows bool.  Reply: empty. */
     LP_CONTROL_BIND = 9,
     LP_CONTROL_UNBIND = 10,
     /* queue_id u32.  An auto-delete queue lost its last consumer.  Reply: empty, after the delete

@@ -24,7 +24,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import broker as broker_module
 import suite
-from amqp_raw import Closed, EndOfStream, Raw
+from amqp_raw import Closed, EndOfStream, Raw, method_frame
 
 KILLS = 10
 KILLS_UNDER_LOAD = int(os.environ.get("LEPUS_KILLS", "40"))
@@ -194,6 +194,28 @@ class ControlKill(unittest.TestCase):
         self.assertEqual([channel.next("queue.declare-ok").queue for _ in names], names)
         for name in names:
             channel.call("queue.delete", queue=name)
+
+    def test_declares_that_were_answered_survive_kills_in_the_midst_of_them(self):
+        """Pipelined, and the control process killed at any moment: nothing that was answered is lost."""
+        own = broker_module.Broker(shards=2)
+        self.addCleanup(own.stop)
+        channel = Raw(own.host, own.port).handshake().channel()
+        answered, count = set(), 600
+        for kill in range(KILLS):
+            names = ["flood.%d.%d" % (kill, n) for n in range(count)]
+            channel.connection.write(b"".join(
+                method_frame(channel.number, "queue.declare", queue=name, durable=True)
+                for name in names))
+            for n, name in enumerate(names):
+                if n == count * kill // KILLS:      # the rest is on its way at this moment
+                    own.kill_control()
+                self.assertEqual(channel.next("queue.declare-ok", DEADLINE_S).queue, name)
+                answered.add(name)
+        channel.connection.drop()
+        own.kill_all()
+        own.start()
+        listed = own.ctl("list_queues", "-s", "name").stdout.split()
+        self.assertEqual(answered - set(listed), set())
 
     def test_refused_login_is_refused_after_a_kill(self):
         self.killed_control()

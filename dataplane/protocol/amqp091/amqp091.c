@@ -5,6 +5,7 @@
 #include "dataplane/protocol/amqp091/amqp091.h"
 
 #include "dataplane/link/link.h"
+#include "dataplane/protocol/amqp091/declare.h"
 #include "dataplane/protocol/amqp091/properties.h"
 #include "dataplane/protocol/amqp091/whole.h"
 
@@ -24,7 +25,8 @@ protocol_boot(struct lp_broker *broker, void **ret_state)
     shard->scratch = lp_memory_alloc(broker->memory, LP_CONTROL_PAYLOAD_MAX_BYTES);
     if (!shard->scratch || lp_hash_init(&shard->consumers, broker->memory) ||
         lp_pool_init_boot(&shard->channels, "amqp091 channels", broker->memory,
-                          sizeof(struct amqp091_channel), CHANNELS_MAX)) {
+                          sizeof(struct amqp091_channel), CHANNELS_MAX) ||
+        amqp091_ahead_boot(shard)) {
         return false;
     }
     *ret_state = shard;
@@ -316,7 +318,8 @@ static bool
 protocol_at_rest(const void *state)
 {
     const struct amqp091_shard *shard = state;
-    return shard->connections == 0 && shard->channels.used == 0 && shard->consumers.count == 0;
+    return shard->connections == 0 && shard->channels.used == 0 && shard->aheads.used == 0 &&
+           shard->consumers.count == 0;
 }
 
 const struct lp_protocol lp_protocol_amqp091 = {

@@ -41,6 +41,7 @@
 #define AMQP091_RETRY_NS            5000000u     /* until memory or the link is asked again */
 #define AMQP091_UNTOLD              UINT32_MAX   /* it may count otherwise: tell it in any case */
 #define AMQP091_PENDING_SMALL_BYTES 32u          /* a settle is 13 bytes: it parks without memory */
+#define AMQP091_AHEAD_MAX           128u /* requests of a channel that wait for answers at once */
 
 extern const struct lp_protocol lp_protocol_amqp091;
 
@@ -54,6 +55,7 @@ enum amqp091_flow {
 struct amqp091_shard {
     struct lp_broker *broker;
     struct lp_pool channels;
+    struct lp_pool aheads;    /* ahead.c's own */
     struct lp_hash consumers; /* amqp091_consumer.by_tag, by {connection, channel, tag} */
     uint32_t connections;
     uint32_t callback_depth; /* > 0: the session layer is below us on the stack */
@@ -145,6 +147,7 @@ enum amqp091_content_flag {
 };
 
 struct amqp091_parked; /* channel_park.c's own */
+struct amqp091_ahead;  /* ahead.c's own */
 
 /* What the channel's last plain publish had, which the next one often has as well (whole.c). */
 struct amqp091_known {
@@ -193,10 +196,14 @@ struct amqp091_channel {
     uint8_t pending_small[AMQP091_PENDING_SMALL_BYTES];
     struct amqp091_parked *parked_head;
     struct amqp091_parked *parked_tail;
-    uint32_t consumer_count;        /* of `consumers` and `notices` */
-    struct lp_list consumers;       /* amqp091_consumer.in_channel */
-    struct amqp091_consumer *reply; /* waits for answers (C160); NULL: nobody does */
-    struct lp_list notices;         /* cancelled by a queue.delete of ours: told after delete-ok */
+    /* Between the two: methods that the control process was asked about ahead of their turn. */
+    struct lp_list aheads;             /* amqp091_ahead.in_channel */
+    struct amqp091_ahead *ahead_front; /* it is the parked method now; NULL: that was not ahead */
+    uint32_t ahead_count;              /* of `aheads` */
+    uint32_t consumer_count;           /* of `consumers` and `notices` */
+    struct lp_list consumers;          /* amqp091_consumer.in_channel */
+    struct amqp091_consumer *reply;    /* waits for answers (C160); NULL: nobody does */
+    struct lp_list notices; /* cancelled by a queue.delete of ours: told after delete-ok */
     /* The content on its way in. */
     struct lp_message *message;
     lp_handle message_handle;
@@ -375,6 +382,21 @@ void amqp091_channel_continue(struct amqp091_channel *channel);
 /* Run parked frames; true: none is left that may run.  False: out of budget, or stalled. */
 bool amqp091_replay(struct amqp091_connection *connection, uint32_t *budget);
 void amqp091_channel_parked_free(struct amqp091_channel *channel);
+
+/* Ask ahead about parked methods, as far as that goes. */
+void amqp091_parked_ask_ahead(struct amqp091_channel *channel);
+
+/* ---- ahead.c: declares and binds of a channel that waits for another's answer ---- */
+
+/* Ask about the method of a frame that comes behind what is under way.  False: it is to be parked.
+ */
+bool amqp091_ahead_ask(struct amqp091_channel *channel, const struct amqp091_frame *frame);
+/* The parked method is done: the next one that was asked about takes its place.  False: none. */
+bool amqp091_ahead_next(struct amqp091_channel *channel);
+/* Take the answer that has come for the parked method.  False: there is none. */
+bool amqp091_ahead_step(struct amqp091_channel *channel);
+/* Nobody wants their answers any more. */
+void amqp091_ahead_drop(struct amqp091_channel *channel);
 
 /* ---- methods: method_table.c says which is which ---- */
 

@@ -11,10 +11,17 @@ struct ends {
     enum lp_resource resource; /* of the destination */
 };
 
-static enum amqp091_flow
-ask(struct amqp091_channel *channel, const struct amqp091_method *method, const struct ends *ends)
+static uint16_t
+question_type(const struct amqp091_method *method)
 {
     const bool unbind = method->id == AMQP091_QUEUE_UNBIND || method->id == AMQP091_EXCHANGE_UNBIND;
+    return unbind ? LP_CONTROL_UNBIND : LP_CONTROL_BIND;
+}
+
+static struct lp_writer
+question_write(struct amqp091_channel *channel, const struct amqp091_method *method,
+               const struct ends *ends, bool follows)
+{
     struct lp_writer writer = amqp091_control_begin(channel->connection);
     lp_writer_u32le(&writer, channel->connection->base->vhost_id);
     lp_writer_short(&writer, ends->source);
@@ -22,8 +29,37 @@ ask(struct amqp091_channel *channel, const struct amqp091_method *method, const 
     lp_writer_short(&writer, ends->destination);
     lp_writer_short(&writer, ends->key);
     lp_writer_long_le(&writer, method->table);
-    return amqp091_control_ask(channel, unbind ? LP_CONTROL_UNBIND : LP_CONTROL_BIND, &writer,
-                               amqp091_reply_ok);
+    amqp091_question_end(channel, &writer, follows);
+    return writer;
+}
+
+static enum amqp091_flow
+ask(struct amqp091_channel *channel, const struct amqp091_method *method, const struct ends *ends)
+{
+    const struct lp_writer writer = question_write(channel, method, ends, false);
+    return amqp091_control_ask(channel, question_type(method), &writer, amqp091_reply_ok);
+}
+
+bool
+amqp091_bind_ahead(struct amqp091_channel *channel, const struct amqp091_method *method,
+                   struct amqp091_question *ret_question)
+{
+    uint8_t destination_room[AMQP091_NAME_BYTES_MAX];
+    uint8_t source_room[AMQP091_NAME_BYTES_MAX];
+    const bool queue = method->id == AMQP091_QUEUE_BIND || method->id == AMQP091_QUEUE_UNBIND;
+    const struct ends ends = {
+        .source = amqp091_name_clean(method->name[1], source_room),
+        .destination = amqp091_name_clean(method->name[0], destination_room),
+        .key = method->name[2],
+        .resource = queue ? LP_RESOURCE_QUEUE : LP_RESOURCE_EXCHANGE,
+    };
+    /* An empty one is the queue declared last, or not allowed. */
+    if (method->name[0].size == 0 || ends.source.size == 0 || ends.destination.size == 0) {
+        return false;
+    }
+    ret_question->type = question_type(method);
+    ret_question->writer = question_write(channel, method, &ends, true);
+    return true;
 }
 
 enum amqp091_flow

@@ -39,6 +39,7 @@ channel_open(struct amqp091_connection *connection, uint16_t number)
     channel->number = number;
     lp_list_init(&channel->consumers);
     lp_list_init(&channel->notices);
+    lp_list_init(&channel->aheads);
     if (!amqp091_index_add(channel)) {
         lp_pool_release(&shard->channels, handle);
         resource_fault(connection, AMQP091_CHANNEL_OPEN);
@@ -418,8 +419,11 @@ amqp091_channel_dispatch(struct amqp091_connection *connection, const struct amq
         return unopened_take(connection, frame);
     }
     if (channel->waiting != AMQP091_WAIT_NONE || channel->parked_head) {
-        return amqp091_tx_disturbed(channel, frame) ? AMQP091_NEXT
-                                                    : amqp091_channel_park_frame(channel, frame);
+        if (amqp091_tx_disturbed(channel, frame) ||
+            (!channel->parked_head && amqp091_ahead_ask(channel, frame))) {
+            return AMQP091_NEXT;
+        }
+        return amqp091_channel_park_frame(channel, frame);
     }
     return amqp091_channel_take(channel, frame);
 }

@@ -105,6 +105,17 @@ amqp091_channel_park_frame(struct amqp091_channel *channel, const struct amqp091
     return AMQP091_NEXT;
 }
 
+static void
+pending_free(struct amqp091_channel *channel)
+{
+    if (channel->pending && channel->pending != channel->pending_small) {
+        void *memory = channel->pending;
+        lp_memory_release(channel->connection->shard->broker->memory, &memory);
+    }
+    channel->pending = NULL;
+    channel->pending_bytes = 0;
+}
+
 void
 amqp091_channel_parked_free(struct amqp091_channel *channel)
 {
@@ -112,12 +123,8 @@ amqp091_channel_parked_free(struct amqp091_channel *channel)
         block_free_first(channel);
     }
     lp_list_remove(&channel->in_replay);
-    if (channel->pending && channel->pending != channel->pending_small) {
-        void *memory = channel->pending;
-        lp_memory_release(channel->connection->shard->broker->memory, &memory);
-    }
-    channel->pending = NULL;
-    channel->pending_bytes = 0;
+    amqp091_ahead_drop(channel);
+    pending_free(channel);
 }
 
 /* ---- the operation ---- */
@@ -153,16 +160,14 @@ amqp091_channel_pending_id(const struct amqp091_channel *channel)
 void
 amqp091_channel_unpark(struct amqp091_channel *channel)
 {
-    if (channel->pending && channel->pending != channel->pending_small) {
-        void *memory = channel->pending;
-        lp_memory_release(channel->connection->shard->broker->memory, &memory);
-    }
-    channel->pending = NULL;
-    channel->pending_bytes = 0;
+    pending_free(channel);
     channel->publishing = false;
     channel->permitted = false;
     channel->stage = 0;
     channel->waiting = AMQP091_WAIT_NONE;
+    if (amqp091_ahead_next(channel)) {
+        return;
+    }
     if (channel->parked_head && !lp_list_linked(&channel->in_replay)) {
         lp_list_push_back(&channel->connection->replay, &channel->in_replay);
         amqp091_connection_wake(channel->connection);
@@ -231,11 +236,38 @@ record_look(struct amqp091_channel *channel, struct amqp091_frame *ret_frame)
     return true;
 }
 
+static void
+record_taken(struct amqp091_channel *channel, const struct amqp091_frame *frame)
+{
+    channel->parked_head->taken += (uint32_t)sizeof(struct record) + frame->payload.size;
+}
+
+void
+amqp091_parked_ask_ahead(struct amqp091_channel *channel)
+{
+    struct amqp091_frame frame;
+    bool asked = false;
+    while (channel->ahead_count < AMQP091_AHEAD_MAX && record_look(channel, &frame) &&
+           amqp091_ahead_ask(channel, &frame)) {
+        record_taken(channel, &frame);
+        asked = true;
+    }
+    if (asked) {
+        (void)record_look(channel, &frame);           /* frees what is empty now */
+        amqp091_connection_wake(channel->connection); /* there is room to read on */
+    }
+}
+
 /* Run one record of the channel.  False: stalled. */
 static bool
 record_run(struct amqp091_connection *connection, struct amqp091_channel *channel)
 {
     struct amqp091_frame frame;
+    if (channel->waiting != AMQP091_WAIT_NONE) { /* for an answer that may have come */
+        lp_list_remove(&channel->in_replay);
+        (void)amqp091_ahead_step(channel);
+        return true;
+    }
     if (!record_look(channel, &frame)) {
         lp_list_remove(&channel->in_replay);
         return true;
@@ -247,9 +279,10 @@ record_run(struct amqp091_connection *connection, struct amqp091_channel *channe
     if (lp_pool_get(&connection->shard->channels, self) != channel || !channel->parked_head) {
         return true; /* closed, and what was parked with it */
     }
-    channel->parked_head->taken += (uint32_t)sizeof(struct record) + frame.payload.size;
+    record_taken(channel, &frame);
     if (channel->waiting != AMQP091_WAIT_NONE) {
         lp_list_remove(&channel->in_replay); /* it waits again */
+        amqp091_parked_ask_ahead(channel);
     }
     return true;
 }

@@ -134,6 +134,55 @@ amqp091_reply_ok(void *context, lp_handle owner, const struct lp_link_reply *rep
     amqp091_notices_send(channel);
 }
 
+/* ---- questions ---- */
+
+void
+amqp091_question_end(struct amqp091_channel *channel, struct lp_writer *writer, bool follows)
+{
+    lp_writer_u16le(writer, channel->number);
+    lp_writer_u8(writer, follows);
+}
+
+static struct lp_writer
+exchange_question(struct amqp091_channel *channel, const struct amqp091_method *method,
+                  struct lp_bytes name, bool follows)
+{
+    uint32_t flags = 0;
+    flags |= (method->bits & EXCHANGE_DURABLE) != 0 ? LP_OBJECT_DURABLE : 0u;
+    flags |= (method->bits & EXCHANGE_AUTO_DELETE) != 0 ? LP_OBJECT_AUTO_DELETE : 0u;
+    flags |= (method->bits & EXCHANGE_INTERNAL) != 0 ? LP_OBJECT_INTERNAL : 0u;
+    struct lp_writer writer = amqp091_control_begin(channel->connection);
+    lp_writer_u32le(&writer, channel->connection->base->vhost_id);
+    lp_writer_short(&writer, name);
+    lp_writer_short(&writer, method->name[1]);
+    lp_writer_u8(&writer, (uint8_t)flags);
+    lp_writer_long_le(&writer, method->table);
+    amqp091_question_end(channel, &writer, follows);
+    return writer;
+}
+
+/* `flags`: what does not follow from the method. */
+static struct lp_writer
+queue_question(struct amqp091_channel *channel, const struct amqp091_method *method,
+               struct lp_bytes name, uint32_t flags, bool follows)
+{
+    struct amqp091_connection *connection = channel->connection;
+    const bool exclusive = (method->bits & QUEUE_EXCLUSIVE) != 0;
+    /* An exclusive queue does not outlive its connection, so it is never durable (C57). */
+    flags |= (method->bits & QUEUE_DURABLE) != 0 && !exclusive ? LP_OBJECT_DURABLE : 0u;
+    flags |= exclusive ? LP_OBJECT_EXCLUSIVE : 0u;
+    connection->has_exclusive |= exclusive;
+    flags |= (method->bits & QUEUE_AUTO_DELETE) != 0 ? LP_OBJECT_AUTO_DELETE : 0u;
+    struct lp_writer writer = amqp091_control_begin(connection);
+    lp_writer_u32le(&writer, connection->base->vhost_id);
+    lp_writer_short(&writer, name);
+    lp_writer_u8(&writer, (uint8_t)flags);
+    lp_writer_long_le(&writer, method->table);
+    lp_writer_u16le(&writer, (uint16_t)connection->shard->broker->shard);
+    amqp091_question_end(channel, &writer, follows);
+    return writer;
+}
+
 /* ---- exchanges ---- */
 
 enum amqp091_flow
@@ -157,17 +206,22 @@ amqp091_exchange_declare(struct amqp091_channel *channel, const struct amqp091_m
         }
         return AMQP091_NEXT;
     }
-    uint32_t flags = 0;
-    flags |= (method->bits & EXCHANGE_DURABLE) != 0 ? LP_OBJECT_DURABLE : 0u;
-    flags |= (method->bits & EXCHANGE_AUTO_DELETE) != 0 ? LP_OBJECT_AUTO_DELETE : 0u;
-    flags |= (method->bits & EXCHANGE_INTERNAL) != 0 ? LP_OBJECT_INTERNAL : 0u;
-    struct lp_writer writer = amqp091_control_begin(connection);
-    lp_writer_u32le(&writer, connection->base->vhost_id);
-    lp_writer_short(&writer, name);
-    lp_writer_short(&writer, method->name[1]);
-    lp_writer_u8(&writer, (uint8_t)flags);
-    lp_writer_long_le(&writer, method->table);
+    const struct lp_writer writer = exchange_question(channel, method, name, false);
     return amqp091_control_ask(channel, LP_CONTROL_EXCHANGE_DECLARE, &writer, amqp091_reply_ok);
+}
+
+bool
+amqp091_exchange_declare_ahead(struct amqp091_channel *channel, const struct amqp091_method *method,
+                               struct amqp091_question *ret_question)
+{
+    uint8_t room[AMQP091_NAME_BYTES_MAX];
+    const struct lp_bytes name = amqp091_name_clean(method->name[0], room);
+    if ((method->bits & EXCHANGE_PASSIVE) != 0) {
+        return false;
+    }
+    ret_question->type = LP_CONTROL_EXCHANGE_DECLARE;
+    ret_question->writer = exchange_question(channel, method, name, true);
+    return true;
 }
 
 enum amqp091_flow
@@ -329,8 +383,7 @@ declare_stat(struct amqp091_channel *channel)
 enum amqp091_flow
 amqp091_queue_declare(struct amqp091_channel *channel, const struct amqp091_method *method)
 {
-    struct amqp091_connection *connection = channel->connection;
-    struct lp_broker *broker = connection->shard->broker;
+    struct lp_broker *broker = channel->connection->shard->broker;
     uint8_t room[AMQP091_NAME_BYTES_MAX];
     struct lp_bytes name = amqp091_name_clean(method->name[0], room);
     uint32_t flags = 0;
@@ -353,22 +406,30 @@ amqp091_queue_declare(struct amqp091_channel *channel, const struct amqp091_meth
     } else if (lp_bytes_start_with(name, RESERVED_PREFIX)) {
         return reserved_fault(channel, name, method->id);
     }
-    const bool exclusive = (method->bits & QUEUE_EXCLUSIVE) != 0;
-    /* An exclusive queue does not outlive its connection, so it is never durable (C57). */
-    flags |= (method->bits & QUEUE_DURABLE) != 0 && !exclusive ? LP_OBJECT_DURABLE : 0u;
-    flags |= exclusive ? LP_OBJECT_EXCLUSIVE : 0u;
-    connection->has_exclusive |= exclusive;
-    flags |= (method->bits & QUEUE_AUTO_DELETE) != 0 ? LP_OBJECT_AUTO_DELETE : 0u;
     if (!last_queue_set(channel, name)) {
         return AMQP091_PARK;
     }
-    struct lp_writer writer = amqp091_control_begin(connection);
-    lp_writer_u32le(&writer, connection->base->vhost_id);
-    lp_writer_short(&writer, name);
-    lp_writer_u8(&writer, (uint8_t)flags);
-    lp_writer_long_le(&writer, method->table);
-    lp_writer_u16le(&writer, (uint16_t)broker->shard);
+    const struct lp_writer writer = queue_question(channel, method, name, flags, false);
     return amqp091_control_ask(channel, LP_CONTROL_QUEUE_DECLARE, &writer, declare_reply);
+}
+
+bool
+amqp091_queue_declare_ahead(struct amqp091_channel *channel, const struct amqp091_method *method,
+                            struct amqp091_question *ret_question)
+{
+    uint8_t room[AMQP091_NAME_BYTES_MAX];
+    const struct lp_bytes name = amqp091_name_clean(method->name[0], room);
+    /* It lies in the frame then, and stays there. */
+    const bool plain = name.data == method->name[0].data;
+    if (name.size == 0 || !plain || (method->bits & QUEUE_PASSIVE) != 0 ||
+        lp_bytes_start_with(name, RESERVED_PREFIX)) { /* LP_REPLY_NAME begins so, too */
+        return false;
+    }
+    ret_question->type = LP_CONTROL_QUEUE_DECLARE;
+    ret_question->reply = declare_reply;
+    ret_question->last_queue = name;
+    ret_question->writer = queue_question(channel, method, name, 0, true);
+    return true;
 }
 
 enum amqp091_flow

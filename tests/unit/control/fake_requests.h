@@ -85,6 +85,14 @@ fake_closed(struct fake_shard *shard, uint32_t number)
     return fake_ask(shard, LP_CONTROL_CLOSED, &w);
 }
 
+/* What ends declares and binds: a channel's own, which waits for each answer. */
+static inline void
+fake_chain_end(struct lp_writer *w, bool follows)
+{
+    lp_writer_u16le(w, 1);
+    lp_writer_u8(w, follows);
+}
+
 static inline struct fake_request *
 fake_queue_declare(struct fake_shard *shard, uint32_t connection, uint32_t vhost_id,
                    const char *name, uint8_t flags)
@@ -97,6 +105,7 @@ fake_queue_declare(struct fake_shard *shard, uint32_t connection, uint32_t vhost
     lp_writer_u8(&w, flags);
     lp_writer_long_le(&w, lp_bytes_of(NULL, 0));
     lp_writer_u16le(&w, (uint16_t)shard->index);
+    fake_chain_end(&w, false);
     return fake_ask(shard, LP_CONTROL_QUEUE_DECLARE, &w);
 }
 
@@ -126,6 +135,7 @@ fake_exchange_declare(struct fake_shard *shard, uint32_t connection, uint32_t vh
     lp_writer_short(&w, lp_bytes_of_text("direct"));
     lp_writer_u8(&w, flags);
     lp_writer_long_le(&w, lp_bytes_of(NULL, 0));
+    fake_chain_end(&w, false);
     return fake_ask(shard, LP_CONTROL_EXCHANGE_DECLARE, &w);
 }
 
@@ -143,5 +153,6 @@ fake_bind(struct fake_shard *shard, uint16_t type, const uint32_t ids[2], const 
     lp_writer_short(&w, lp_bytes_of_text(queue));
     lp_writer_short(&w, lp_bytes_of_text("key"));
     lp_writer_long_le(&w, lp_bytes_of(NULL, 0));
+    fake_chain_end(&w, false);
     return fake_ask(shard, type, &w);
 }

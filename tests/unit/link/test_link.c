@@ -251,6 +251,66 @@ a_full_ring_keeps_requests_and_their_order(void **unused)
 }
 
 static void
+what_is_forgotten_is_neither_answered_nor_sent_again(void **unused)
+{
+    (void)unused;
+    struct bench bench;
+    bench_open(&bench);
+    uint64_t sequence[3];
+    lp_handle handle[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_true(ask(&bench, i + 1, 10));
+        handle[i] = lp_link_last(&bench.link);
+        sequence[i] = hear(&bench);
+    }
+    lp_link_forget(&bench.link, handle[1]);
+    lp_link_forget(&bench.link, handle[1]); /* it is gone already */
+    lp_link_forget(&bench.link, LP_HANDLE_NONE);
+    answer(&bench, sequence[1], 0);
+    turn(&bench, 1000);
+    assert_int_equal(bench.answers, 0);
+    lp_link_resend(&bench.link);
+    assert_int_equal(hear(&bench), sequence[0]);
+    assert_int_equal(hear(&bench), sequence[2]);
+    assert_int_equal(hear(&bench), 0);
+    answer(&bench, sequence[0], 0);
+    answer(&bench, sequence[2], 0);
+    turn(&bench, 1000);
+    assert_int_equal(bench.answers, 2);
+    bench_close(&bench);
+}
+
+static void
+what_waits_for_room_can_be_forgotten(void **unused)
+{
+    (void)unused;
+    struct bench bench;
+    lp_handle handle[30];
+    bench_open(&bench);
+    for (uint32_t i = 0; i < 30; i++) { /* of 60 KiB each, for a ring of 1 MiB */
+        assert_true(ask(&bench, i + 1, 60000));
+        handle[i] = lp_link_last(&bench.link);
+    }
+    const uint32_t unsent = bench.link.unsent;
+    assert_true(unsent > 2);
+    lp_link_forget(&bench.link, handle[30 - unsent]); /* the first one that was not sent */
+    lp_link_forget(&bench.link, handle[29]);
+    assert_int_equal(bench.link.unsent, unsent - 2);
+    uint32_t heard = 0;
+    for (uint32_t i = 0; i < 100 && heard < 28; i++) {
+        const uint64_t sequence = hear(&bench);
+        if (sequence != 0) {
+            heard++;
+            answer(&bench, sequence, 0);
+        }
+        turn(&bench, 1000);
+    }
+    assert_int_equal(heard, 28);
+    assert_int_equal(bench.answers, 28);
+    bench_close(&bench);
+}
+
+static void
 what_never_found_room_times_out_as_well(void **unused)
 {
     (void)unused;
@@ -337,6 +397,8 @@ main(void)
         cmocka_unit_test(an_answer_that_is_late_or_comes_twice_is_dropped),
         cmocka_unit_test(requests_are_sent_again_to_a_new_control_process),
         cmocka_unit_test(a_full_ring_keeps_requests_and_their_order),
+        cmocka_unit_test(what_is_forgotten_is_neither_answered_nor_sent_again),
+        cmocka_unit_test(what_waits_for_room_can_be_forgotten),
         cmocka_unit_test(what_never_found_room_times_out_as_well),
         cmocka_unit_test(too_many_requests_are_refused),
         cmocka_unit_test(malformed_answers_answer_nothing),
