@@ -6,8 +6,8 @@ import math
 import table
 
 INK, FAINT, QUIET = "#1f2933", "#e4e7eb", "#7b8794"
-COLOURS = {"lepus": "#2563eb", "rabbitmq": "#d97706", "relay": "#7b8794"}
-NAMES = {"lepus": "Lepus", "rabbitmq": "RabbitMQ", "relay": "bare relay"}
+COLOURS = {"lepus": "#2563eb", "rabbitmq": "#d97706", "mosquitto": "#0f9d6b", "relay": "#7b8794"}
+NAMES = {"lepus": "Lepus", "rabbitmq": "RabbitMQ", "mosquitto": "Mosquitto", "relay": "bare relay"}
 HEAD = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-size="13" fill="' + INK +
         '" font-family="system-ui, Helvetica, Arial, sans-serif">\n<rect width="100%%" height="100%%" fill="#fff"/>\n')
 

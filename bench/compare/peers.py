@@ -8,9 +8,12 @@ asks it for anything, so it is stopped (SIGSTOP) while others are measured.
 import contextlib
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -19,7 +22,9 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
 import broker as lepus_broker   # noqa: E402
 import rabbitmq                 # noqa: E402
 
-WORDS = {"lepus": "Lepus", "rabbitmq": "RabbitMQ", "relay": "relay"}
+WORDS = {"lepus": "Lepus", "rabbitmq": "RabbitMQ", "mosquitto": "Mosquitto", "relay": "relay"}
+START_S = 30
+ENV = dict(os.environ, PATH="/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", ""))
 
 
 @contextlib.contextmanager
@@ -36,6 +41,7 @@ def on_processor(cpu):
 
 class Lepus:
     name = "lepus"
+    protocol = "amqp"
 
     def __init__(self, cpu, shards=1, poll="adaptive"):
         self.settings = ["lepus.poll=%s" % poll]
@@ -82,6 +88,7 @@ class RabbitMQ(Lepus):
 
 class Relay:
     name = "relay"
+    protocol = "amqp"
 
     def __init__(self, cpu, poll="adaptive", **_):
         line = [os.path.join(lepus_broker.binaries(), "lepus-relay")]
@@ -108,7 +115,46 @@ class Relay:
         pass
 
 
-KINDS = {"lepus": Lepus, "rabbitmq": RabbitMQ, "relay": Relay}
+class Mosquitto(Relay):
+    """Over MQTT 3.1.1 at QoS 0, which is what it is best at; nothing is logged or kept, and no message dropped."""
+
+    name = "mosquitto"
+    protocol = "mqtt"
+    settings = ["allow_anonymous true", "persistence false", "log_type error", "max_queued_messages 0"]
+
+    def __init__(self, cpu, **_):
+        self.port = rabbitmq.free_ports(1)[0]
+        self.folder = tempfile.TemporaryDirectory(prefix="lepus-mosquitto-")
+        path = os.path.join(self.folder.name, "mosquitto.conf")
+        with open(path, "w") as file:
+            file.write("\n".join(["listener %d 127.0.0.1" % self.port] + self.settings) + "\n")
+        began = time.monotonic()
+        with on_processor(cpu):
+            self.process = subprocess.Popen(["mosquitto", "-c", path], cwd=self.folder.name, env=ENV,
+                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.pid = self.process.pid
+        self._wait_ready(began)
+        self.start_s = time.monotonic() - began
+
+    def _wait_ready(self, began):
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > began + START_S:
+                    raise RuntimeError("mosquitto did not start") from None
+                select.select([], [], [], 0.001)
+
+    def config(self):
+        return "MQTT 3.1.1, QoS 0; %s" % ", ".join(self.settings)
+
+    def stop(self):
+        super().stop()
+        self.folder.cleanup()
+
+
+KINDS = {"lepus": Lepus, "rabbitmq": RabbitMQ, "relay": Relay, "mosquitto": Mosquitto}
 
 
 class Stable:

@@ -36,13 +36,18 @@ def p99(goal):
     return Figure("p99", "latency p99", "us", goal=goal)
 
 
+AMQP = ("rabbitmq", "relay", "lepus")
+ALL = ("rabbitmq", "mosquitto", "relay", "lepus")
+
+
 @dataclasses.dataclass
 class Row:
     name: str
     title: str
     figures: list
     args: str = ""
-    peers: tuple = ("rabbitmq", "relay", "lepus")
+    mqtt: str = ""               # the same for Mosquitto
+    peers: tuple = ALL
     durability: str = "T"
     poll: str = "adaptive"
     special: object = None       # (bench, name) -> figures, instead of args
@@ -52,16 +57,18 @@ class Row:
 THROUGHPUT = "--auto-ack --backlog 20000"
 
 ROWS = [
-    Row("16b", "16 B, auto-ack", [cpu(0.25), rate(4e6)], "--size 16 " + THROUGHPUT),
-    Row("1k", "1 KB, auto-ack", [cpu(0.75), rate(1.3e6)], "--size 1024 " + THROUGHPUT),
+    Row("16b", "16 B, auto-ack", [cpu(0.25), rate(4e6)], "--size 16 " + THROUGHPUT, "--size 16 --backlog 20000"),
+    Row("1k", "1 KB, auto-ack", [cpu(0.75), rate(1.3e6)], "--size 1024 " + THROUGHPUT,
+        "--size 1024 --backlog 20000"),
     Row("1k-acked", "1 KB, acked one by one, prefetch 250, confirms", [cpu(1.0), rate(1e6)],
-        "--size 1024 --prefetch 250 --confirm --window 1000 --backlog 5000"),
+        "--size 1024 --prefetch 250 --confirm --window 1000 --backlog 5000", peers=AMQP),
     Row("fanout", "fan-out 1 to 100, 100 B", [cpu(0.2), rate(5e6)],
-        "--size 100 --exchange fanout --queues 100 --consumers 100 --auto-ack --backlog 500"),
+        "--size 100 --exchange fanout --queues 100 --consumers 100 --auto-ack --backlog 500",
+        "--size 100 --to-all --queues 100 --consumers 100 --backlog 500"),
     Row("many", "1,000 publishers with 10 messages a second each", [cpu(14), p50(None), p99(None)],
-        "--size 100 --publishers 1000 --rate 10000 --auto-ack"),
+        "--size 100 --publishers 1000 --rate 10000 --auto-ack", "--size 100 --publishers 1000 --rate 10000"),
     Row("latency", "latency at 10,000 a second, broker sleeping", [p50(30), p99(60), cpu(None)],
-        "--size 100 --rate 10000 --auto-ack --spin"),
+        "--size 100 --rate 10000 --auto-ack --spin", "--size 100 --rate 10000 --spin"),
     Row("latency-polling", "latency at 10,000 a second, broker polling", [p50(13), p99(50)],
         "--size 100 --rate 10000 --auto-ack --spin", peers=("relay", "lepus"), poll="busy"),
     Row("idle-connection", "an idle connection with a channel",

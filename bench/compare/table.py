@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of scripts/bench: a line a figure, Lepus beside the others."""
 
-HEAD = ("scenario", "", "figure", "Lepus", "RabbitMQ", "relay", "to RabbitMQ", "to relay", "goal", "")
+HEAD = ("scenario", "", "figure", "Lepus", "RabbitMQ", "Mosquitto", "relay", "to RabbitMQ", "to Mosquitto", "to relay",
+        "goal", "")
+OTHERS = ("rabbitmq", "mosquitto", "relay")
 
 
 def number(value, unit=""):
@@ -33,10 +35,11 @@ def lines(row, medians, quick):
     title = row.title + (row.quick if quick else "")
     out = []
     for index, figure in enumerate(row.figures):
-        mine, rabbit, relay = (medians.get(peer, {}).get(figure.key) for peer in ("lepus", "rabbitmq", "relay"))
+        mine = medians.get("lepus", {}).get(figure.key)
+        others = [medians.get(peer, {}).get(figure.key) for peer in OTHERS]
         out.append((title if index == 0 else "", row.durability if index == 0 else "", figure.words,
-                    number(mine, figure.unit), number(rabbit, figure.unit), number(relay, figure.unit),
-                    number(ratio(figure, mine, rabbit)), number(ratio(figure, mine, relay)),
+                    number(mine, figure.unit), *(number(other, figure.unit) for other in others),
+                    *(number(ratio(figure, mine, other)) for other in others),
                     number(figure.goal, figure.unit) if figure.goal is not None else "",
                     met(figure, mine)))
     return out

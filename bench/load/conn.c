@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "mqtt.h"
 #include "options.h"
 
 bool
@@ -126,6 +127,9 @@ take_any(struct load_conn *conn, struct lp_reader *input, struct load_frame *fra
 bool
 load_conn_take(struct load_conn *conn, struct lp_reader *input, struct load_frame *ret_frame)
 {
+    if (conn->mqtt) {
+        return !conn->broken && load_mqtt_take(conn, input, ret_frame);
+    }
     while (!conn->broken && take_any(conn, input, ret_frame)) {
         switch (ret_frame->method) {
         case AMQP091_CONNECTION_CLOSE:
@@ -253,6 +257,7 @@ load_conn_dial(struct load_conn *conn, const struct load_options *options)
         return broke_errno(conn, "connect");
     }
     conn->broken = false;
+    conn->mqtt = options->protocol == LOAD_PROTOCOL_MQTT;
     return true;
 }
 
@@ -263,7 +268,12 @@ load_conn_close(struct load_conn *conn)
         if (!conn->broken) {
             /* 200, no text, no method: a polite end, if the socket takes it. */
             static const uint8_t goodbye[] = {0, 200, 0, 0, 0, 0, 0};
-            load_conn_method(conn, AMQP091_CONNECTION_CLOSE, lp_bytes_of(goodbye, sizeof(goodbye)));
+            if (conn->mqtt) {
+                load_mqtt_disconnect(conn);
+            } else {
+                load_conn_method(conn, AMQP091_CONNECTION_CLOSE,
+                                 lp_bytes_of(goodbye, sizeof(goodbye)));
+            }
             (void)load_conn_flush(conn);
         }
         close(conn->fd);

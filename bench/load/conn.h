@@ -30,6 +30,7 @@ struct load_conn {
     int fd;
     uint8_t role;        /* enum load_role */
     uint8_t step;        /* of opening, see opening.c */
+    bool mqtt;           /* speaks that instead of AMQP, see mqtt.h */
     bool broken;         /* `why` says what happened */
     bool blocked;        /* the broker said so */
     bool watching_write; /* the loop's: asked epoll for room */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "load.h"
+#include "mqtt.h"
 
 #define FRAME_HEAD_BYTES AMQP091_FRAME_HEADER_BYTES
 
@@ -43,6 +44,10 @@ load_consumer_begin(struct load_consumer *c)
 {
     char queue[256];
     uint8_t memory[512];
+    if (c->conn.mqtt) {
+        load_mqtt_subscribe(c->options, &c->conn, c->queue);
+        return;
+    }
     if (c->options->place == LOAD_PLACE_CONSUMER && c->index < c->options->queues) {
         load_topology_queue(c->options, &c->conn, c->index);
     }
@@ -167,6 +172,21 @@ filler_good(const struct load_consumer *c, uint64_t at, const uint8_t *bytes, si
     const uint64_t to = LP_MIN(at + count, end);
     return size != c->options->size || from >= to ||
            memcmp(bytes + (from - at), c->tally->filler + from, to - from) == 0;
+}
+
+void
+load_consumer_message(struct load_consumer *c, struct lp_bytes body, uint64_t now_ns)
+{
+    const uint32_t size = body.size;
+    c->body_bytes = size;
+    c->redelivered = false;
+    if (size < LOAD_STAMP_BYTES) {
+        c->tally->corrupt++;
+        return;
+    }
+    const uint8_t *tail = size >= LOAD_TAILED_BYTES ? body.data + size - LOAD_TAIL_BYTES : NULL;
+    const bool good = !filler_due(body.data) || filler_good(c, 0, body.data, size, size);
+    finish(c, body.data, tail, good, now_ns);
 }
 
 /* --- A message that looks like the one before. ------------------------------------------------ */
@@ -295,11 +315,10 @@ take_frame(struct load_consumer *c, const struct load_frame *frame, uint64_t now
     }
 }
 
-void
-load_consumer_take(struct load_consumer *c, struct lp_reader *input, uint64_t now_ns)
+static void
+take_all(struct load_consumer *c, struct lp_reader *input, uint64_t now_ns)
 {
     struct load_frame frame;
-    const uint64_t received = c->tally->received;
     for (;;) {
         if (!c->in_message && take_alike(c, input, now_ns)) {
             continue;
@@ -308,6 +327,17 @@ load_consumer_take(struct load_consumer *c, struct lp_reader *input, uint64_t no
             break;
         }
         take_frame(c, &frame, now_ns);
+    }
+}
+
+void
+load_consumer_take(struct load_consumer *c, struct lp_reader *input, uint64_t now_ns)
+{
+    const uint64_t received = c->tally->received;
+    if (c->conn.mqtt) {
+        load_mqtt_consume(c, input, now_ns);
+    } else {
+        take_all(c, input, now_ns);
     }
     load_conn_keep(&c->conn, input);
     (void)load_conn_flush(&c->conn); /* the loop watches for room when something is left */

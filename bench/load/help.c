@@ -58,6 +58,8 @@ const char *const load_help[] = {
     "  --ack-every N        acknowledge N messages at once (1)\n"
     "\n"
     "where, and what to do with the figures\n"
+    "  --protocol mqtt      MQTT 3.1.1 at QoS 0 instead of AMQP: a queue is a topic with one\n"
+    "                       subscriber, --to-all one topic for all; no user and password\n"
     "  --host NAME --port N --user NAME --password WORD --vhost NAME\n"
     "                       (127.0.0.1, 5672, guest, guest, /)\n"
     "  --name PREFIX        of exchange and queues (lepus-bench-<process id>)\n"

@@ -158,6 +158,8 @@ void load_consumer_fini(struct load_consumer *consumer);
 void load_consumer_begin(struct load_consumer *consumer);
 /* All the messages in `input`, which arrived at `now_ns`. */
 void load_consumer_take(struct load_consumer *consumer, struct lp_reader *input, uint64_t now_ns);
+/* A whole body; no acknowledgement is due for it. */
+void load_consumer_message(struct load_consumer *consumer, struct lp_bytes body, uint64_t now_ns);
 /* Acknowledge what is still held back by --ack-every. */
 void load_consumer_settle(struct load_consumer *consumer);
 

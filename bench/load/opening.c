@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "mqtt.h"
 #include "run.h"
 
 #define AT_ONCE    128u
@@ -26,8 +27,12 @@ struct opening {
 };
 
 static void
-say_header(struct load_conn *conn)
+say_hello(struct load_conn *conn, const struct load_options *options)
 {
+    if (conn->mqtt) {
+        load_mqtt_connect(conn, options);
+        return;
+    }
     static const uint8_t header[8] = {'A', 'M', 'Q', 'P', 0, 0, 9, 1};
     uint8_t *room = load_conn_reserve(conn, sizeof(header));
     if (room != NULL) {
@@ -91,8 +96,12 @@ advance(struct load_conn *conn, const struct load_options *options, const struct
     };
     const enum step step = conn->step;
     if (step >= STEP_ROLE) {
-        conn->owed -= conn->owed > 0 && frame->type == AMQP091_FRAME_METHOD ? 1 : 0;
+        const uint8_t answer = conn->mqtt ? LOAD_MQTT_SUBACK : AMQP091_FRAME_METHOD;
+        conn->owed -= conn->owed > 0 && frame->type == answer ? 1 : 0;
         return conn->owed == 0 ? STEP_DONE : STEP_ROLE;
+    }
+    if (conn->mqtt) {
+        return load_mqtt_connected(conn, frame) ? STEP_ROLE : step;
     }
     if (frame->method != expected[step]) {
         (void)load_conn_broke(conn, "an answer that was not expected while opening", "");
@@ -125,7 +134,7 @@ read_answers(struct load_run *run, struct load_conn *conn, load_begin_fn *begin,
     while (conn->step != STEP_DONE && load_conn_take(conn, &input, &frame)) {
         const enum step before = conn->step;
         conn->step = (uint8_t)advance(conn, &run->options, &frame);
-        if (before == STEP_CHANNEL && conn->step == STEP_ROLE && begin != NULL) {
+        if (before != STEP_ROLE && conn->step == STEP_ROLE && begin != NULL) {
             begin(run, conn, index);
         }
         if (conn->step == STEP_ROLE && conn->owed == 0) {
@@ -144,7 +153,7 @@ start(struct opening *opening, struct load_conn *conn, uint32_t index)
     if (!load_conn_dial(conn, &opening->run->options)) {
         return false;
     }
-    say_header(conn);
+    say_hello(conn, &opening->run->options);
     return epoll_ctl(opening->epoll, EPOLL_CTL_ADD, conn->fd, &event) == 0;
 }
 

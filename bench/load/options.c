@@ -8,7 +8,8 @@
 
 #include "message.h"
 
-#define CPU_MAX 1023u
+#define CPU_MAX       1023u
+#define MQTT_SIZE_MAX 100000u
 /* Of all publishers of a closed loop, unless --backlog says another. */
 #define BACKLOG_CLOSED 20000u
 
@@ -25,6 +26,7 @@ struct option_row {
 
 static const char *const exchange_words[] = {"default", "direct",  "fanout",
                                              "topic",   "headers", NULL};
+static const char *const protocol_words[] = {"amqp", "mqtt", NULL};
 static const char *const place_words[] = {"admin", "publisher", "consumer", NULL};
 
 #define OPTION(word, kind, field, min, max)                              \
@@ -50,6 +52,7 @@ static const struct option_row rows[] = {
     OPTION("--publishers", KIND_U32, publishers, 0, LOAD_PUBLISHERS_MAX),
     OPTION("--consumers", KIND_U32, consumers, 0, LOAD_PUBLISHERS_MAX),
     OPTION("--queues", KIND_U32, queues, 1, 1000000),
+    WORDS("--protocol", protocol, protocol_words),
     WORDS("--exchange", exchange, exchange_words),
     WORDS("--place", place, place_words),
     OPTION("--keys", KIND_U32, keys, 1, 100000000),
@@ -255,6 +258,24 @@ lengths_fit(struct load_options *options)
     return true;
 }
 
+/* At QoS 0, with a subscriber a topic, there is less to choose. */
+static bool
+mqtt_fits(struct load_options *options)
+{
+    options->auto_ack = true;
+    if (options->confirm || options->durable || options->exchange != LOAD_EXCHANGE_DEFAULT ||
+        options->idle_queues != 0 || options->queue_type != NULL) {
+        return complain("--protocol mqtt", "has no confirms, exchanges, durable or other queues");
+    }
+    if (options->consumers != 0 && options->consumers != options->queues) {
+        return complain("--protocol mqtt", "needs as many --consumers as --queues");
+    }
+    if (options->size > MQTT_SIZE_MAX) {
+        return complain("--size", "is more than this program does over MQTT");
+    }
+    return true;
+}
+
 static bool
 consistent(struct load_options *options)
 {
@@ -266,7 +287,11 @@ consistent(struct load_options *options)
     if (options->backlog == UINT32_MAX) {
         options->backlog = options->rate > 0 ? 0 : BACKLOG_CLOSED;
     }
-    if (options->to_all && options->exchange == LOAD_EXCHANGE_DEFAULT) {
+    if (options->protocol == LOAD_PROTOCOL_MQTT && !mqtt_fits(options)) {
+        return false;
+    }
+    if (options->to_all && options->exchange == LOAD_EXCHANGE_DEFAULT &&
+        options->protocol == LOAD_PROTOCOL_AMQP) {
         return complain("--to-all", "needs an --exchange");
     }
     if (options->keys != 0 && options->exchange != LOAD_EXCHANGE_TOPIC) {

@@ -16,6 +16,8 @@ enum load_exchange {
     LOAD_EXCHANGE_HEADERS,
 };
 
+enum load_protocol { LOAD_PROTOCOL_AMQP, LOAD_PROTOCOL_MQTT };
+
 /* Whose connection declares a queue: in a broker with shards, it lives where that one is. */
 enum load_place {
     LOAD_PLACE_ADMIN,
@@ -37,6 +39,7 @@ struct load_options {
     uint32_t publishers;
     uint32_t consumers;
     uint32_t queues;
+    uint32_t protocol; /* enum load_protocol */
     uint32_t exchange; /* enum load_exchange */
     uint32_t place;    /* enum load_place */
     uint32_t keys;     /* different routing keys of a publisher; 0: one */

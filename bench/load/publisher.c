@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "load.h"
+#include "mqtt.h"
 #include "schedule.h"
 
 #define BLOCK_BYTES (128u << 10)
@@ -57,7 +58,8 @@ load_publisher_fini(struct load_publisher *p)
 void
 load_publisher_begin(struct load_publisher *p)
 {
-    if (p->options->place == LOAD_PLACE_PUBLISHER && p->index < p->options->queues) {
+    if (!p->conn.mqtt && p->options->place == LOAD_PLACE_PUBLISHER &&
+        p->index < p->options->queues) {
         load_topology_queue(p->options, &p->conn, p->index);
     }
     if (p->options->confirm) {
@@ -81,6 +83,12 @@ static void
 frame_body(struct load_publisher *p, struct lp_writer *w)
 {
     const uint32_t size = p->options->size;
+    if (p->conn.mqtt) {
+        p->body_at = (uint32_t)lp_writer_size(w);
+        p->tail_at = size >= LOAD_TAILED_BYTES ? p->body_at + size - LOAD_TAIL_BYTES : 0;
+        lp_writer_copy(w, p->tally->filler, size);
+        return;
+    }
     const uint32_t most = piece_bytes(p);
     for (uint32_t at = 0; at < size;) {
         const uint32_t piece = LP_MIN(size - at, most);
@@ -104,10 +112,16 @@ load_publisher_ready(struct load_publisher *p)
 {
     uint8_t head[1500];
     struct lp_writer h = lp_writer_of(head, sizeof(head));
-    p->key_at = load_topology_head(p->options, p->queue, &h);
+    uint32_t framing = 0;
+    if (p->conn.mqtt) {
+        load_mqtt_head(p->options, p->queue, &h);
+    } else {
+        p->key_at = load_topology_head(p->options, p->queue, &h);
+        framing =
+            (p->options->size + piece_bytes(p) - 1) / piece_bytes(p) * AMQP091_FRAME_EXTRA_BYTES;
+    }
     const uint32_t head_bytes = (uint32_t)lp_writer_size(&h);
-    const uint32_t pieces = (p->options->size + piece_bytes(p) - 1) / piece_bytes(p);
-    p->slot_bytes = head_bytes + p->options->size + pieces * AMQP091_FRAME_EXTRA_BYTES;
+    p->slot_bytes = head_bytes + p->options->size + framing;
 
     const uint32_t share = LP_MIN(BLOCK_BYTES, BLOCKS_MAX / p->options->publishers);
     p->slots = LP_MAX(share / p->slot_bytes, 1u);

@@ -173,7 +173,8 @@ declare(struct load_run *run)
     }
     const uint32_t bound = o->idle_bindings != 0 ? 1u : 0u;
     const uint32_t idle = o->idle_connections != 0 ? bound : LP_MAX(o->idle_queues, bound);
-    const uint32_t queues = o->place == LOAD_PLACE_ADMIN ? o->queues : 0;
+    const bool declares = o->place == LOAD_PLACE_ADMIN && o->protocol == LOAD_PROTOCOL_AMQP;
+    const uint32_t queues = declares ? o->queues : 0; /* a topic is there when somebody names it */
     if (declare_many(run, queues, load_topology_queue) &&
         declare_many(run, idle, load_topology_idle_queue) &&
         declare_many(run, o->idle_bindings, load_topology_idle_binding)) {
@@ -252,7 +253,7 @@ load_run_close(struct load_run *run)
     for (uint32_t i = 0; run->idle != NULL && i < o->idle_connections; i++) {
         load_conn_close(&run->idle[i]);
     }
-    if (run->admin.step != 0 && !run->admin.broken && !o->keep) {
+    if (run->admin.step != 0 && !run->admin.broken && !o->keep && !run->admin.mqtt) {
         delete_all(run);
     }
     load_conn_close(&run->admin);

@@ -204,7 +204,8 @@ class Compare(unittest.TestCase):
                 self.assertTrue(os.path.getsize(os.path.join(folder, name)) > 200, name)
         self.assertEqual([row["row"] for row in said["rows"]], ["16b", "latency"])
         for row in said["rows"]:
-            self.assertEqual(sorted(row["medians"]), ["lepus", "rabbitmq", "relay"], row["row"])
+            for name in ("lepus", "rabbitmq", "mosquitto", "relay"):
+                self.assertTrue(row["medians"][name]["cpu"] > 0, (row["row"], name))
         self.assertIn("to RabbitMQ", done.stdout)
 
 
