@@ -44,7 +44,8 @@ enum lp_mesh_op {
     /* C->H news.  a: how many deliveries C has written out since the last CREDIT, w0 subscription.
      * For NO_ACK subscriptions they are settled with it, oldest first. */
     LP_MESH_CREDIT,
-    /* C->H news.  a: how many, w0 subscription, w1..w6 entries; flags: enum lp_settle. */
+    /* C->H news.  a: how many, w0 subscription, w1..w6 entries; flags: enum lp_settle, and MANY: of
+     * one method that settles many, of which there may be more in the next record. */
     LP_MESH_SETTLE,
     /* H->C news.  A LIMITED subscription could deliver: a how many, w0 consumer. */
     LP_MESH_WANT,
@@ -84,6 +85,9 @@ enum lp_mesh_flag {
     LP_MESH_SHARED =
         128, /* its channel has a shared prefetch, whether it counts against it or not */
 };
+
+/* In the flags of a SETTLE beside enum lp_settle. */
+#define LP_MESH_MANY 128u
 
 /*
  * In the flags of an ENQUEUE beside enum lp_message_flag: it came by a call, not by the mesh.  It

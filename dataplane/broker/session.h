@@ -185,6 +185,7 @@ struct lp_session {
     uint32_t limited_open;     /* open + pending + granted, of all limited consumers */
     bool confirming;           /* confirm mode */
     bool closing;
+    bool settling_many; /* a method that settles many is under way */
     bool gave_back;   /* our own ring holds, or held, what this session gave back to a near queue */
     bool starved;     /* a delivery waits for memory: tried again with room() */
     uint32_t getting; /* the queue that a get is under way to; 0: none */
@@ -198,6 +199,7 @@ struct lp_session {
         lp_handle subscription;
         uint32_t home_shard;
         uint8_t outcome; /* enum lp_settle */
+        bool many;       /* of one method */
         uint8_t count;
         lp_handle entry[6];
     } settles;

@@ -13,7 +13,7 @@ session_settles_send(struct lp_session *session)
     }
     struct lp_mesh_record record = {
         .op = LP_MESH_SETTLE,
-        .flags = batch->outcome,
+        .flags = (uint8_t)(batch->outcome | (batch->many ? LP_MESH_MANY : 0)),
         .a = batch->count,
         .w = {batch->subscription},
     };
@@ -38,7 +38,7 @@ settle_add(struct lp_session *session, const struct lp_consumer *consumer, lp_ha
     /* Two home shards may use the same handle. */
     const bool other = batch->subscription != consumer->subscription ||
                        batch->home_shard != consumer->home_shard ||
-                       batch->outcome != (uint8_t)outcome;
+                       batch->outcome != (uint8_t)outcome || batch->many != session->settling_many;
     if (batch->count > 0 && (other || batch->count == LP_MESH_SETTLES_MAX) &&
         !session_settles_send(session)) {
         return false;
@@ -46,6 +46,7 @@ settle_add(struct lp_session *session, const struct lp_consumer *consumer, lp_ha
     batch->subscription = consumer->subscription;
     batch->home_shard = consumer->home_shard;
     batch->outcome = (uint8_t)outcome;
+    batch->many = session->settling_many;
     batch->entry[batch->count++] = entry;
     if (!lp_list_linked(&session->in_settles)) {
         lp_list_push_back(&session->broker->sessions_settling, &session->in_settles);
@@ -79,6 +80,22 @@ session_settle_one(struct lp_session *session, uint64_t number, const struct lp_
     return true;
 }
 
+/* All that are open up to session->settle_upto; false: there was no room for all of them. */
+static bool
+settle_upto(struct lp_session *session, enum lp_settle outcome)
+{
+    uint64_t at = 0;
+    const struct lp_unacked *slot;
+    while ((slot = lp_window_next_open(&session->unacked, at, &at)) != NULL &&
+           at <= session->settle_upto) {
+        if (!session_settle_one(session, at, slot, outcome)) {
+            return false;
+        }
+        at++;
+    }
+    return true;
+}
+
 enum lp_result
 lp_session_settle(struct lp_session *session, uint64_t number, bool multiple,
                   enum lp_settle outcome)
@@ -101,16 +118,16 @@ lp_session_settle(struct lp_session *session, uint64_t number, bool multiple,
     if (session->settle_upto == 0) {
         session->settle_upto = number == 0 ? last : number;
     }
-    const uint64_t upto = session->settle_upto;
-    uint64_t at = 0;
-    const struct lp_unacked *slot;
-    while ((slot = lp_window_next_open(&session->unacked, at, &at)) != NULL && at <= upto) {
-        if (!session_settle_one(session, at, slot, outcome)) {
-            session_wait(session);
-            return LP_WAIT; /* what is delivered before the repetition is not meant */
-        }
-        at++;
+    session->settling_many = true;
+    const bool all = settle_upto(session, outcome);
+    session->settling_many = false;
+    if (!all) {
+        session_wait(session);
+        return LP_WAIT; /* what is delivered before the repetition is not meant */
     }
     session->settle_upto = 0;
+    if (outcome == LP_SETTLE_REQUEUE) {
+        (void)session_settles_send(session); /* with the rest, if there is room */
+    }
     return LP_DONE;
 }

@@ -39,10 +39,10 @@ SELDOM = [
     ("several messages given back at once", "C147 C158",
      "RabbitMQ puts back what one consumer had of a queue, all of it, then what the next one had (those "
      "of basic.get come first); after each the queue drops what is too much and delivers. Lepus puts "
-     "them back in the order of delivery, in pieces of up to six, or fewer where those of another "
-     "queue lie between. It shows where a queue has a length or priorities: `--steps 80 --features "
-     "quorum,confirm,qos,dlx,burst,policies,operator,sac,length,ttl,tx,priorities,churn` with `--seed "
-     "9635` and `--seed 9648` on 4.0.5"),
+     "all of it back in the order of delivery, then drops, then delivers. It shows where several "
+     "consumers of a channel share a queue that has a length or priorities: `--steps 80 --features "
+     "quorum,confirm,qos,dlx,burst,policies,operator,sac,length,ttl,tx,priorities,churn --seed 9648` "
+     "on 4.0.5"),
 ]
 
 

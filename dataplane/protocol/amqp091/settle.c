@@ -96,6 +96,7 @@ amqp091_basic_qos(struct amqp091_channel *channel, const struct amqp091_method *
         lp_session_prefetch_shared(channel->session, (uint32_t)method->number[1]);
     } else {
         channel->prefetch = (uint16_t)method->number[1];
+        lp_session_prefetch_shared(channel->session, 0); /* as RabbitMQ: it takes that back */
     }
     amqp091_out_plain(channel->connection, channel->number, AMQP091_BASIC_QOS_OK);
     return AMQP091_NEXT;

@@ -159,6 +159,7 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
     if (queue->deleting) {
         return true;
     }
+    engine_returned(engine);
     while (engine_goes_on(engine, &budget)) {
         struct lp_subscription *subscription =
             LP_LIST_ITEM(engine->round.next, struct lp_subscription, in_ready);
@@ -191,6 +192,7 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
 void
 engine_hand_out(struct lp_engine *engine)
 {
+    engine_returned(engine);
     if (engine->ready_count > 0 && !lp_list_empty(&engine->round) &&
         !lp_engine_dispatch(&engine->base, LP_QUEUE_DISPATCH_BUDGET)) {
         lp_queue_dirty(&engine->base);

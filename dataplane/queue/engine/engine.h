@@ -72,6 +72,7 @@ struct lp_engine {
     bool refusing;  /* with refuses_late: publishes are refused */
     bool guarded;   /* settings make admission more than adding an entry */
     bool trims;     /* has a limit, and drops its head for it */
+    bool returning; /* messages came back, and the limit was not looked at since */
     bool expiring;  /* messages that expire were here since it was last empty */
 };
 
@@ -194,8 +195,18 @@ void engine_entry_dead(struct lp_engine *engine, struct lp_entry *entry, enum lp
  * of them takes more.
  */
 void engine_requeue_begin(struct lp_engine *engine);
-void engine_requeue_end(struct lp_engine *engine);
+/* `more`: of what one method gives back, more may follow with the next record; it counts as one. */
+void engine_requeue_end(struct lp_engine *engine, bool more);
 void engine_requeue(struct lp_engine *engine, struct lp_entry *entry);
+/* Something else is next: what came back is all there. */
+void engine_returned_trim(struct lp_engine *engine);
+static inline void
+engine_returned(struct lp_engine *engine)
+{
+    if (LP_UNLIKELY(engine->returning)) {
+        engine_returned_trim(engine);
+    }
+}
 void engine_drop_ready(struct lp_engine *engine);
 
 /* ---- round.c ---- */

@@ -99,6 +99,7 @@ enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_re
 {
     const uint64_t ttl_ms = enqueue_ttl_ms(engine, record);
     const uint64_t body_bytes = record->w[3];
+    engine_returned(engine);
     if (ttl_ms == 0 || engine_would_overflow(engine, body_bytes)) {
         engine_hand_out(engine);
     }

@@ -34,18 +34,28 @@ engine_entry_dead(struct lp_engine *engine, struct lp_entry *entry, enum lp_deat
 void
 engine_requeue_begin(struct lp_engine *engine)
 {
-    if (engine->trims && !engine->rules->trims_late) {
+    if (engine->trims && !engine->rules->trims_late && !engine->returning) {
         engine_hand_out(engine);
     }
 }
 
 void
-engine_requeue_end(struct lp_engine *engine)
+engine_requeue_end(struct lp_engine *engine, bool more)
+{
+    engine->returning = engine->trims && !engine->rules->trims_late; /* else dispatch() trims */
+    if (engine->returning && more) {
+        lp_queue_dirty(&engine->base);
+        return;
+    }
+    engine_returned(engine);
+}
+
+void
+engine_returned_trim(struct lp_engine *engine)
 {
     uint32_t budget = LP_QUEUE_DISPATCH_BUDGET;
-    if (!engine->rules->trims_late) { /* else dispatch() does */
-        engine_trim(engine, &budget);
-    }
+    engine->returning = false;
+    engine_trim(engine, &budget);
 }
 
 /* One more return.  True: it was one too many, and the message is dead (C132, C133). */

@@ -92,5 +92,5 @@ engine_requeue_all(struct lp_engine *engine, struct lp_subscription *subscriptio
         engine_untake(subscription, entry);
         engine_requeue(engine, entry);
     }
-    engine_requeue_end(engine);
+    engine_requeue_end(engine, false);
 }

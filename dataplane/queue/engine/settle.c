@@ -10,7 +10,8 @@ engine_settle(struct lp_engine *engine, const struct lp_mesh_record *record,
               struct lp_subscription *subscription)
 {
     struct lp_broker *broker = engine->base.broker;
-    if (record->flags == LP_SETTLE_REQUEUE) {
+    const uint8_t outcome = record->flags & (uint8_t)~LP_MESH_MANY;
+    if (outcome == LP_SETTLE_REQUEUE) {
         engine_requeue_begin(engine);
     }
     for (uint32_t i = 0; i < record->a && i < LP_MESH_SETTLES_MAX; i++) {
@@ -19,16 +20,16 @@ engine_settle(struct lp_engine *engine, const struct lp_mesh_record *record,
             continue;
         }
         engine_untake(subscription, entry);
-        if (record->flags == LP_SETTLE_REQUEUE) {
+        if (outcome == LP_SETTLE_REQUEUE) {
             engine_requeue(engine, entry);
-        } else if (record->flags == LP_SETTLE_DISCARD) {
+        } else if (outcome == LP_SETTLE_DISCARD) {
             engine_entry_dead(engine, entry, LP_DEATH_REJECTED);
         } else {
             engine_entry_done(engine, entry);
         }
     }
-    if (record->flags == LP_SETTLE_REQUEUE) {
-        engine_requeue_end(engine);
+    if (outcome == LP_SETTLE_REQUEUE) {
+        engine_requeue_end(engine, (record->flags & LP_MESH_MANY) != 0);
     }
     engine_update(engine, subscription);
     engine_sole_drained(engine);

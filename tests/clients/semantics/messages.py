@@ -249,6 +249,30 @@ class Consume(Case):
         self.delivered(taker, 3)
         self.assertEqual(self.count(channel, queue), 12)
 
+    def test_C123_a_prefetch_of_consumers_lifts_the_one_that_they_share(self):
+        _, queue = self.stocked(*range(20))
+        taker = self.channel()
+        taker.call("basic.qos", prefetch_count=2, global_=True)
+        taker.call("basic.consume", queue=queue, consumer_tag="a")
+        self.delivered(taker, 2)
+        taker.call("basic.qos", prefetch_count=5)
+        self.deliveries(taker, 18)  # "a" has no limit of its own
+        self.assertEqual(taker.pending(), [])
+
+    def test_C147_what_a_nack_of_many_gives_back_is_trimmed_before_it_is_delivered(self):
+        channel = self.channel()
+        queue = self.queue(channel=channel, arguments={"x-max-length": 5})
+        channel.call("basic.qos", prefetch_count=10)
+        channel.call("basic.consume", queue=queue)
+        for number in range(10):
+            channel.publish(b"%d" % number, routing_key=queue)
+            self.deliveries(channel, 1)
+        channel.send("basic.nack", delivery_tag=10, multiple=True, requeue=True)
+        self.assertEqual([event.body for event in self.deliveries(channel, 5)],
+                         [b"%d" % number for number in range(5, 10)])
+        self.assertEqual(self.count(channel, queue), 0)
+        self.assertEqual(channel.pending(), [])
+
     def test_C124_prefetch_0_is_unlimited(self):
         _, queue = self.stocked(*range(300))
         taker = self.channel()
