@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/protocol/amqp091/method.h"
 #include "tests/lib/rig.h"
 
 #define BODY_BYTES     100u
@@ -32,21 +33,24 @@ struct variant {
     uint32_t ack_every; /* one ack, multiple, for so many deliveries */
     bool confirms;
     const char *exchange; /* "", "fanout" or "topic" */
+    uint32_t idle;        /* queues that nothing is in, and a channel for every fourth */
 };
 
 static const struct variant variants[] = {
-    {"plain", 1, 16, 1, 0, 0, false, ""},
-    {"plain_far", 2, 16, 1, 0, 0, false, ""},
-    {"single", 1, 1, 1, 0, 0, false, ""},
-    {"confirms", 1, 16, 1, 0, 0, true, ""},
-    {"confirms_far", 2, 16, 1, 0, 0, true, ""},
-    {"acks", 1, 16, 1, 100, 50, false, ""},
-    {"acks_far", 2, 16, 1, 100, 50, false, ""},
-    {"ack_each", 1, 16, 1, 100, 1, false, ""},
-    {"fanout_8", 1, 16, 8, 0, 0, false, "fanout"},
-    {"fanout_8_far", 2, 16, 8, 0, 0, false, "fanout"},
-    {"topic_100", 1, 16, 1, 0, 0, false, "topic"},
-    {"topic_100_far", 2, 16, 1, 0, 0, false, "topic"},
+    {"plain", 1, 16, 1, 0, 0, false, "", 0},
+    {"plain_far", 2, 16, 1, 0, 0, false, "", 0},
+    {"single", 1, 1, 1, 0, 0, false, "", 0},
+    {"confirms", 1, 16, 1, 0, 0, true, "", 0},
+    {"confirms_far", 2, 16, 1, 0, 0, true, "", 0},
+    {"acks", 1, 16, 1, 100, 50, false, "", 0},
+    {"acks_far", 2, 16, 1, 100, 50, false, "", 0},
+    {"ack_each", 1, 16, 1, 100, 1, false, "", 0},
+    {"fanout_8", 1, 16, 8, 0, 0, false, "fanout", 0},
+    {"fanout_8_far", 2, 16, 8, 0, 0, false, "fanout", 0},
+    {"topic_100", 1, 16, 1, 0, 0, false, "topic", 0},
+    {"topic_100_far", 2, 16, 1, 0, 0, false, "topic", 0},
+    {"plain_crowd", 1, 16, 1, 0, 0, false, "", 4096},
+    {"acks_crowd", 1, 16, 1, 100, 50, false, "", 4096},
 };
 
 struct path {
@@ -110,6 +114,29 @@ topology_make(struct path *path, struct rig_client *declarer)
     }
 }
 
+/* What is there and takes no part. */
+static void
+crowd_make(struct path *path)
+{
+    char queue[32];
+    if (path->variant->idle == 0) {
+        return;
+    }
+    struct rig_client *declarer = rig_connect(path->rig, path->variant->shards - 1);
+    rig_open_channel(declarer);
+    for (uint32_t i = 0; i < path->variant->idle; i++) {
+        (void)snprintf(queue, sizeof(queue), "idle-%u", i);
+        rig_declare_queue(declarer, queue);
+        if (i % 4 == 3) {
+            struct rig_method method;
+            rig_method_begin(&method, (uint16_t)(2 + i / 4), AMQP091_CHANNEL_OPEN);
+            lp_writer_short(&method.writer, lp_bytes_of(NULL, 0));
+            const bool open = rig_method_say(declarer, &method);
+            LP_ASSERT(open);
+        }
+    }
+}
+
 static void
 segment_make(struct path *path)
 {
@@ -137,6 +164,7 @@ set_up(struct path *path)
     struct rig_client *declarer = rig_connect(path->rig, variant->shards - 1);
     rig_open_channel(declarer);
     topology_make(path, declarer);
+    crowd_make(path);
     path->publisher = rig_connect(path->rig, 0);
     rig_open_channel(path->publisher);
     if (variant->confirms) {

@@ -41,6 +41,7 @@
 #define AMQP091_RETRY_NS            5000000u     /* until memory or the link is asked again */
 #define AMQP091_UNTOLD              UINT32_MAX   /* it may count otherwise: tell it in any case */
 #define AMQP091_PENDING_SMALL_BYTES 32u          /* a settle is 13 bytes: it parks without memory */
+#define AMQP091_NAMES_BYTES         510u         /* of two short strings */
 #define AMQP091_AHEAD_MAX           128u /* requests of a channel that wait for answers at once */
 
 extern const struct lp_protocol lp_protocol_amqp091;
@@ -214,7 +215,7 @@ struct amqp091_channel {
     struct amqp091_known known;
     uint8_t exchange_bytes;
     uint8_t key_bytes;
-    uint8_t names[510]; /* exchange, then key, until the content's header is there */
+    uint8_t *names; /* exchange, then key, until the content's header is there; NULL: never yet */
 };
 
 struct amqp091_consumer {

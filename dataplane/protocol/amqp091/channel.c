@@ -154,6 +154,14 @@ amqp091_channel_shut(struct amqp091_channel *channel)
     lp_session_close(channel->session);
 }
 
+static void
+block_release(struct amqp091_shard *shard, void *block)
+{
+    if (block) {
+        lp_memory_release(shard->broker->memory, &block);
+    }
+}
+
 void
 amqp091_channel_free(struct amqp091_channel *channel)
 {
@@ -165,10 +173,8 @@ amqp091_channel_free(struct amqp091_channel *channel)
     amqp091_index_remove(channel);
     lp_list_remove(&channel->in_connection);
     lp_list_remove(&channel->in_replay);
-    void *block = channel->last_queue;
-    if (block) {
-        lp_memory_release(shard->broker->memory, &block);
-    }
+    block_release(shard, channel->last_queue);
+    block_release(shard, channel->names);
     shard->broker->stats->channels_closed++;
     lp_pool_release(&shard->channels, channel->self);
 }

@@ -11,6 +11,15 @@
 
 #define PERSISTENT 2u
 
+/* Most channels never publish, or have whole.c do it. */
+static bool
+names_make(struct amqp091_channel *channel)
+{
+    channel->names =
+        lp_memory_alloc(channel->connection->shard->broker->memory, AMQP091_NAMES_BYTES);
+    return channel->names != NULL;
+}
+
 enum amqp091_flow
 amqp091_basic_publish(struct amqp091_channel *channel, const struct amqp091_method *method)
 {
@@ -18,7 +27,11 @@ amqp091_basic_publish(struct amqp091_channel *channel, const struct amqp091_meth
     const struct lp_bytes key = method->name[1];
     LP_ASSERT(!channel->message);
 
-    struct lp_writer writer = lp_writer_of(channel->names, sizeof(channel->names));
+    if (!channel->names && !names_make(channel)) {
+        amqp091_connection_stall(channel->connection);
+        return AMQP091_STALL;
+    }
+    struct lp_writer writer = lp_writer_of(channel->names, AMQP091_NAMES_BYTES);
     lp_writer_copy(&writer, exchange.data, exchange.size);
     lp_writer_copy(&writer, key.data, key.size);
     LP_ASSERT(!writer.failed);
