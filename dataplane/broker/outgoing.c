@@ -46,14 +46,18 @@ outgoing_send(struct lp_broker *broker, const struct lp_outgoing *outgoing,
 }
 
 bool
-lp_outgoing_may_hand(const struct lp_broker *broker, const struct lp_outgoing *outgoing)
+lp_outgoing_may_hand(struct lp_broker *broker, const struct lp_outgoing *outgoing)
 {
     const uint32_t count = broker->topology.route_count;
-    if (count == 0 || !outgoing->near || broker->near_left < count) {
+    if (count == 0 || broker->near_left < count) {
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (!broker->topology.route[i]->local) {
+        const struct lp_queue_ref *queue = broker->topology.route[i];
+        /* As if all of them went to that shard: mostly there is room enough. */
+        if (!outgoing_near(outgoing, queue) &&
+            lp_mesh_request_room(&broker->mesh, queue->home_shard) <
+                outgoing->credits_kept + count) {
             return false;
         }
     }
@@ -64,9 +68,10 @@ void
 lp_outgoing_hand(struct lp_broker *broker, struct lp_outgoing *outgoing, struct lp_message *message)
 {
     const uint32_t count = broker->topology.route_count;
+    uint32_t near = 0;
     struct lp_mesh_record record = {
         .op = LP_MESH_ENQUEUE,
-        .flags = message->flags | LP_MESH_NEAR,
+        .flags = message->flags,
         .w = {outgoing->message, outgoing->session, outgoing->number, message->body_bytes,
               lp_message_expiration_ms(message), message->priority},
     };
@@ -74,10 +79,26 @@ lp_outgoing_hand(struct lp_broker *broker, struct lp_outgoing *outgoing, struct 
     message->loans = count;
     outgoing->message = LP_HANDLE_NONE;
     broker->near_left -= count;
+    /* Others first: queues that are called may use room of the mesh for their deliveries. */
     for (uint32_t i = 0; i < count; i++) {
-        struct lp_queue *queue = broker->topology.route[i]->local;
+        const struct lp_queue_ref *queue = broker->topology.route[i];
+        if (outgoing_near(outgoing, queue)) {
+            near++;
+            continue;
+        }
         record.a = queue->id;
-        queue->type->handle(queue, broker->shard, &record);
+        const bool sent = lp_mesh_request(&broker->mesh, queue->home_shard, &record);
+        LP_ASSERT(sent); /* there was room, and only these have used it since */
+    }
+    record.flags |= LP_MESH_NEAR;
+    for (uint32_t i = 0; near > 0; i++) {
+        const struct lp_queue_ref *queue = broker->topology.route[i];
+        if (outgoing_near(outgoing, queue)) {
+            struct lp_queue *local = queue->local;
+            record.a = queue->id;
+            local->type->handle(local, broker->shard, &record);
+            near--;
+        }
     }
 }
 

@@ -45,8 +45,8 @@ lp_outgoing_init(struct lp_outgoing *outgoing, uint32_t credits_kept)
     outgoing->credits_kept = credits_kept;
 }
 
-/* The usual case, without aiming: all queues are near.  _hand() cannot fail then. */
-bool lp_outgoing_may_hand(const struct lp_broker *broker, const struct lp_outgoing *outgoing);
+/* The usual case, without aiming: there is room for all of it.  _hand() cannot fail then. */
+bool lp_outgoing_may_hand(struct lp_broker *broker, const struct lp_outgoing *outgoing);
 void lp_outgoing_hand(struct lp_broker *broker, struct lp_outgoing *outgoing,
                       struct lp_message *message);
 /*

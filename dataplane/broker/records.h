@@ -74,6 +74,13 @@ enum lp_mesh_op {
     LP_MESH_OP_COUNT,
 };
 
+/* Those that are for H; all others are for C. */
+#define LP_MESH_OPS_HOME                                                                           \
+    (1u << LP_MESH_ENQUEUE | 1u << LP_MESH_CONSUME | 1u << LP_MESH_CANCEL | 1u << LP_MESH_DETACH | \
+     1u << LP_MESH_CREDIT | 1u << LP_MESH_SETTLE | 1u << LP_MESH_GRANT | 1u << LP_MESH_GET |       \
+     1u << LP_MESH_STAT | 1u << LP_MESH_PURGE)
+LP_STATIC_ASSERT(LP_MESH_OP_COUNT <= 32, "a bit an op");
+
 enum lp_mesh_flag {
     LP_MESH_NO_ACK = 1,
     LP_MESH_EXCLUSIVE = 2,

@@ -260,31 +260,36 @@ delivery_take(struct lp_consumer *consumer, const struct lp_mesh_record *record,
 }
 
 void
-session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *record, bool got)
+session_record_deliver(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    struct lp_consumer *consumer = lp_pool_get(&broker->consumers, record->w[0]);
+    /* Detached: its home shard requeues what was on its way. */
+    if (LP_LIKELY(consumer && !consumer->session->closing &&
+                  consumer->state != LP_CONSUMER_DETACHING) &&
+        delivery_take(consumer, record, false)) {
+        delivery_credit(consumer);
+    }
+}
+
+void
+session_record_got(struct lp_broker *broker, const struct lp_mesh_record *record)
 {
     struct lp_consumer *consumer = lp_pool_get(&broker->consumers, record->w[0]);
     if (!consumer) {
-        return; /* detached: its home shard has requeued what was on its way */
+        return;
     }
     struct lp_session *session = consumer->session;
-    if (got) {
-        consumer->busy = false;
-        session->getting = 0;
-        if (!(record->flags & LP_MESH_EMPTY)) {
-            consumer->subscription = record->w[4];
-        }
+    const bool empty = (record->flags & LP_MESH_EMPTY) != 0;
+    consumer->busy = false;
+    session->getting = 0;
+    if (!empty) {
+        consumer->subscription = record->w[4];
     }
     if (session->closing || consumer->state == LP_CONSUMER_DETACHING) {
-        if (got) {
-            session_wait(session); /* goes on closing */
-        }
-        return;
-    }
-    if (got && (record->flags & LP_MESH_EMPTY)) {
+        session_wait(session); /* goes on closing */
+    } else if (empty) {
         record_got_nothing(consumer, (uint16_t)record->w[5]);
-        return;
-    }
-    if (delivery_take(consumer, record, got)) {
+    } else if (delivery_take(consumer, record, true)) {
         delivery_credit(consumer);
     }
 }

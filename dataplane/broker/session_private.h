@@ -96,7 +96,7 @@ void session_consumer_cancelled(struct lp_consumer *consumer);
 /* CONSUMED, CANCELLED, DETACHED, GONE. */
 bool session_record_answer(struct lp_broker *broker, const struct lp_mesh_record *record);
 /* DELIVER, GOT. */
-void session_record_delivery(struct lp_broker *broker, const struct lp_mesh_record *record,
-                             bool got);
+void session_record_deliver(struct lp_broker *broker, const struct lp_mesh_record *record);
+void session_record_got(struct lp_broker *broker, const struct lp_mesh_record *record);
 /* Tell every session's confirms that are ready. */
 void session_confirms_flush(struct lp_broker *broker);

@@ -95,7 +95,7 @@ publish_send(struct lp_session *session, struct lp_publish *publish, struct lp_m
     return LP_DONE;
 }
 
-/* All of its queues are near. */
+/* There is room for all of it. */
 static inline enum lp_result
 publish_hand(struct lp_session *session, struct lp_publish *publish, struct lp_message *message)
 {
@@ -371,10 +371,10 @@ lp_session_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_
         record_release(broker, record);
         return true;
     case LP_MESH_DELIVER:
-        session_record_delivery(broker, record, false);
+        session_record_deliver(broker, record);
         return true;
     case LP_MESH_GOT:
-        session_record_delivery(broker, record, true);
+        session_record_got(broker, record);
         return true;
     case LP_MESH_COUNTS:
         record_counts(broker, record);

@@ -321,10 +321,10 @@ turn_inbox(struct lp_broker *broker, uint32_t from)
     uint32_t count = 0;
     const struct lp_mesh_record *record;
     while (count < LP_MESH_RING_SLOTS && (record = lp_mesh_take(&broker->mesh, from)) != NULL) {
-        if (!lp_queue_record(broker, from, record)) {
-            const bool known = lp_session_record(broker, from, record);
-            LP_ASSERT(known);
-        }
+        const bool home = (LP_MESH_OPS_HOME >> record->op & 1u) != 0;
+        const bool known =
+            home ? lp_queue_record(broker, from, record) : lp_session_record(broker, from, record);
+        LP_ASSERT(known);
         count++;
     }
     lp_mesh_give_back(&broker->mesh, from);
