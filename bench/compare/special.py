@@ -12,7 +12,7 @@ def idle_connection(bench, name):
     count = 500 if bench.quick else 5000
     with bench.fresh(name) as peer:
         said = bench.load(peer, "--publishers 0 --consumers 0 --seconds 1 --idle-connections %d" % count)
-    return {"bytes": (said["broker_bytes_end"] - said["broker_bytes_before"]) / count}
+    return {"bytes": (said["broker_bytes_after"] - said["broker_bytes_before"]) / count}
 
 
 def queued(bench, name):
@@ -20,7 +20,7 @@ def queued(bench, name):
     with bench.fresh(name) as peer:
         # Confirmed, so that at the end all are in the queue and none in a socket.
         said = bench.load(peer, "--consumers 0 --size 100 --confirm --window 5000 --messages %d" % count)
-    return {"bytes": (said["broker_bytes_end"] - said["broker_bytes_before"]) / count}
+    return {"bytes": (said["broker_bytes_after"] - said["broker_bytes_before"]) / count}
 
 
 def idle_cpu(bench, name):

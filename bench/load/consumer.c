@@ -94,7 +94,8 @@ judge(struct load_consumer *c, const struct load_stamp *stamp, uint64_t size)
         tally->foreign++;
         return;
     }
-    if (stamp->publisher >= c->options->publishers || size != c->options->size ||
+    if (stamp->publisher >= c->options->publishers ||
+        size != load_size_of(c->options, stamp->publisher) ||
         !place_of(c, stamp->publisher, &place)) {
         tally->corrupt++;
         return;
@@ -170,7 +171,7 @@ filler_good(const struct load_consumer *c, uint64_t at, const uint8_t *bytes, si
     const uint64_t end = size >= LOAD_TAILED_BYTES ? size - LOAD_TAIL_BYTES : size;
     const uint64_t from = LP_MAX(at, (uint64_t)LOAD_STAMP_BYTES);
     const uint64_t to = LP_MIN(at + count, end);
-    return size != c->options->size || from >= to ||
+    return size > c->options->size || from >= to ||
            memcmp(bytes + (from - at), c->tally->filler + from, to - from) == 0;
 }
 
@@ -191,11 +192,12 @@ load_consumer_message(struct load_consumer *c, struct lp_bytes body, uint64_t no
 
 /* --- A message that looks like the one before. ------------------------------------------------ */
 
-/* Remember how its frames begin. */
+/* Remember how the frames of the message that is whole now began. */
 static void
 learn(struct load_consumer *c)
 {
-    const uint32_t payload[] = {c->deliver_bytes, c->header_bytes, c->options->size};
+    c->alike_bytes = (uint32_t)c->body_bytes;
+    const uint32_t payload[] = {c->deliver_bytes, c->header_bytes, c->alike_bytes};
     static const uint8_t types[] = {AMQP091_FRAME_METHOD, AMQP091_FRAME_HEADER, AMQP091_FRAME_BODY};
     for (uint32_t i = 0; i < LP_COUNT_OF(payload); i++) {
         struct lp_writer w = lp_writer_of(c->heads[i], sizeof(c->heads[i]));
@@ -216,12 +218,12 @@ frame_alike(const uint8_t *at, const uint8_t *head, uint32_t payload)
 static bool
 take_alike(struct load_consumer *c, struct lp_reader *input, uint64_t now_ns)
 {
-    const uint32_t size = c->options->size;
+    const uint32_t size = c->alike_bytes;
     const size_t deliver = c->deliver_bytes + AMQP091_FRAME_EXTRA_BYTES;
     const size_t header = c->header_bytes + AMQP091_FRAME_EXTRA_BYTES;
     struct lp_reader r = *input;
     const uint8_t *at = lp_reader_take(&r, deliver + header + size + AMQP091_FRAME_EXTRA_BYTES);
-    if (at == NULL || c->deliver_bytes == 0) {
+    if (at == NULL || c->deliver_bytes == 0 || size < LOAD_STAMP_BYTES) {
         return false;
     }
     const uint8_t *body = at + deliver + header + FRAME_HEAD_BYTES;

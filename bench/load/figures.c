@@ -75,7 +75,7 @@ load_progress(struct load_run *run, uint64_t now_ns)
     if (run->tree.count != 0) {
         (void)fprintf(stderr, "  broker %.2f us CPU, %.0f MB",
                       (double)(now->usage.broker_cpu_ns - before.usage.broker_cpu_ns) / 1e3 / per,
-                      (double)now->usage.broker_bytes / 1e6);
+                      (double)load_tree_bytes_quick(&run->tree) / 1e6);
     }
     if (now->late != before.late) {
         (void)fprintf(stderr, "  %llu late starts", (unsigned long long)(now->late - before.late));

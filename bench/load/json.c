@@ -103,9 +103,8 @@ put_figures(FILE *out, const struct load_run *run, const struct load_figures *f)
     put_number(out, "own_cpu_share", f->own_share);
     put_number(out, "others_cpu_share", f->others_share);
     put_number(out, "steal_share", f->steal_share);
-    put_count(out, "broker_bytes_before", run->empty.broker_bytes);
-    put_count(out, "broker_bytes_begin", run->begin.usage.broker_bytes);
-    put_count(out, "broker_bytes_end", run->end.usage.broker_bytes);
+    put_count(out, "broker_bytes_before", run->bytes_before);
+    put_count(out, "broker_bytes_after", run->bytes_after);
     put_count(out, "sent", t->sent);
     put_count(out, "received", t->received);
     put_count(out, "confirmed", t->confirmed);

@@ -58,6 +58,7 @@ struct load_publisher {
     struct load_tally *tally;
     struct load_schedule *schedule;
     uint32_t index;
+    uint32_t size;    /* of its bodies */
     uint32_t queue;   /* that it sends to, unless that is all */
     uint32_t backlog; /* its share of --backlog; 0: no bound */
     uint64_t limit;   /* messages to send */
@@ -102,6 +103,7 @@ struct load_consumer {
     /* Payload bytes of the latest message's three frames: the next one is likely to be the same. */
     uint32_t deliver_bytes;
     uint32_t header_bytes;
+    uint32_t alike_bytes;                         /* of its body */
     uint8_t heads[3][AMQP091_FRAME_HEADER_BYTES]; /* the beginnings of those frames */
 };
 
@@ -126,7 +128,7 @@ void load_topology_delete_exchange(const struct load_options *options, struct lo
  * The frames of a publisher's message before its body; `w` takes them. With
  * --keys gives where the digits are, else 0.
  */
-uint32_t load_topology_head(const struct load_options *options, uint32_t queue,
+uint32_t load_topology_head(const struct load_options *options, uint32_t queue, uint32_t size,
                             struct lp_writer *w);
 void load_topology_key_write(uint8_t *at, uint64_t number);
 

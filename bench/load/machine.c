@@ -130,16 +130,34 @@ kilobytes(const char *path, const char *word)
 }
 
 static uint64_t
-resident_bytes(int pid)
+status_bytes(int pid)
 {
     char path[64];
-    (void)snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
-    uint64_t kb = kilobytes(path, "\nPss:");
-    if (kb == 0) {
-        (void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
-        kb = kilobytes(path, "\nVmRSS:");
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    return kilobytes(path, "\nVmRSS:") * 1024u;
+}
+
+uint64_t
+load_tree_bytes(const struct load_tree *tree)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < tree->count; i++) {
+        char path[64];
+        (void)snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", tree->pids[i]);
+        const uint64_t kb = kilobytes(path, "\nPss:");
+        sum += kb != 0 ? kb * 1024u : status_bytes(tree->pids[i]);
     }
-    return kb * 1024u;
+    return sum;
+}
+
+uint64_t
+load_tree_bytes_quick(const struct load_tree *tree)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < tree->count; i++) {
+        sum += status_bytes(tree->pids[i]);
+    }
+    return sum;
 }
 
 /* The first line of /proc/stat: user nice system idle iowait irq softirq steal ... */
@@ -168,7 +186,6 @@ load_usage_take(struct load_usage *ret_usage, const struct load_tree *tree)
     struct load_usage usage = {0};
     for (uint32_t i = 0; i < tree->count; i++) {
         clockid_t clock;
-        usage.broker_bytes += resident_bytes(tree->pids[i]);
         if (clock_getcpuclockid(tree->pids[i], &clock) == 0) {
             usage.broker_cpu_ns += clock_ns(clock);
         }

@@ -24,12 +24,18 @@ struct load_usage {
     uint64_t wall_ns;
     uint64_t broker_cpu_ns;
     uint64_t own_cpu_ns;
-    uint64_t busy_ns;      /* of all processors: whatever anybody did */
-    uint64_t steal_ns;     /* of all processors: wanted and not had */
-    uint64_t broker_bytes; /* resident, what processes share counted once */
+    uint64_t busy_ns;  /* of all processors: whatever anybody did */
+    uint64_t steal_ns; /* of all processors: wanted and not had */
 };
 
 void load_tree_find(struct load_tree *tree, const struct load_options *options);
+/*
+ * Resident memory of the broker, what its processes share counted once. Takes
+ * milliseconds where there is much of it, and the broker's page tables with it:
+ * not while latency is measured. The quick one counts twice what is shared.
+ */
+uint64_t load_tree_bytes(const struct load_tree *tree);
+uint64_t load_tree_bytes_quick(const struct load_tree *tree);
 void load_usage_take(struct load_usage *ret_usage, const struct load_tree *tree);
 /* Run on one processor; false: it is not ours to have. */
 LP_MUST_CHECK bool load_machine_pin(uint32_t cpu);

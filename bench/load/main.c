@@ -3,7 +3,7 @@
  * main.c - lepus-bench: open everything, run the loop, report.
  *
  * The first SIGINT or SIGTERM ends sending; what is on its way is still waited
- * for, and everything declared is deleted.
+ * for, until the second. Everything declared is deleted.
  */
 #include <errno.h>
 #include <signal.h>
@@ -47,6 +47,7 @@ static int
 measure(struct load_run *run)
 {
     const char *why = load_run_loop(run);
+    run->bytes_after = load_tree_bytes(&run->tree);
     for (uint32_t i = 0; i < run->options.consumers; i++) {
         load_consumer_settle(&run->consumers[i]);
     }

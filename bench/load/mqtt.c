@@ -92,12 +92,13 @@ load_mqtt_subscribe(const struct load_options *options, struct load_conn *conn, 
 }
 
 void
-load_mqtt_head(const struct load_options *options, uint32_t queue, struct lp_writer *w)
+load_mqtt_head(const struct load_options *options, uint32_t queue, uint32_t size,
+               struct lp_writer *w)
 {
     char topic[256];
     topic_of(options, queue, topic);
     lp_writer_u8(w, LOAD_MQTT_PUBLISH << 4);
-    put_length(w, 2 + lp_bytes_of_text(topic).size + options->size);
+    put_length(w, 2 + lp_bytes_of_text(topic).size + size);
     put_text(w, topic);
 }
 

@@ -24,7 +24,8 @@ void load_mqtt_disconnect(struct load_conn *conn);
 void load_mqtt_subscribe(const struct load_options *options, struct load_conn *conn,
                          uint32_t queue);
 /* What is in front of each body, into `w`. */
-void load_mqtt_head(const struct load_options *options, uint32_t queue, struct lp_writer *w);
+void load_mqtt_head(const struct load_options *options, uint32_t queue, uint32_t size,
+                    struct lp_writer *w);
 /* The next whole packet as a frame of its type, or false. */
 LP_MUST_CHECK bool load_mqtt_take(struct load_conn *conn, struct lp_reader *input,
                                   struct load_frame *ret_frame);

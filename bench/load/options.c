@@ -10,10 +10,21 @@
 
 #define CPU_MAX       1023u
 #define MQTT_SIZE_MAX 100000u
+#define SIZE_DEFAULT  128u
 /* Of all publishers of a closed loop, unless --backlog says another. */
 #define BACKLOG_CLOSED 20000u
 
-enum kind { KIND_TEXT, KIND_U32, KIND_U64, KIND_REAL, KIND_FLAG, KIND_CPU, KIND_WORD, KIND_PID };
+enum kind {
+    KIND_TEXT,
+    KIND_U32,
+    KIND_U64,
+    KIND_REAL,
+    KIND_FLAG,
+    KIND_CPU,
+    KIND_WORD,
+    KIND_SIZES,
+    KIND_PID
+};
 
 struct option_row {
     const char *name;
@@ -59,10 +70,11 @@ static const struct option_row rows[] = {
     OPTION("--idle-connections", KIND_U32, idle_connections, 0, 1000000),
     OPTION("--idle-queues", KIND_U32, idle_queues, 0, 1000000),
     OPTION("--idle-bindings", KIND_U32, idle_bindings, 0, 1000000),
-    OPTION("--size", KIND_U32, size, LOAD_STAMP_BYTES, 64u << 20),
+    OPTION("--size", KIND_SIZES, sizes, LOAD_STAMP_BYTES, 64u << 20),
     OPTION("--messages", KIND_U64, messages, 1, UINT32_MAX),
     OPTION("--seconds", KIND_REAL, seconds, 0, 1u << 20),
     OPTION("--warmup", KIND_REAL, warmup_s, 0, 1u << 20),
+    OPTION("--rate-each", KIND_REAL, rate_each, 0, 1000000000),
     OPTION("--rate", KIND_REAL, rate, 0, 1000000000),
     OPTION("--seed", KIND_U64, seed, 0, UINT64_MAX),
     OPTION("--window", KIND_U32, window, 0, 1u << 26),
@@ -137,6 +149,31 @@ store_word(void *field, const struct option_row *row, const char *text)
     return false;
 }
 
+/* 16 or 16,1024,65536 */
+static bool
+store_sizes(struct load_options *options, const struct option_row *row, const char *text)
+{
+    const char *at = text;
+    options->size_count = 0;
+    for (;;) {
+        char *end = NULL;
+        const unsigned long long number = strtoull(at, &end, 10);
+        if (end == at || at[0] == '-' || number < row->min || number > row->max ||
+            options->size_count == LOAD_SIZES_MAX) {
+            return number_refused(row, text);
+        }
+        options->sizes[options->size_count++] = (uint32_t)number;
+        options->size = LP_MAX(options->size, (uint32_t)number);
+        if (*end == '\0') {
+            return true;
+        }
+        if (*end != ',') {
+            return number_refused(row, text);
+        }
+        at = end + 1;
+    }
+}
+
 static bool
 store_number(struct load_options *options, const struct option_row *row, const char *text)
 {
@@ -185,6 +222,8 @@ store(struct load_options *options, const struct option_row *row, const char *te
         return store_real(field, row, text);
     case KIND_WORD:
         return store_word(field, row, text);
+    case KIND_SIZES:
+        return store_sizes(options, row, text);
     case KIND_U32:
     case KIND_U64:
     case KIND_CPU:
@@ -282,6 +321,10 @@ consistent(struct load_options *options)
     if (!lengths_fit(options)) {
         return false;
     }
+    if (options->rate > 0 && options->rate_each > 0) {
+        return complain("--rate-each", "and --rate exclude each other");
+    }
+    options->rate += options->rate_each * options->publishers;
     options->to_all = options->to_all || options->exchange == LOAD_EXCHANGE_FANOUT;
     options->durable = options->durable || options->persistent;
     if (options->backlog == UINT32_MAX) {
@@ -325,7 +368,6 @@ load_options_parse(struct load_options *options, int argc, char **argv, int *ret
         .publishers = 1,
         .consumers = 1,
         .queues = 1,
-        .size = 128,
         .window = 1024,
         .backlog = UINT32_MAX,
         .prefetch = 256,
@@ -345,6 +387,9 @@ load_options_parse(struct load_options *options, int argc, char **argv, int *ret
         if (!parse_one(options, argc, argv, &at)) {
             return false;
         }
+    }
+    if (options->size_count == 0) {
+        options->size = options->sizes[options->size_count++] = SIZE_DEFAULT;
     }
     return consistent(options);
 }

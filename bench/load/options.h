@@ -7,6 +7,7 @@
 #include <lepus/base.h>
 
 #define LOAD_BROKER_PIDS_MAX 64
+#define LOAD_SIZES_MAX       8
 
 enum load_exchange {
     LOAD_EXCHANGE_DEFAULT, /* the nameless one: publisher i to queue i modulo their number */
@@ -46,10 +47,13 @@ struct load_options {
     uint32_t idle_connections;
     uint32_t idle_queues;
     uint32_t idle_bindings;
-    uint32_t size;      /* of a body, in bytes */
+    uint32_t sizes[LOAD_SIZES_MAX]; /* of bodies, in bytes; publishers take turns */
+    uint32_t size_count;
+    uint32_t size;      /* the largest of them */
     uint64_t messages;  /* 0: seconds decide */
     double seconds;     /* 0: messages decide */
     double warmup_s;    /* sent before the figures begin */
+    double rate_each;   /* of one publisher; what was asked for in this way is in `rate`, too */
     double rate;        /* messages per second of all publishers together; 0: closed loop */
     uint64_t seed;      /* of --poisson */
     uint32_t window;    /* unconfirmed messages of a publisher; 0: no bound */
@@ -79,6 +83,13 @@ struct load_options {
  */
 LP_MUST_CHECK bool load_options_parse(struct load_options *options, int argc, char **argv,
                                       int *ret_exit);
+
+/* Of a publisher's bodies. */
+static inline uint32_t
+load_size_of(const struct load_options *options, uint32_t publisher)
+{
+    return options->sizes[publisher % options->size_count];
+}
 
 /* "fanout" and so on; NULL for the nameless exchange. */
 const char *load_exchange_word(uint32_t exchange);

@@ -33,6 +33,7 @@ load_publisher_init(struct load_publisher *p, uint32_t index, const struct load_
     p->options = options;
     p->tally = tally;
     p->index = index;
+    p->size = load_size_of(options, index);
     p->queue = index % options->queues;
     p->place = LOAD_PLACE_NONE;
     if (options->backlog != 0 && options->consumers != 0) {
@@ -75,14 +76,14 @@ static uint32_t
 piece_bytes(const struct load_publisher *p)
 {
     const uint32_t most = p->conn.frame_max - AMQP091_FRAME_EXTRA_BYTES;
-    const uint32_t rest = p->options->size % most;
+    const uint32_t rest = p->size % most;
     return rest != 0 && rest < LOAD_TAIL_BYTES ? most - LOAD_TAIL_BYTES : most;
 }
 
 static void
 frame_body(struct load_publisher *p, struct lp_writer *w)
 {
-    const uint32_t size = p->options->size;
+    const uint32_t size = p->size;
     if (p->conn.mqtt) {
         p->body_at = (uint32_t)lp_writer_size(w);
         p->tail_at = size >= LOAD_TAILED_BYTES ? p->body_at + size - LOAD_TAIL_BYTES : 0;
@@ -114,14 +115,13 @@ load_publisher_ready(struct load_publisher *p)
     struct lp_writer h = lp_writer_of(head, sizeof(head));
     uint32_t framing = 0;
     if (p->conn.mqtt) {
-        load_mqtt_head(p->options, p->queue, &h);
+        load_mqtt_head(p->options, p->queue, p->size, &h);
     } else {
-        p->key_at = load_topology_head(p->options, p->queue, &h);
-        framing =
-            (p->options->size + piece_bytes(p) - 1) / piece_bytes(p) * AMQP091_FRAME_EXTRA_BYTES;
+        p->key_at = load_topology_head(p->options, p->queue, p->size, &h);
+        framing = (p->size + piece_bytes(p) - 1) / piece_bytes(p) * AMQP091_FRAME_EXTRA_BYTES;
     }
     const uint32_t head_bytes = (uint32_t)lp_writer_size(&h);
-    p->slot_bytes = head_bytes + p->options->size + framing;
+    p->slot_bytes = head_bytes + p->size + framing;
 
     const uint32_t share = LP_MIN(BLOCK_BYTES, BLOCKS_MAX / p->options->publishers);
     p->slots = LP_MAX(share / p->slot_bytes, 1u);
@@ -322,8 +322,7 @@ write_slot(struct load_publisher *p, uint32_t slot, uint64_t due_ns)
         .publisher = (uint16_t)p->index,
         .run = p->tally->run,
     };
-    load_stamp_write(stamp, p->options->size, at + p->body_at,
-                     p->tail_at != 0 ? at + p->tail_at : NULL);
+    load_stamp_write(stamp, p->size, at + p->body_at, p->tail_at != 0 ? at + p->tail_at : NULL);
     if (p->key_at != 0) {
         load_topology_key_write(at + p->key_at, p->sent % p->options->keys);
     }

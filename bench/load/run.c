@@ -70,6 +70,7 @@ handle(struct load_run *run, const struct epoll_event *event)
     if (conn == NULL) {
         struct signalfd_siginfo info;
         (void)!read(run->signals, &info, sizeof(info)); /* which one does not matter */
+        run->broken = run->interrupted ? "interrupted twice" : run->broken;
         run->interrupted = true;
     } else if (conn->role == LOAD_ROLE_CONSUMER) {
         struct load_consumer *c = (struct load_consumer *)conn;

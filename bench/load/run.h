@@ -41,11 +41,12 @@ struct load_run {
     bool interrupted;
     bool measuring;
     bool measured;
-    const char *broken;      /* a connection's reason */
-    uint64_t stop_ns;        /* of sending; UINT64_MAX: the limit decides */
-    uint64_t warm_ns;        /* end of the warm-up */
-    double open_s;           /* what opening took */
-    struct load_usage empty; /* before anything was opened */
+    const char *broken;    /* a connection's reason */
+    uint64_t stop_ns;      /* of sending; UINT64_MAX: the limit decides */
+    uint64_t warm_ns;      /* end of the warm-up */
+    double open_s;         /* what opening took */
+    uint64_t bytes_before; /* of the broker, before anything was opened */
+    uint64_t bytes_after;  /* when all had arrived */
     struct load_mark begin;
     struct load_mark end;
     struct load_mark tick; /* of the progress line */

@@ -193,7 +193,7 @@ load_run_open(struct load_run *run)
         return false;
     }
     load_tree_find(&run->tree, o);
-    load_usage_take(&run->empty, &run->tree);
+    run->bytes_before = load_tree_bytes(&run->tree);
     const struct load_many admin = {0, 1, pick_admin, NULL};
     const struct load_many idle = {0, o->idle_connections, pick_idle, begin_idle};
     if (!load_opening_run(run, &admin) || !declare(run) || !load_opening_run(run, &idle)) {

@@ -27,7 +27,10 @@ print_what(const struct load_options *o)
         printf(" behind a %s exchange%s", load_exchange_word(o->exchange),
                o->to_all ? ", each message to all" : "");
     }
-    printf(", %u bytes a message%s%s%s\n", o->size, o->persistent ? ", persistent" : ", transient",
+    for (uint32_t i = 0; i < o->size_count; i++) {
+        printf("%s%u", i ? " or " : ", ", o->sizes[i]);
+    }
+    printf(" bytes a message%s%s%s\n", o->persistent ? ", persistent" : ", transient",
            o->confirm ? ", confirmed" : "", o->auto_ack ? ", auto-ack" : "");
 }
 
@@ -60,15 +63,13 @@ print_loop(const struct load_run *run, const struct load_figures *f)
 static void
 print_costs(const struct load_run *run, const struct load_figures *f)
 {
-    const struct load_usage *before = &run->empty;
-    const struct load_usage *after = &run->end.usage;
     if (run->tree.count != 0) {
         printf("  CPU       broker %.3f us a %s (%.0f %% of a processor), this program %.3f us "
                "(%.0f %%)\n",
                f->broker_us, run->options.consumers != 0 ? "delivery" : "message",
                f->broker_share * 100, f->own_us, f->own_share * 100);
         printf("  memory    broker %.1f MB, %.1f MB before this run\n",
-               (double)after->broker_bytes / 1e6, (double)before->broker_bytes / 1e6);
+               (double)run->bytes_after / 1e6, (double)run->bytes_before / 1e6);
     } else {
         printf("  CPU       this program %.3f us a message (%.0f %% of a processor); the broker's: "
                "--broker-pid\n",

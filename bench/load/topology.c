@@ -249,7 +249,8 @@ frame_close(struct lp_writer *w, size_t opened)
 }
 
 uint32_t
-load_topology_head(const struct load_options *options, uint32_t queue, struct lp_writer *w)
+load_topology_head(const struct load_options *options, uint32_t queue, uint32_t size,
+                   struct lp_writer *w)
 {
     char exchange[256] = "";
     char key[256];
@@ -272,7 +273,7 @@ load_topology_head(const struct load_options *options, uint32_t queue, struct lp
     opened = frame_open(w, AMQP091_FRAME_HEADER);
     lp_writer_u16be(w, AMQP091_CLASS_BASIC);
     lp_writer_u16be(w, 0);
-    lp_writer_u64be(w, options->size);
+    lp_writer_u64be(w, size);
     put_properties(options, queue, w);
     frame_close(w, opened);
     return digits_at;
