@@ -24,6 +24,7 @@ static const struct scenario *const scenarios[] = {
     &scenario_replies,
     &scenario_alone,
     &scenario_expires,
+    &scenario_declares,
 };
 /* clang-format on */
 

@@ -6,7 +6,8 @@
 
 #include "tests/sim/scenario.h"
 
-extern const struct scenario scenario_plain, scenario_alone, scenario_replies, scenario_expires;
+extern const struct scenario scenario_plain, scenario_alone, scenario_replies, scenario_expires,
+    scenario_declares;
 /* graph.c */
 extern const struct scenario scenario_bare, scenario_expiry, scenario_lengths, scenario_letters,
     scenario_ttl, scenario_limits, scenario_priorities, scenario_sole, scenario_quorum, scenario_tx,
