@@ -22,6 +22,7 @@
 #include "dataplane/broker/delay.h"
 #include "dataplane/broker/message.h"
 #include "dataplane/broker/own.h"
+#include "dataplane/broker/stamps.h"
 #include "dataplane/broker/topology.h"
 #include "dataplane/link/link.h"
 #include "dataplane/mesh/mesh.h"
@@ -110,6 +111,7 @@ struct lp_broker {
     /* of either side */
     struct lp_own own;
     struct lp_delay delay;
+    struct lp_stamping stamping;
 
     const struct lp_protocol *protocols[LP_PROTOCOLS_MAX]; /* by enum lp_protocol_id */
     void *protocol_state[LP_PROTOCOLS_MAX];

@@ -145,6 +145,23 @@ output_send(struct lp_connection *connection)
     }
 }
 
+/* As output_send() does. */
+uint64_t
+lp_connection_flush_position(const struct lp_connection *connection)
+{
+    uint64_t position = connection->sent_bytes;
+    uint32_t count = 0;
+    if (connection->sending || connection->close_sent || connection->ended) {
+        return position;
+    }
+    for (const struct lp_output_chunk *chunk = connection->output_head;
+         chunk && count < LP_TRANSPORT_IOV_MAX; chunk = chunk->next) {
+        position += chunk->used - chunk->sent;
+        count += chunk->used > chunk->sent;
+    }
+    return position;
+}
+
 void
 lp_connection_flush(struct lp_connection *connection)
 {

@@ -125,6 +125,9 @@ lp_connection_commit(struct lp_connection *connection, uint32_t bytes)
     }
 }
 
+/* Up to where in all that it sends will the transport have it after the next flush? */
+uint64_t lp_connection_flush_position(const struct lp_connection *connection);
+
 /* More output is not wanted now (deliveries should wait)? */
 static inline bool
 lp_connection_output_full(const struct lp_connection *connection)

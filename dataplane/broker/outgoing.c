@@ -21,6 +21,23 @@ outgoing_room(struct lp_broker *broker, const struct lp_outgoing *outgoing,
     return lp_mesh_request_room(&broker->mesh, queue->home_shard) > outgoing->credits_kept;
 }
 
+LP_COLD static bool
+outgoing_request_stamped(struct lp_broker *broker, const struct lp_queue_ref *queue,
+                         const struct lp_mesh_record *record)
+{
+    struct lp_mesh_record stamped = *record;
+    lp_stamps_routed(broker, &stamped);
+    return lp_mesh_request(&broker->mesh, queue->home_shard, &stamped);
+}
+
+static inline bool
+outgoing_request(struct lp_broker *broker, const struct lp_queue_ref *queue,
+                 const struct lp_mesh_record *record)
+{
+    return LP_UNLIKELY(queue->stamped) ? outgoing_request_stamped(broker, queue, record)
+                                       : lp_mesh_request(&broker->mesh, queue->home_shard, record);
+}
+
 static bool
 outgoing_send(struct lp_broker *broker, const struct lp_outgoing *outgoing,
               const struct lp_message *message, const struct lp_queue_ref *queue)
@@ -42,7 +59,7 @@ outgoing_send(struct lp_broker *broker, const struct lp_outgoing *outgoing,
         local->type->handle(local, broker->shard, &record);
         return true;
     }
-    return lp_mesh_request(&broker->mesh, queue->home_shard, &record);
+    return outgoing_request(broker, queue, &record);
 }
 
 bool
@@ -87,7 +104,7 @@ lp_outgoing_hand(struct lp_broker *broker, struct lp_outgoing *outgoing, struct 
             continue;
         }
         record.a = queue->id;
-        const bool sent = lp_mesh_request(&broker->mesh, queue->home_shard, &record);
+        const bool sent = outgoing_request(broker, queue, &record);
         LP_ASSERT(sent); /* there was room, and only these have used it since */
     }
     record.flags |= LP_MESH_NEAR;

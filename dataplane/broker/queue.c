@@ -151,6 +151,7 @@ lp_queue_down(void *context, struct lp_queue_ref *ref)
 {
     struct lp_broker *broker = context;
     struct lp_queue *queue = ref->local;
+    lp_stamps_off(broker, ref);
     if (!queue) {
         return;
     }

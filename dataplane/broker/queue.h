@@ -26,7 +26,8 @@ struct lp_queue {
     lp_handle self;                       /* in lp_broker.queues */
     struct lp_queue_settings settings;    /* names lie in dead_letters */
     struct lp_dead_letters *dead_letters; /* NULL: what dies is dropped */
-    uint64_t reply_key; /* of a reply queue (reply.h): who sends to it knows it; else 0 */
+    uint64_t reply_key;       /* of a reply queue (reply.h): who sends to it knows it; else 0 */
+    struct lp_stamps *stamps; /* NULL: nobody asks where the time goes */
     uint32_t id;
     bool deleting;          /* DELETE_CHECK allowed it: takes nothing more */
     uint32_t deleted_ready; /* what that check counted */
@@ -51,6 +52,7 @@ enum lp_entry_state {
 enum lp_entry_flag {
     LP_ENTRY_REDELIVERED = 1,
     LP_ENTRY_PERSISTENT = 2,
+    LP_ENTRY_STAMPED = 4, /* there may be a probe for it (stamps.h) */
 };
 
 /* lp_entry.delivered counts in units of 2^30 ns: a little more than a second. */

@@ -12,8 +12,8 @@
 
 enum lp_mesh_op {
     /* C->H request.  a queue, w0 message, w1 session (0: no confirm wanted), w2 confirm number,
-     * w3 body bytes, w4 expiration in ms, w5 priority, w6 the key of a reply queue (reply.h);
-     * flags: enum lp_message_flag. */
+     * w3 body bytes, w4 expiration in ms, w5 priority (its low 8 bits), w6 the key of a reply queue
+     * (reply.h), or w5's rest and w6: times (stamps.h); flags: enum lp_message_flag. */
     LP_MESH_ENQUEUE = 1,
     /* H->C reply.  Taken.  a: how many numbers, w0 session, w1..: numbers' low 32 bits, two a word.
      */
@@ -39,7 +39,8 @@ enum lp_mesh_op {
     LP_MESH_DETACH,
     LP_MESH_DETACHED, /* H->C reply.  w0 consumer */
     /* H->C news.  a owner shard of the message, w0 consumer, w1 entry, w2 message, w6 how often it
-     * came back, where the queue counts that; flags REDELIVERED, LIMITED (it used up a grant). */
+     * came back, where the queue counts that; flags REDELIVERED, LIMITED (it used up a grant),
+     * STAMPED (w3..w5 are times: stamps.h). */
     LP_MESH_DELIVER,
     /* C->H news.  a: how many deliveries C has written out since the last CREDIT, w0 subscription.
      * For NO_ACK subscriptions they are settled with it, oldest first. */
@@ -101,6 +102,9 @@ enum lp_mesh_flag {
  * used no credit up, and is answered by a call.
  */
 #define LP_MESH_NEAR 128u
+
+/* In the flags of a DELIVER: it is measured. */
+#define LP_MESH_STAMPED 128u
 
 #define LP_MESH_RELEASES_MAX 7u
 #define LP_MESH_SETTLES_MAX  6u

@@ -212,7 +212,10 @@ struct lp_pending {
     lp_handle self;
     lp_handle entry;
     lp_handle message;
-    uint64_t ready_left;
+    union {
+        uint64_t ready_left; /* got */
+        bool stamped;        /* else: there may be a probe for it (stamps.h) */
+    };
     uint32_t returns;
     uint16_t owner;
     bool redelivered;

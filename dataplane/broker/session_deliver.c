@@ -137,6 +137,9 @@ session_pending_retry(struct lp_session *session)
             return;
         }
         delivery_credit(consumer);
+        if (LP_UNLIKELY(pending->stamped) && !pending->got) {
+            lp_stamps_kept_written(consumer, pending);
+        }
         lp_list_remove(&pending->link);
         lp_pool_release(&session->broker->deliveries, pending->self);
         consumer->pending--;
@@ -208,6 +211,9 @@ delivery_keep(struct lp_consumer *consumer, const struct lp_pending *what)
     pending->self = self;
     lp_list_push_back(&session->pending, &pending->link);
     consumer->pending++;
+    if (LP_UNLIKELY(session->broker->stamping.in_hand != NULL)) {
+        lp_stamps_kept(session->broker, pending);
+    }
 }
 
 static void

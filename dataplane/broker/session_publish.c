@@ -356,6 +356,18 @@ record_ungrant(struct lp_broker *broker, const struct lp_mesh_record *record)
     }
 }
 
+static inline void
+record_deliver(struct lp_broker *broker, const struct lp_mesh_record *record)
+{
+    if (LP_LIKELY(!(record->flags & LP_MESH_STAMPED))) {
+        session_record_deliver(broker, record);
+        return;
+    }
+    lp_stamps_hand_begin(broker, record);
+    session_record_deliver(broker, record);
+    lp_stamps_hand_end(broker);
+}
+
 bool
 lp_session_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record)
 {
@@ -371,7 +383,7 @@ lp_session_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_
         record_release(broker, record);
         return true;
     case LP_MESH_DELIVER:
-        session_record_deliver(broker, record);
+        record_deliver(broker, record);
         return true;
     case LP_MESH_GOT:
         session_record_got(broker, record);

@@ -73,6 +73,7 @@ struct lp_queue_ref {
     uint64_t visited; /* the routing that chose it last: one copy a message */
     void *local;      /* on the home shard: the queue (struct lp_queue) */
     uint32_t arguments_bytes;
+    bool stamped;   /* stamps.h */
     uint8_t data[]; /* name, then arguments */
 };
 

@@ -126,6 +126,7 @@ shard_broker_init(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
     struct lp_broker *broker = &shard->broker;
     const struct lp_shard_config *config = &shard->config;
     broker->entropy = shard->env.entropy;
+    broker->stamping.clock = shard->env.clock;
     broker->transport = shard->env.transport;
     broker->shard = config->index;
     broker->now_ns = now_ns;
@@ -394,10 +395,17 @@ turn_flush(struct lp_shard *shard)
 {
     struct lp_broker *broker = &shard->broker;
     struct lp_list *link;
+    const bool stamps = LP_UNLIKELY(broker->stamping.written_count > 0);
+    if (stamps) {
+        lp_stamps_flush_begin(broker);
+    }
     while ((link = lp_list_pop_front(&broker->connections_flush)) != NULL) {
         lp_connection_flush(LP_LIST_ITEM(link, struct lp_connection, in_flush));
     }
     shard->env.transport.ops->flush(shard->env.transport.self);
+    if (stamps) {
+        lp_stamps_flush_end(broker);
+    }
     lp_link_flush(&broker->link);
 
     bool published[LP_SHARDS_MAX];

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <lepus/base.h>
+#include <lepus/clock.h>
 #include <lepus/control_region.h>
 #include <lepus/entropy.h>
 #include <lepus/err.h>
@@ -49,6 +50,7 @@ struct lp_shard_env {
     uint64_t watermark_bytes;
     struct lp_transport transport;
     struct lp_entropy entropy;
+    struct lp_clock clock; /* the turn's, between turns: for queues with stamps (broker/stamps.h) */
     struct lp_fabric *fabric; /* the mesh, shared by all shards of the process */
     void *region;             /* control_region.h; mapped writable */
     /* Listeners in the transport's order, for the control process to list. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * shard_admin.c - orders of administrators: close a connection, delete or
- * purge a queue, stop and start the application, alarms, the watermark; and
+ * purge a queue or give it stamps, stop and start the application, alarms, the watermark; and
  * the end of it all.
  */
 #include <lepus/control_records.h>
@@ -56,6 +56,20 @@ admin_purge(struct lp_shard *shard, uint64_t sequence, struct lp_reader *reader)
         answer.code = LP_FAULT_NOT_FOUND;
     }
     answer_keep(shard, &answer);
+}
+
+static void
+admin_stamps(struct lp_broker *broker, struct lp_reader *reader)
+{
+    const uint32_t id = lp_reader_u32le(reader);
+    const bool on = lp_reader_u8(reader) != 0;
+    struct lp_queue_ref *queue =
+        reader->failed ? NULL : lp_topology_queue_by_id(&broker->topology, id);
+    if (queue && on) {
+        (void)lp_stamps_on(broker, queue); /* false: no row will tell of it */
+    } else if (queue) {
+        lp_stamps_off(broker, queue);
+    }
 }
 
 static uint32_t
@@ -250,6 +264,9 @@ shard_admin_record(struct lp_shard *shard, const struct lp_control_record *recor
         return;
     case LP_CONTROL_QUEUE_PURGE:
         admin_purge(shard, record->sequence, &reader);
+        return;
+    case LP_CONTROL_QUEUE_STAMPS:
+        admin_stamps(&shard->broker, &reader);
         return;
     case LP_CONTROL_CLOSE_CONNECTION:
         admin_close_connection(&shard->broker, &reader);

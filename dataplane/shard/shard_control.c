@@ -204,6 +204,7 @@ shard_control_record(void *context, const struct lp_control_record *record)
     case LP_CONTROL_LIST_CONNECTIONS:
     case LP_CONTROL_LIST_CHANNELS:
     case LP_CONTROL_LIST_CONSUMERS:
+    case LP_CONTROL_LIST_LATENCY:
         shard_list_begin(shard, record);
         return;
     default:

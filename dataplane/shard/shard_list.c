@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * shard_list.c - listings: what this shard knows of queues, connections,
- * channels and consumers, a row each.
+ * channels and consumers, a row each, and of latencies, some rows each.
  *
  * A listing is a cursor over a pool.  What comes or goes while it is under way
  * may or may not be in it.
@@ -16,6 +16,11 @@
 
 /* A consumer's arguments are cut to what protocols keep of them. */
 #define ROW_BYTES_MAX 5120u
+/* Buckets of a histogram that one row tells of. */
+#define ROW_BUCKETS    320u
+#define ROWS_A_LATENCY ((LP_LATENCY_BUCKETS + ROW_BUCKETS - 1u) / ROW_BUCKETS)
+#define ROWS_A_QUEUE   (LP_LATENCY_COUNT * ROWS_A_LATENCY)
+LP_STATIC_ASSERT(ROW_BUCKETS * 10u + 64u <= ROW_BYTES_MAX, "a row of latencies fits");
 
 void
 shard_list_begin(struct lp_shard *shard, const struct lp_control_record *record)
@@ -110,6 +115,62 @@ row_consumer(const struct lp_consumer *consumer, struct lp_writer *writer)
     return true;
 }
 
+/* Of `buckets` from `from` on: those that have counted, behind how many they are. */
+static uint32_t
+row_buckets(const struct lp_latency_times *times, uint32_t from, struct lp_writer *writer)
+{
+    const uint32_t to = LP_MIN(from + ROW_BUCKETS, LP_LATENCY_BUCKETS);
+    uint32_t count = 0;
+    for (uint32_t i = from; i < to; i++) {
+        count += times->bucket[i] > 0;
+    }
+    lp_writer_u16le(writer, (uint16_t)count);
+    for (uint32_t i = from; i < to && count > 0; i++) {
+        if (times->bucket[i] > 0) {
+            lp_writer_u16le(writer, (uint16_t)i);
+            lp_writer_u64le(writer, times->bucket[i]);
+        }
+    }
+    return count;
+}
+
+/* The `row`-th of a queue's.  What is to be added up once is in the first of its kind. */
+static bool
+row_latency(const struct lp_stamps *stamps, uint32_t row, struct lp_writer *writer)
+{
+    const uint32_t part = row % ROWS_A_LATENCY;
+    const bool first = part == 0;
+    const struct lp_latency_times *times = &stamps->times[row / ROWS_A_LATENCY];
+    lp_writer_u32le(writer, stamps->queue_id);
+    lp_writer_u8(writer, (uint8_t)(row / ROWS_A_LATENCY));
+    lp_writer_u8(writer, row == 0);
+    lp_writer_u64le(writer, row == 0 ? stamps->measured : 0);
+    lp_writer_u64le(writer, row == 0 ? stamps->missed : 0);
+    lp_writer_u64le(writer, first ? times->count : 0);
+    lp_writer_u64le(writer, first ? times->sum_ns : 0);
+    lp_writer_u64le(writer, first ? times->min_ns : 0);
+    lp_writer_u64le(writer, first ? times->max_ns : 0);
+    return row_buckets(times, part * ROW_BUCKETS, writer) > 0 || first;
+}
+
+/* The cursor counts rows, those of places without a queue as well: no place ever moves. */
+static const void *
+latency_next(const struct lp_stamping *stamping, uint32_t *cursor, struct lp_writer *writer,
+             bool *ret_listed)
+{
+    uint32_t place = *cursor / ROWS_A_QUEUE;
+    while (place < LP_STAMPED_QUEUES_MAX && !stamping->queue[place]) {
+        *cursor = ++place * ROWS_A_QUEUE;
+    }
+    if (place == LP_STAMPED_QUEUES_MAX) {
+        *ret_listed = false;
+        return NULL;
+    }
+    *ret_listed = row_latency(stamping->queue[place], *cursor % ROWS_A_QUEUE, writer);
+    ++*cursor;
+    return stamping->queue[place];
+}
+
 /* ---- a listing ---- */
 
 /* The next item from the cursor on; NULL: that was all.  `ret_listed`: its row is written. */
@@ -132,6 +193,8 @@ list_next(const struct lp_broker *broker, const struct shard_listing *listing, u
         item = lp_pool_next(&broker->sessions, cursor, &handle);
         *ret_listed = item && row_channel(item, writer);
         return item;
+    case LP_CONTROL_LIST_LATENCY:
+        return latency_next(&broker->stamping, cursor, writer, ret_listed);
     default:
         LP_ASSERT(listing->type == LP_CONTROL_LIST_CONSUMERS);
         item = lp_pool_next(&broker->consumers, cursor, &handle);
@@ -150,6 +213,8 @@ row_type(uint16_t listing)
         return LP_CONTROL_ROW_CONNECTION;
     case LP_CONTROL_LIST_CHANNELS:
         return LP_CONTROL_ROW_CHANNEL;
+    case LP_CONTROL_LIST_LATENCY:
+        return LP_CONTROL_ROW_LATENCY;
     default:
         return LP_CONTROL_ROW_CONSUMER;
     }

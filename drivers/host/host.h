@@ -136,6 +136,8 @@ struct lp_entropy host_entropy_contract(struct host_entropy *entropy);
 /* ---- loop.c ---- */
 uint64_t host_monotonic_ns(void);
 uint64_t host_wall_ns(void);
+/* The same for what looks at a clock within a turn. */
+struct lp_clock host_clock_contract(void);
 /* A shard's loop, until its graceful stop is complete; the argument is a struct host_shard. */
 void *host_shard_run(void *argument);
 

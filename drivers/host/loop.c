@@ -34,6 +34,27 @@ host_wall_ns(void)
     return clock_ns(CLOCK_REALTIME_COARSE);
 }
 
+static uint64_t
+clock_monotonic_ns(void *self)
+{
+    (void)self;
+    return host_monotonic_ns();
+}
+
+static uint64_t
+clock_wall_ns(void *self)
+{
+    (void)self;
+    return host_wall_ns();
+}
+
+struct lp_clock
+host_clock_contract(void)
+{
+    return (struct lp_clock){
+        .monotonic_ns = clock_monotonic_ns, .wall_ns = clock_wall_ns, .self = NULL};
+}
+
 static void
 processor_pause(void)
 {

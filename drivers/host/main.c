@@ -106,6 +106,7 @@ shard_make(struct host *host, uint32_t i, char *ret_why)
         .watermark_bytes = LP_MIN(host->options.watermark_bytes / config.count, host->shard_bytes),
         .transport = self->transport,
         .entropy = host_entropy_contract(&self->entropy),
+        .clock = host_clock_contract(),
         .fabric = host->fabric,
         .region = host->region,
         .listeners = host->listeners.address,

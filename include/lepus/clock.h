@@ -3,7 +3,8 @@
  * clock.h - the contract of a clock.
  *
  * Only the loop that drives a shard (or the simulator) calls it, once per
- * turn; everybody else gets `now` as an argument.
+ * turn; everybody else gets `now` as an argument.  One exception: messages of
+ * queues that are asked where the time goes (dataplane/broker/stamps.h).
  */
 #pragma once
 

@@ -163,6 +163,12 @@ enum lp_control_type {
     /* sequence = query; queue_id u32, connection u64, channel u16, tag str, ack_required bool,
      * prefetch u32, exclusive bool, arguments blob, handle u64 (see ROW_QUEUE's sole). */
     LP_CONTROL_ROW_CONSUMER = 46,
+    /* sequence = query; queue_id u32, latency u8 (enum lp_latency), first bool, measured u64,
+     * missed u64, count u64, sum_ns u64, min_ns u64, max_ns u64, buckets u16, then bucket u16 and
+     * count u64 each.  One for each queue that has stamps and each latency, and more where its
+     * buckets do not fit one; what can be added up is to be added up, over all of them and all
+     * shards.  `first`: of this queue from this shard. */
+    LP_CONTROL_ROW_LATENCY = 47,
 
     /* ---- control to shard ---- */
 
@@ -224,6 +230,11 @@ enum lp_control_type {
     /* running bool.  False: accept no connections and close those that are there with 320 (the
      * application is stopped); true: accept again. */
     LP_CONTROL_RUNNING = 88,
+    /* queue_id u32, on bool.  To every shard: measure how long its messages take.  Ends with the
+     * queue; not answered: LIST_LATENCY says whether it is so. */
+    LP_CONTROL_QUEUE_STAMPS = 89,
+    /* sequence = query */
+    LP_CONTROL_LIST_LATENCY = 90,
 };
 
 /* What a connection's user may do beyond patterns (u8). */

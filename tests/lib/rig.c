@@ -23,6 +23,8 @@ struct rig_port {
 struct rig {
     uint32_t shard_count;
     struct lp_sim_clock clock;
+    uint64_t tick_ns;
+    uint64_t looks; /* at the clock, in this turn */
     struct lp_sim_random random;
     void *region;
     void *fabric_memory;
@@ -252,6 +254,13 @@ ignore_wake_control(void *context)
     (void)context;
 }
 
+static uint64_t
+turn_clock_ns(void *self)
+{
+    struct rig *rig = self;
+    return rig->clock.now_ns + rig->tick_ns * ++rig->looks;
+}
+
 static void
 shard_start(struct rig *rig, uint32_t index, uint64_t memory_bytes)
 {
@@ -276,6 +285,7 @@ shard_start(struct rig *rig, uint32_t index, uint64_t memory_bytes)
         .watermark_bytes = memory_bytes / 10 * 8,
         .transport = {&port_ops, &rig->port[index]},
         .entropy = lp_sim_random_entropy(&rig->random),
+        .clock = {turn_clock_ns, turn_clock_ns, rig},
         .fabric = rig->fabric,
         .region = rig->region,
         .listeners = &listener,
@@ -363,6 +373,18 @@ rig_control_runs(const struct rig *rig)
     return rig->control != NULL;
 }
 
+struct lp_control *
+rig_control(struct rig *rig)
+{
+    return rig->control;
+}
+
+void
+rig_clock_tick(struct rig *rig, uint64_t tick_ns)
+{
+    rig->tick_ns = tick_ns;
+}
+
 /* ---- turning ---- */
 
 uint32_t
@@ -372,6 +394,7 @@ rig_shards_turn(struct rig *rig)
     for (uint32_t i = 0; i < rig->shard_count; i++) {
         lp_sim_clock_advance(&rig->clock, TURN_NS);
         const uint64_t now_ns = rig->clock.now_ns;
+        rig->looks = 0;
         const struct lp_turn_result result =
             lp_shard_turn(rig->shard[i], now_ns, now_ns + rig->clock.wall_offset_ns);
         rig->next_ns[i] = result.next_ns;

@@ -21,6 +21,7 @@
 #define RIG_SHARDS_MAX  2u
 #define RIG_CLIENTS_MAX 16u
 
+struct lp_control;
 struct rig;
 
 /* A client's end of a stream. */
@@ -59,6 +60,11 @@ void rig_close(struct rig **rig);
 void rig_control_stop(struct rig *rig);
 void rig_control_start(struct rig *rig);
 bool rig_control_runs(const struct rig *rig);
+/* For administrators' requests; NULL while it does not run. */
+struct lp_control *rig_control(struct rig *rig);
+
+/* Within a turn every look of a shard at its clock finds it so much later (0, at first). */
+void rig_clock_tick(struct rig *rig, uint64_t tick_ns);
 
 /* One turn of each shard, a fixed step of time between them; gives the work that was found. */
 uint32_t rig_shards_turn(struct rig *rig);

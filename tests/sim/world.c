@@ -82,6 +82,7 @@ shard_start(struct world_node *node, uint32_t index, uint64_t memory_bytes)
         .watermark_bytes = memory_bytes / 10 * 6,
         .transport = lp_sim_net_transport(node->net, index),
         .entropy = lp_sim_random_entropy(&node->entropy),
+        .clock = lp_sim_clock_contract(&world->clock),
         .fabric = node->fabric,
         .region = node->region,
         .listeners = &listener,

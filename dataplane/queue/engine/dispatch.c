@@ -11,7 +11,7 @@ engine_near(const struct lp_subscription *subscription)
     return subscription->client_shard == subscription->queue->broker->shard;
 }
 
-static void
+static inline void
 engine_deliver_near(struct lp_engine *engine, struct lp_subscription *subscription,
                     struct lp_entry *entry, const struct lp_mesh_record *record)
 {
@@ -26,10 +26,37 @@ engine_deliver_near(struct lp_engine *engine, struct lp_subscription *subscripti
     }
 }
 
+static inline void
+engine_deliver_far(struct lp_subscription *subscription, struct lp_entry *entry,
+                   const struct lp_mesh_record *record)
+{
+    engine_take(subscription, entry);
+    subscription->outstanding++;
+    const bool sent =
+        lp_mesh_news(&subscription->queue->broker->mesh, subscription->client_shard, record);
+    LP_ASSERT(sent);
+}
+
+/* One that is measured. */
+LP_COLD static void
+engine_deliver_stamped(struct lp_engine *engine, struct lp_subscription *subscription,
+                       struct lp_entry *entry, const struct lp_mesh_record *record)
+{
+    struct lp_broker *broker = engine->base.broker;
+    struct lp_mesh_record stamped = *record;
+    lp_stamps_taken(&engine->base, entry, &stamped);
+    if (!engine_near(subscription)) {
+        engine_deliver_far(subscription, entry, &stamped);
+        return;
+    }
+    lp_stamps_hand_begin(broker, &stamped);
+    engine_deliver_near(engine, subscription, entry, &stamped);
+    lp_stamps_hand_end(broker);
+}
+
 static void
 engine_deliver(struct lp_engine *engine, struct lp_subscription *subscription)
 {
-    struct lp_broker *broker = engine->base.broker;
     struct lp_entry *entry = engine_pop(engine);
     if (subscription->limited) {
         LP_ASSERT(subscription->grants > 0);
@@ -44,14 +71,13 @@ engine_deliver(struct lp_engine *engine, struct lp_subscription *subscription)
         .w = {subscription->consumer, lp_pool_self(entry), entry->message, 0, 0, 0,
               engine_returns(engine, entry)},
     };
-    if (LP_LIKELY(engine_near(subscription))) {
+    if (LP_UNLIKELY(entry->flags & LP_ENTRY_STAMPED)) {
+        engine_deliver_stamped(engine, subscription, entry, &record);
+    } else if (LP_LIKELY(engine_near(subscription))) {
         engine_deliver_near(engine, subscription, entry, &record);
-        return;
+    } else {
+        engine_deliver_far(subscription, entry, &record);
     }
-    engine_take(subscription, entry);
-    subscription->outstanding++;
-    const bool sent = lp_mesh_news(&broker->mesh, subscription->client_shard, &record);
-    LP_ASSERT(sent);
 }
 
 bool

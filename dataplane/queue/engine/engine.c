@@ -23,7 +23,7 @@ lp_engine_configure(struct lp_queue *queue)
     const struct lp_queue_settings *settings = &queue->settings;
     const bool limited =
         settings->max_length != LP_SETTING_UNSET || settings->max_length_bytes != LP_SETTING_UNSET;
-    engine->guarded = engine->order->ranks || limited ||
+    engine->guarded = engine->order->ranks || limited || queue->stamps ||
                       settings->message_ttl_ms != LP_SETTING_UNSET || settings->max_priority > 0;
     engine->trims = limited && settings->overflow == LP_OVERFLOW_DROP_HEAD;
     engine_sole_configure(engine);

@@ -70,7 +70,7 @@ struct lp_engine {
     bool single_active;
     bool quiescing; /* `sole` has to make way as soon as all that it has is acknowledged */
     bool refusing;  /* with refuses_late: publishes are refused */
-    bool guarded;   /* settings make admission more than adding an entry */
+    bool guarded;   /* settings, or stamps, make admission more than adding an entry */
     bool trims;     /* has a limit, and drops its head for it */
     bool returning; /* messages came back, and the limit was not looked at since */
     bool expiring;  /* messages that expire were here since it was last empty */

@@ -28,15 +28,15 @@ struct place {
     uint8_t level;
 };
 
-/* False: it was answered. */
-static inline bool
+/* NULL: it was answered. */
+static inline struct lp_entry *
 enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record,
             struct place place)
 {
     struct lp_entry *entry = lp_queue_entry_alloc(&engine->base, from, record);
     if (!entry) {
         enqueue_fail(engine, from, record);
-        return false;
+        return NULL;
     }
     entry->position = engine->next_position++;
     entry->expires_ns = place.expires_ns;
@@ -45,7 +45,7 @@ enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record
     engine->ready_count++;
     engine->ready_bytes += entry->body_bytes;
     engine->persistent_count += (entry->flags & LP_ENTRY_PERSISTENT) != 0;
-    return true;
+    return entry;
 }
 
 /* LP_SETTING_UNSET: it has none. */
@@ -97,6 +97,9 @@ enqueue_reject(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
 LP_COLD static void
 enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
 {
+    const bool stamps = engine->base.stamps != NULL;
+    const struct lp_arrival arrival =
+        stamps ? lp_stamps_arrived(&engine->base, record) : (struct lp_arrival){0};
     const uint64_t ttl_ms = enqueue_ttl_ms(engine, record);
     const uint64_t body_bytes = record->w[3];
     engine_returned(engine);
@@ -109,12 +112,16 @@ enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_re
     }
     const bool taken = engine->ready_count == 0 && !lp_list_empty(&engine->round);
     struct place place = {.expires_ns = enqueue_expires_ns(engine, ttl_ms, taken)};
-    if (!engine->order->level_for(engine, record->w[5], &place.level)) {
+    if (!engine->order->level_for(engine, (uint8_t)record->w[5], &place.level)) {
         enqueue_fail(engine, from, record);
         return;
     }
-    if (!enqueue_add(engine, from, record, place)) {
+    struct lp_entry *entry = enqueue_add(engine, from, record, place);
+    if (!entry) {
         return;
+    }
+    if (stamps) {
+        lp_stamps_stored(&engine->base, entry, arrival);
     }
     lp_queue_confirm(engine->base.broker, from, record);
     engine->expiring |= place.expires_ns != 0;

@@ -60,6 +60,9 @@ static void
 engine_give(struct lp_engine *engine, struct lp_subscription *getter, struct lp_mesh_record *reply)
 {
     struct lp_entry *entry = engine_pop(engine);
+    if (entry->flags & LP_ENTRY_STAMPED) {
+        lp_stamps_taken(&engine->base, entry, NULL);
+    }
     engine_take(getter, entry);
     (void)engine_look(engine);
     reply->flags = (entry->flags & LP_ENTRY_REDELIVERED) ? LP_MESH_REDELIVERED : 0;
