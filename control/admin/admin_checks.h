@@ -11,6 +11,7 @@
     X(close_all_connections)        \
     X(delete_queue)                 \
     X(enable_feature_flag)          \
+    X(latency)                      \
     X(memory_breakdown)             \
     X(set_disk_free_limit)          \
     X(set_vm_memory_high_watermark) \

@@ -139,6 +139,8 @@ row_of(uint16_t listing)
         return LP_CONTROL_ROW_CHANNEL;
     case LP_CONTROL_LIST_CONSUMERS:
         return LP_CONTROL_ROW_CONSUMER;
+    case LP_CONTROL_LIST_LATENCY:
+        return LP_CONTROL_ROW_LATENCY;
     default:
         return LP_CONTROL_ROW_CONNECTION;
     }
@@ -205,6 +207,7 @@ news(struct lp_control *control, uint32_t index, const struct lp_control_record 
     case LP_CONTROL_ROW_CONNECTION:
     case LP_CONTROL_ROW_CHANNEL:
     case LP_CONTROL_ROW_CONSUMER:
+    case LP_CONTROL_ROW_LATENCY:
     case LP_CONTROL_ROWS_END:
         on_row(control, index, record);
         return;
