@@ -182,6 +182,7 @@ message_grow(struct lp_memory *memory, struct lp_message *message, uint32_t byte
     }
     struct lp_chunk *chunks = lp_message_chunks(message);
     if (chunks) {
+        LP_ASSERT(chunks->last);
         chunks->last->next = first;
     } else if (message->annotated) {
         message->more->next = first;

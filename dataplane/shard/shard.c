@@ -308,10 +308,10 @@ turn_resume(struct lp_broker *broker)
         lp_connection_input_kept(LP_LIST_ITEM(link, struct lp_connection, in_resume));
         count++;
     }
-    while (!lp_list_empty(&round)) {
-        link = round.prev;
-        lp_list_unlink(link);
-        lp_list_push_front(&broker->connections_resume, link);
+    /* Who had no turn is before those that ask anew. */
+    struct lp_list *behind = broker->connections_resume.next;
+    while ((link = lp_list_pop_front(&round)) != NULL) {
+        lp_list_insert_before(behind, link);
     }
     return count;
 }

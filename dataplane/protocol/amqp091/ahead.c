@@ -123,7 +123,9 @@ ahead_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
     struct lp_writer text = lp_writer_of(ahead->text, sizeof(ahead->text));
     struct lp_writer room = lp_writer_of(ahead->fields, sizeof(ahead->fields));
     lp_writer_copy(&text, reply->text.data, ahead->text_bytes);
-    lp_writer_copy(&room, known.data, fields);
+    if (known.size > 0) {
+        lp_writer_copy(&room, known.data, known.size);
+    }
     LP_ASSERT(!text.failed && !room.failed);
     if (ahead->channel->ahead_front == ahead) {
         (void)amqp091_ahead_step(ahead->channel);
