@@ -136,10 +136,10 @@ bool
 amqp091_ahead_next(struct amqp091_channel *channel)
 {
     struct amqp091_shard *shard = channel->connection->shard;
-    LP_ASSERT(!channel->ahead_front && !channel->pending);
     if (!amqp091_channel_runs(channel)) {
-        amqp091_ahead_drop(channel);
+        amqp091_ahead_drop(channel); /* the one at the front, too: a consumer may have timed out */
     }
+    LP_ASSERT(!channel->ahead_front && !channel->pending);
     struct lp_list *link = lp_list_pop_front(&channel->aheads);
     if (!link) {
         return false;
