@@ -262,7 +262,8 @@ turn_clock_ns(void *self)
 }
 
 static void
-shard_start(struct rig *rig, uint32_t index, uint64_t memory_bytes)
+shard_start(struct rig *rig, uint32_t index, uint64_t memory_bytes,
+            const struct lp_transport *transport)
 {
     static const struct lp_address listener = {.family = LP_ADDRESS_IPV4, .port = 5672};
     const struct lp_shard_config config = {
@@ -283,7 +284,7 @@ shard_start(struct rig *rig, uint32_t index, uint64_t memory_bytes)
         .memory = rig->memory[index],
         .memory_bytes = memory_bytes,
         .watermark_bytes = memory_bytes / 10 * 8,
-        .transport = {&port_ops, &rig->port[index]},
+        .transport = *transport,
         .entropy = lp_sim_random_entropy(&rig->random),
         .clock = {turn_clock_ns, turn_clock_ns, rig},
         .fabric = rig->fabric,
@@ -300,13 +301,14 @@ shard_start(struct rig *rig, uint32_t index, uint64_t memory_bytes)
     LP_ASSERT(err == LP_OK);
 }
 
-struct rig *
-rig_open(const struct rig_options *options)
+/* All but shards. */
+static struct rig *
+rig_make(uint32_t shard_count)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
     LP_ASSERT(rig);
-    LP_ASSERT(options->shard_count > 0 && options->shard_count <= RIG_SHARDS_MAX);
-    rig->shard_count = options->shard_count;
+    LP_ASSERT(shard_count > 0 && shard_count <= RIG_SHARDS_MAX);
+    rig->shard_count = shard_count;
     lp_sim_clock_init(&rig->clock, 1000000000u, 1700000000000000000u);
     lp_sim_random_seed(&rig->random, 1);
     rig->region = memory_get(lp_control_region_bytes(rig->shard_count));
@@ -314,12 +316,30 @@ rig_open(const struct rig_options *options)
     rig->fabric_memory = memory_get(lp_fabric_bytes(rig->shard_count));
     rig->fabric = lp_fabric_init_boot(rig->fabric_memory, rig->shard_count);
     rig->store = lp_store_memory_open();
-    for (uint32_t i = 0; i < rig->shard_count; i++) {
-        shard_start(rig, i, options->memory_bytes);
-    }
     for (uint32_t i = 0; i < RIG_CLIENTS_MAX; i++) {
         rig->client[i].rig = rig;
     }
+    return rig;
+}
+
+struct rig *
+rig_open(const struct rig_options *options)
+{
+    struct rig *rig = rig_make(options->shard_count);
+    for (uint32_t i = 0; i < rig->shard_count; i++) {
+        const struct lp_transport own = {&port_ops, &rig->port[i]};
+        shard_start(rig, i, options->memory_bytes, &own);
+    }
+    rig_control_start(rig);
+    rig_settle(rig);
+    return rig;
+}
+
+struct rig *
+rig_open_over(const struct lp_transport *transport, uint64_t memory_bytes)
+{
+    struct rig *rig = rig_make(1);
+    shard_start(rig, 0, memory_bytes, transport);
     rig_control_start(rig);
     rig_settle(rig);
     return rig;
@@ -520,6 +540,9 @@ rig_feed(struct rig_client *client, struct lp_bytes bytes)
 bool
 rig_say(struct rig_client *client, struct lp_bytes bytes)
 {
+    if (client->say) {
+        return client->say(client->say_context, bytes);
+    }
     rig_feed(client, bytes);
     rig_settle(client->rig);
     return client->state == RIG_CLIENT_OPEN && client->input.size == 0;

@@ -46,6 +46,9 @@ struct rig_client {
     /* What is sent, as it is sent; NULL: nobody looks. */
     void (*sink)(void *context, struct lp_bytes piece);
     void *sink_context;
+    /* For a client of another transport, made by the caller: what rig_say() does; NULL: feeds. */
+    bool (*say)(void *context, struct lp_bytes bytes);
+    void *say_context;
 };
 
 struct rig_options {
@@ -54,6 +57,8 @@ struct rig_options {
 };
 
 struct rig *rig_open(const struct rig_options *options);
+/* One shard over a transport of the caller's, which outlives it. */
+struct rig *rig_open_over(const struct lp_transport *transport, uint64_t memory_bytes);
 void rig_close(struct rig **rig);
 
 /* The death of the control process, and its return over the same rings and store. */
@@ -118,4 +123,7 @@ void rig_confirm_select(struct rig_client *client);
 /* basic.publish, its header and body, appended to a writer. */
 void rig_publish(struct lp_writer *writer, const char *exchange, const char *key,
                  struct lp_bytes body);
+/* With these properties: the header frame's flags and list. */
+void rig_publish_with(struct lp_writer *writer, const char *exchange, const char *key,
+                      struct lp_bytes properties, struct lp_bytes body);
 void rig_ack(struct lp_writer *writer, uint64_t tag, bool multiple);

@@ -141,6 +141,14 @@ frame_begin(struct lp_writer *writer, uint8_t type)
 void
 rig_publish(struct lp_writer *writer, const char *exchange, const char *key, struct lp_bytes body)
 {
+    static const uint8_t transient[] = {DELIVERY_MODE >> 8, DELIVERY_MODE & 0xff, 1};
+    rig_publish_with(writer, exchange, key, lp_bytes_of(transient, sizeof(transient)), body);
+}
+
+void
+rig_publish_with(struct lp_writer *writer, const char *exchange, const char *key,
+                 struct lp_bytes properties, struct lp_bytes body)
+{
     size_t offset = lp_writer_size(writer);
     amqp091_frame_open(writer, CHANNEL, AMQP091_BASIC_PUBLISH);
     lp_writer_u16be(writer, 0);
@@ -153,8 +161,7 @@ rig_publish(struct lp_writer *writer, const char *exchange, const char *key, str
     lp_writer_u16be(writer, AMQP091_CLASS_BASIC);
     lp_writer_u16be(writer, 0);
     lp_writer_u64be(writer, body.size);
-    lp_writer_u16be(writer, DELIVERY_MODE);
-    lp_writer_u8(writer, 1); /* transient */
+    lp_writer_copy(writer, properties.data, properties.size);
     amqp091_frame_close(writer, offset);
 
     offset = frame_begin(writer, AMQP091_FRAME_BODY);
