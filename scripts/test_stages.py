@@ -274,7 +274,7 @@ def stage_fuzz():
 
 
 def stage_gates():
-    """instructions per operation against bench/gate/limits.txt"""
+    """what a message takes, in counts that no clock is needed for, against bench/gate/*limits.txt"""
     if not build_release():
         return False
     code, output = run(["scripts/gates", RELEASE], quiet=True)

@@ -2,147 +2,67 @@
 # SPDX-License-Identifier: Apache-2.0
 """bench/gate/path_gate.py BUILD [VARIANT]... [--lower]
 
-Instructions that a shard spends on a message, for each variant of bench/gate/path.c, against
-path_limits.txt. callgrind counts inside lp_shard_turn() only, and only in the second half of the run, so
-that neither clients, control, set-up nor warming up is in it. Proves, too, that no message costs an
-allocation, a lock, a system call or a look at the clock: by the functions that ran, and by their machine
-code. Ends with `N passed, N failed`.
+What a message takes on fixed traces, against path_limits.txt: instructions, blocks of memory, copied
+bytes, cache lines between shards, system calls (bench/README.md says what each is and is not). None
+depends on the clock or on what else the machine does. Set-up, warming up, clients and control are left
+out. Proves, too, that no message costs a malloc, a lock, a system call or a look at the clock inside the
+data plane: by the functions that ran, and by their machine code. Ends with `N passed, N failed`.
 
-  VARIANT   only these, each with its table of functions
+  VARIANT   only these, each with tables of functions
   --lower   write measured + 5 % where that is less than the limit
 """
 import concurrent.futures
+import math
 import os
-import re
-import subprocess
 import sys
-import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-LIMITS = os.path.join(HERE, "path_limits.txt")
-COUNT = 3200  # messages warming up, and again measured
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import path_runs
+
+LIMITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "path_limits.txt")
 ROOM = 1.05
 TOP = 70
 TOP_OF = "plain"
-# What may run outside the program itself: blocks of memory, and nothing that could wait or ask.
-LIBRARY = re.compile(r"_*(mem(cpy|move|set|cmp)|strlen)(_\w+|@\S+)?$")
-FORBIDDEN = re.compile(r"(malloc|calloc|realloc|free|pthread_|mutex|sem_|futex|syscall|clock_|gettimeofday|"
-                       r"time$|nanosleep|sched_|mmap|munmap|brk)")
-FORBIDDEN_CODE = re.compile(r"\b(lock|mfence|xchg\s.*\(|rdtscp?|syscall|sysenter|int\s+\$0x80)\b")
-# One full fence a turn, before the flags of sleepers are read: it is what the mesh's wake-up rests on.
-FENCES = {"lp_shard_turn": 1}
-# libc chooses by processor how to copy; without these it copies alike everywhere.
-SAME_COPY = ("glibc.cpu.hwcaps=-AVX2,-AVX,-ERMS,-FSRM,-AVX2_Usable,-AVX_Usable,-AVX_Fast_Unaligned_Load,"
-             "-AVX512F,-AVX512VL")
+# The columns of path_limits.txt, and their decimals.
+METRICS = {"instructions": 0, "blocks": 2, "copied": 0, "lines": 2, "calls": 4}
+UNIT = {"instructions": "instructions", "blocks": "blocks", "copied": "bytes copied", "lines": "lines",
+        "calls": "system calls"}
+
+CAUSE = {
+    "instructions": "something on the path has become dearer by accident (compare the table with that of the\n"
+                    "    same command on the commit before)",
+    "blocks": "something is taken from lp_memory or a pool that was not, or no longer shared by a turn's messages",
+    "copied": "bytes go through one more buffer than they did, or a name is written where a view would do",
+    "lines": "shards exchange more records, or one looks at memory that the other writes",
+    "calls": "a driver enters the kernel for each message instead of each turn, or for nothing",
+}
+TOO_MANY = """%s: %s %s a message, %.1f %% more than the limit of %s allows.
+    Either %s;
+    or it is for a reason: then write the new limit, measured + 5 %%, and the reason into
+    bench/gate/path_limits.txt, and both numbers into the commit."""
 
 
-class Profile:
-    """Self cost by function, from the part of a callgrind file that was measured."""
-
-    def __init__(self, text, program):
-        self.cost = {}
-        self.outside = set()
-        self.rig = 0
-        self.program = os.path.realpath(program)
-        self.parse(text)
-
-    def parse(self, text):
-        names = {}
-        at = {"ob": "", "fl": "", "fn": ""}
-        skip = False
-        for line in text.split("\n"):
-            named = re.match(r"(c?)(ob|fl|fi|fe|fn)=\((\d+)\)(?: (.*))?$", line)
-            if named:
-                kind = {"fi": "fl", "fe": "fl"}.get(named.group(2), named.group(2))
-                if named.group(4) is not None:
-                    names[kind, named.group(3)] = named.group(4)
-                if not named.group(1) and named.group(2) in at:
-                    at[kind] = names[kind, named.group(3)]
-            elif re.match(r"cfi=|cfl=|cfe=", line):
-                entry = re.match(r"cf\w=\((\d+)\)(?: (.*))?$", line)
-                if entry.group(2) is not None:
-                    names["fl", entry.group(1)] = entry.group(2)
-            elif line.startswith("calls="):
-                skip = True  # the next line is what the callee cost
-            elif re.match(r"[+*\-\d]", line):
-                fields = line.split()
-                if not skip and len(fields) > 1:
-                    self.add(at, int(fields[1]))
-                skip = False
-
-    def add(self, at, cost):
-        if at["fl"].endswith("tests/lib/rig.c"):
-            self.rig += cost
-            return
-        name = re.sub(r"\.(constprop|isra|part|cold)\.?\d*|'\d+$", "", at["fn"])
-        self.cost[name] = self.cost.get(name, 0) + cost
-        if os.path.realpath(at["ob"]) != self.program:
-            self.outside.add(name)
+def shown(metric, value):
+    return "%.*f" % (METRICS[metric], value)
 
 
-def measure(program, variant):
-    with tempfile.TemporaryDirectory() as folder:
-        out = os.path.join(folder, "callgrind")
-        done = subprocess.run(["valgrind", "--tool=callgrind", "--toggle-collect=lp_shard_turn",
-                               "--dump-before=path_measured*", "--callgrind-out-file=" + out,
-                               program, variant, str(COUNT)], capture_output=True, text=True,
-                              env=dict(os.environ, GLIBC_TUNABLES=SAME_COPY))
-        if done.returncode != 0 or not os.path.exists(out + ".1"):
-            sys.exit("path %s failed:\n%s" % (variant, (done.stdout + done.stderr).strip()))
-        with open(out, errors="replace") as file:
-            return Profile(file.read(), program)
-
-
-def table(profile):
-    lines = ["    %8s  %5s  %s" % ("a message", "", "function")]
-    total = sum(profile.cost.values())
-    ranked = sorted(profile.cost.items(), key=lambda item: -item[1])
-    for name, cost in ranked[:TOP]:
-        lines.append("    %9.1f  %4.1f%%  %s" % (cost / COUNT, 100 * cost / total, name))
-    rest = sum(cost for _, cost in ranked[TOP:])
-    lines.append("    %9.1f  %4.1f%%  %d others" % (rest / COUNT, 100 * rest / total, len(ranked[TOP:])))
-    return "\n".join(lines)
-
-
-def forbidden_functions(profile):
-    """Names that a message must not reach."""
-    return sorted(name for name in profile.cost
-                  if (name in profile.outside and not LIBRARY.match(name))
-                  or (name not in profile.outside and not name.startswith(("lp_", "amqp091_", "classic_", "engine_"))
-                      and FORBIDDEN.match(name)))
-
-
-def code_of(program):
-    """{function: its instructions} of the program."""
-    text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", program], check=True, capture_output=True,
-                          text=True).stdout
-    code = {}
-    name = None
-    for line in text.split("\n"):
-        head = re.match(r"[0-9a-f]+ <(.*)>:$", line)
-        if head:
-            name = re.sub(r"\.(constprop|isra|part|cold)\.?\d*", "", head.group(1))
-        elif name and "\t" in line:
-            code.setdefault(name, []).append(line.split("\t", 1)[1])
-    return code
-
-
-def forbidden_code(code, names):
-    found = []
-    for name in sorted(names):
-        hits = [line.strip() for line in code.get(name, []) if FORBIDDEN_CODE.search(line)]
-        if len(hits) > FENCES.get(name, 0):
-            found.append("%s: %s" % (name, "; ".join(hits)))
-    return found
+def limit_for(metric, price):
+    scale = 10 ** METRICS[metric]
+    return math.ceil(round(price * ROOM * scale, 6)) / scale
 
 
 def read_limits():
+    """{variant: ({metric: limit}, why)}"""
     limits = {}
     with open(LIMITS) as file:
         for line in file:
             if line.strip() and not line.startswith("#"):
-                variant, limit, why = line.split(None, 2)
-                limits[variant] = (int(limit), why.strip())
+                words = line.split(None, len(METRICS) + 1)
+                if len(words) < len(METRICS) + 2:
+                    sys.exit("%s: a line is a variant, %d limits (- where there is none) and a reason, not:\n%s"
+                             % (LIMITS, len(METRICS), line.rstrip()))
+                numbers = {metric: float(word) for metric, word in zip(METRICS, words[1:]) if word != "-"}
+                limits[words[0]] = (numbers, words[-1].strip())
     return limits
 
 
@@ -151,67 +71,107 @@ def write_limits(limits):
         head = [line for line in file if line.startswith("#")]
     with open(LIMITS, "w") as file:
         file.writelines(head)
-        for variant, (limit, why) in limits.items():
-            file.write("%-14s %6d  %s\n" % (variant, limit, why))
+        for variant, (numbers, why) in limits.items():
+            columns = [shown(metric, numbers[metric]) if metric in numbers else "-" for metric in METRICS]
+            file.write("%-14s %12s %6s %6s %6s %7s  %s\n" % (variant, *columns, why))
 
 
-TOO_MANY = """%s: a message takes %.0f instructions, %.1f %% more than the limit of %d allows.
-    Either something on the path has become dearer by accident (the table shows where they go; compare it
-    with the same command on the commit before), or it does more for a reason: then write the new limit,
-    measured + 5 %%, and the reason into bench/gate/path_limits.txt, and both numbers into the commit."""
+def lower(limits, runs):
+    for run in runs:
+        numbers, why = limits.get(run.variant, ({}, "new: why it costs that belongs here"))
+        for metric, price in run.price.items():
+            numbers[metric] = min(numbers.get(metric, math.inf), limit_for(metric, price))
+        limits[run.variant] = (numbers, why)
+    write_limits(limits)
 
 
-def judge(variant, profile, limits, wordy):
-    """True when it is within its limit; says what there is to say."""
-    price = sum(profile.cost.values()) / COUNT
-    limit = limits.get(variant, (None, ""))[0]
-    if limit is None:
-        print("%-16s %7.0f instructions a message, and no limit: give it one in path_limits.txt"
-              % (variant, price))
+def table(run, metric):
+    where = run.where.get(metric, {})
+    total = sum(where.values())
+    ranked = [(name, cost) for name, cost in sorted(where.items(), key=lambda item: -item[1]) if cost > 0]
+    lines = ["    %10s  %5s  %s" % (metric, "", "function")] if ranked else []
+    decimals = METRICS[metric] + 1
+    for name, cost in ranked[:TOP]:
+        lines.append("    %10.*f  %4.1f%%  %s" % (decimals, cost, 100 * cost / total, name))
+    rest = ranked[TOP:]
+    if rest:
+        cost = sum(cost for _, cost in rest)
+        lines.append("    %10.*f  %4.1f%%  %d others" % (decimals, cost, 100 * cost / total, len(rest)))
+    return lines
+
+
+def judge(run, limits, wordy):
+    """True when it is within its limits; says what there is to say."""
+    numbers = limits.get(run.variant, ({}, ""))[0]
+    columns, remarks, bad, new, loose = [], [], [], [], False
+    for metric in METRICS:
+        price, limit = run.price.get(metric), numbers.get(metric)
+        if price is None:
+            continue
+        columns.append("%s of %s %s" % (shown(metric, price), "-" if limit is None else shown(metric, limit),
+                                       UNIT[metric]))
+        if limit is None:
+            new.append(metric)
+        elif price > limit:
+            bad.append(metric)
+            percent = 100 * (price / limit - 1) if limit else math.inf
+            remarks.append(TOO_MANY % (run.variant, shown(metric, price), UNIT[metric], percent,
+                                       shown(metric, limit), CAUSE[metric]))
+        else:
+            loose = loose or limit_for(metric, price) * ROOM < limit
+    print("%-14s %s%s" % (run.variant, ", ".join(columns), "   TOO MANY" if bad else ""))
+    if new:
+        print("%s: no limit for %s: let --lower write what it takes into bench/gate/path_limits.txt, and the "
+              "reason yourself" % (run.variant, ", ".join(new)))
+    if loose:
+        print("    much less than a limit: lower it with bench/gate/path_gate.py BUILD --lower")
+    for remark in remarks:
+        print(remark)
+    for metric in METRICS:
+        if metric in run.where and (metric in bad or wordy):
+            print("".join(line + "\n" for line in table(run, metric)), end="")
+    return not bad and not new
+
+
+def judge_path(rig, profiles):
+    ran = set().union(*(profile.cost for profile in profiles))
+    outside = set().union(*(profile.outside for profile in profiles))
+    bad = sorted(set().union(*(path_runs.forbidden_functions(profile) for profile in profiles)))
+    bad += path_runs.forbidden_code(path_runs.code_of(rig.path), ran - outside)
+    if bad:
+        print("the path of a message reaches what it must not (an allocation, a lock, a system call, a clock):")
+        print("\n".join("    " + line for line in bad))
         return False
-    good = price <= limit
-    print("%-16s %7.0f instructions a message, at most %d%s" % (variant, price, limit, "" if good else "   TOO MANY"))
-    if price < limit / ROOM / ROOM:
-        print("    much less than the limit: lower it with bench/gate/path_gate.py BUILD --lower")
-    if not good:
-        print(TOO_MANY % (variant, price, 100 * (price / limit - 1), limit))
-    if wordy or not good:
-        print(table(profile))
-    return good
+    print("no malloc, lock, system call or clock read: %d functions ran, outside the data plane only %s;"
+          % (len(ran), ", ".join(sorted(outside)) or "none"))
+    print("    no lock-prefixed instruction, rdtsc or syscall in their code but one fence a turn")
+    return True
 
 
 def main():
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     if not words or "--help" in sys.argv:
         sys.exit(__doc__)
-    program = os.path.join(words[0], "bench", "gate", "path")
-    if not os.path.exists(program):
-        sys.exit("%s is not there: run scripts/build first" % program)
-    listed = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout
-    variants = words[1:] or [line.split()[0] for line in listed.strip().split("\n")]
+    rig = path_runs.Rig(words[0])
+    known = rig.variants()
+    for word in words[1:]:
+        if word not in known:
+            sys.exit("there is no variant %s; there are %s" % (word, ", ".join(known)))
+    variants = words[1:] or known
     limits = read_limits()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        profiles = dict(zip(variants, pool.map(lambda variant: measure(program, variant), variants)))
-    results = [judge(variant, profiles[variant], limits, bool(words[1:]) or variant == TOP_OF)
-               for variant in variants]
-
-    ran = set().union(*(profile.cost for profile in profiles.values()))
-    outside = set().union(*(profile.outside for profile in profiles.values()))
-    bad = sorted(set().union(*(forbidden_functions(profile) for profile in profiles.values())))
-    bad += forbidden_code(code_of(program), ran - outside)
-    results.append(not bad)
-    if bad:
-        print("the path of a message reaches what it must not (an allocation, a lock, a system call, a clock):")
-        print("\n".join("    " + line for line in bad))
-    else:
-        print("no malloc, lock, system call or clock read: %d functions ran, outside the data plane only %s;"
-              % (len(ran), ", ".join(sorted(outside)) or "none"))
-        print("    no lock-prefixed instruction, rdtsc or syscall in their code but one fence a turn")
+        runs = list(pool.map(rig.run, variants))
+    results = []
+    for run in runs:
+        if run.skipped:
+            print("%-14s not measured: %s" % (run.variant, run.skipped))
+        else:
+            results.append(judge(run, limits, bool(words[1:]) or run.variant == TOP_OF))
+    profiles = [run.profile for run in runs if run.profile]
+    if profiles:
+        results.append(judge_path(rig, profiles))
     if "--lower" in sys.argv:
-        for variant, profile in profiles.items():
-            limit, why = limits.get(variant, (1 << 30, "new"))
-            limits[variant] = (min(limit, round(sum(profile.cost.values()) / COUNT * ROOM)), why)
-        write_limits(limits)
+        lower(limits, [run for run in runs if not run.skipped])
     print("%d passed, %d failed" % (sum(results), len(results) - sum(results)))
     return 0 if all(results) else 1
 
