@@ -31,11 +31,15 @@ stamps_find(const struct lp_broker *broker, uint32_t queue_id)
     return NULL;
 }
 
-/* Clocks of two shards may differ by a little; no time is negative. */
+/* Clocks of two shards may differ by a little, on machines that do not keep them together. */
 static uint64_t
-between(uint64_t from_ns, uint64_t to_ns)
+between(struct lp_broker *broker, uint64_t from_ns, uint64_t to_ns)
 {
-    return to_ns > from_ns ? to_ns - from_ns : 0;
+    if (LP_UNLIKELY(to_ns < from_ns)) {
+        broker->stamping.backwards++;
+        return 0;
+    }
+    return to_ns - from_ns;
 }
 
 static void
@@ -150,7 +154,7 @@ void
 lp_stamps_routed(struct lp_broker *broker, struct lp_mesh_record *enqueue)
 {
     enqueue->w[6] = broker->now_ns;
-    enqueue->w[5] |= between(broker->now_ns, clock_ns(broker)) << ROUTING_SHIFT;
+    enqueue->w[5] |= between(broker, broker->now_ns, clock_ns(broker)) << ROUTING_SHIFT;
 }
 
 struct lp_arrival
@@ -188,8 +192,9 @@ lp_stamps_stored(struct lp_queue *queue, struct lp_entry *entry, struct lp_arriv
     }
     const uint64_t now_ns = clock_ns(queue->broker);
     stamps->measured++;
-    times_add(stamps, LP_LATENCY_ROUTING, between(arrival.received_ns, arrival.routed_ns));
-    times_add(stamps, LP_LATENCY_STORING, between(arrival.routed_ns, now_ns));
+    times_add(stamps, LP_LATENCY_ROUTING,
+              between(queue->broker, arrival.received_ns, arrival.routed_ns));
+    times_add(stamps, LP_LATENCY_STORING, between(queue->broker, arrival.routed_ns, now_ns));
     *probe = (struct lp_probe){lp_pool_self(entry), arrival.received_ns, now_ns, 0};
     entry->flags |= LP_ENTRY_STAMPED;
 }
@@ -209,7 +214,7 @@ lp_stamps_taken(struct lp_queue *queue, struct lp_entry *entry, struct lp_mesh_r
         return; /* and on again */
     }
     const uint64_t now_ns = clock_ns(queue->broker);
-    const uint64_t waited_ns = between(probe->since_ns, now_ns);
+    const uint64_t waited_ns = between(queue->broker, probe->since_ns, now_ns);
     times_add(stamps, LP_LATENCY_WAITING, waited_ns);
     if (deliver) {
         deliver->flags |= LP_MESH_STAMPED;
@@ -238,7 +243,7 @@ written(const struct lp_consumer *consumer, const struct lp_probe *probe)
         return;
     }
     const uint64_t now_ns = clock_ns(broker);
-    times_add(stamps, LP_LATENCY_WRITING, between(probe->since_ns, now_ns));
+    times_add(stamps, LP_LATENCY_WRITING, between(broker, probe->since_ns, now_ns));
     if (stamping->written_count == LP_WRITTEN_MAX) {
         return;
     }
@@ -334,13 +339,54 @@ lp_stamps_flush_end(struct lp_broker *broker)
         const struct lp_written item = stamping->way->written[i];
         struct lp_stamps *stamps = item.going ? stamps_find(broker, item.queue_id) : NULL;
         if (stamps) {
-            const uint64_t total_ns = between(item.received_ns, now_ns);
-            times_add(stamps, LP_LATENCY_SENDING, between(item.written_ns, now_ns));
+            const uint64_t total_ns = between(broker, item.received_ns, now_ns);
+            times_add(stamps, LP_LATENCY_SENDING, between(broker, item.written_ns, now_ns));
             times_add(stamps, LP_LATENCY_TOTAL, total_ns);
-            times_add(stamps, LP_LATENCY_OWN_WORK, between(item.waited_ns, total_ns));
+            times_add(stamps, LP_LATENCY_OWN_WORK, between(broker, item.waited_ns, total_ns));
         }
         if (item.going) {
             written_forget(stamping, i);
         }
     }
+}
+
+/* ---- checks ---- */
+
+static void
+stamps_check(const struct lp_broker *broker, const struct lp_stamps *stamps)
+{
+    const struct lp_queue_ref *ref = lp_topology_queue_by_id(&broker->topology, stamps->queue_id);
+    LP_ASSERT(ref && ref->stamped);
+    const struct lp_queue *queue = ref->local;
+    LP_ASSERT(!queue || queue->stamps == stamps);
+    for (uint32_t i = 0; i < LP_LATENCY_COUNT; i++) {
+        const struct lp_latency_times *times = &stamps->times[i];
+        uint64_t count = 0;
+        for (uint32_t k = 0; k < LP_LATENCY_BUCKETS; k++) {
+            count += times->bucket[k];
+        }
+        LP_ASSERT(count == times->count);
+        LP_ASSERT(times->min_ns <= times->max_ns);
+        LP_ASSERT(times->sum_ns >= times->max_ns);
+    }
+    LP_ASSERT(stamps->times[LP_LATENCY_ROUTING].count == stamps->measured);
+    LP_ASSERT(stamps->times[LP_LATENCY_STORING].count == stamps->measured);
+    LP_ASSERT(stamps->times[LP_LATENCY_WAITING].count <= stamps->measured);
+}
+
+void
+lp_stamps_check(const struct lp_broker *broker)
+{
+    const struct lp_stamping *stamping = &broker->stamping;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < LP_STAMPED_QUEUES_MAX; i++) {
+        if (stamping->queue[i]) {
+            stamps_check(broker, stamping->queue[i]);
+            count++;
+        }
+    }
+    LP_ASSERT(count == stamping->count);
+    LP_ASSERT((stamping->way != NULL) == (count > 0));
+    LP_ASSERT(stamping->written_count <= LP_WRITTEN_MAX);
+    LP_ASSERT(!stamping->in_hand);
 }

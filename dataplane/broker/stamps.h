@@ -81,8 +81,9 @@ struct lp_stamps_way {
 /* A shard's. */
 struct lp_stamping {
     struct lp_clock clock;
-    uint32_t count;                                 /* queues that have stamps */
-    uint32_t written_count;                         /* in `way` */
+    uint32_t count;         /* queues that have stamps */
+    uint32_t written_count; /* in `way` */
+    uint64_t backwards;     /* times that would have been negative: clocks differ */
     struct lp_stamps *queue[LP_STAMPED_QUEUES_MAX]; /* a place of its own each; NULL: free */
     struct lp_stamps_way *way;                      /* NULL: no queue has stamps */
     const struct lp_mesh_record *in_hand; /* a measured DELIVER while its session has it, or NULL */
@@ -120,3 +121,6 @@ void lp_stamps_kept_written(const struct lp_consumer *consumer, const struct lp_
 /* Around the turn's flush, when something was written. */
 void lp_stamps_flush_begin(struct lp_broker *broker);
 void lp_stamps_flush_end(struct lp_broker *broker);
+
+/* Asserts what must hold between turns. */
+void lp_stamps_check(const struct lp_broker *broker);

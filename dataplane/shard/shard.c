@@ -555,6 +555,7 @@ lp_shard_check(const struct lp_shard *shard)
     const struct lp_queue *queue;
     lp_memory_check(broker->memory);
     lp_topology_check(&broker->topology);
+    lp_stamps_check(broker);
     while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
         queue->type->check(queue);
     }

@@ -25,6 +25,8 @@ static const struct scenario *const scenarios[] = {
     &scenario_alone,
     &scenario_expires,
     &scenario_declares,
+    &scenario_stamped_plain,
+    &scenario_stamped_graph,
 };
 /* clang-format on */
 
