@@ -57,6 +57,7 @@ struct graph_consumer {
     struct graph *graph;
     uint32_t todo;
     uint32_t queues;    /* bits it consumes from */
+    uint32_t told;      /* bits of those that it has a consume-ok for */
     uint32_t consuming; /* the one that consume-ok is awaited for; UINT32_MAX: none */
     uint32_t subscription[BOOK_QUEUES_MAX];
     uint32_t getter[BOOK_QUEUES_MAX]; /* a subscription of the book for what it gets; 0: none */

@@ -55,6 +55,7 @@ consumer_begin(struct graph_consumer *consumer)
     consumer->no_ack = below(consumer, 10) == 0;
     consumer->gentle = below(consumer, 3) == 0;
     consumer->queues = 0;
+    consumer->told = 0;
     consumer->consuming = UINT32_MAX;
     consumer->cancelling = UINT32_MAX;
     consumer->committing = false;
@@ -121,6 +122,7 @@ consumer_forget(struct graph_consumer *consumer)
 {
     consumer_unsubscribes(consumer);
     consumer->queues = 0;
+    consumer->told = 0;
     consumer->consuming = UINT32_MAX;
     consumer->open.count = 0;
     consumer->uncommitted.count = 0;
@@ -157,6 +159,7 @@ consumer_method(struct pilot *pilot, uint32_t id, struct lp_reader *args)
     (void)args;
     switch (id) {
     case SIM_METHOD(60, 21): /* consume-ok */
+        consumer->told |= 1u << consumer->consuming;
         book_subscribed(book, consumer->subscription[consumer->consuming]);
         return false;
     case SIM_METHOD(20, 41): /* channel.close-ok */
@@ -164,6 +167,7 @@ consumer_method(struct pilot *pilot, uint32_t id, struct lp_reader *args)
         return false;
     case SIM_METHOD(60, 31): /* cancel-ok */
         consumer->queues &= ~(1u << consumer->cancelling);
+        consumer->told &= consumer->queues;
         return false;
     case SIM_METHOD(60, 111): /* recover-ok: what came before it comes again */
         for (uint32_t i = consumer->recovering; i < consumer->open.count; i++) {
@@ -198,7 +202,8 @@ consumer_content(struct pilot *pilot, const struct sim_content *content)
     const bool got = content->method == 71;
     const uint32_t queue = got ? consumer->get_queue : graph_queue_of(content->tag);
     LP_ASSERT(content->method != 50 && queue < graph->book.queues);
-    LP_ASSERT(got || (consumer->queues >> queue & 1)); /* C114: nothing after cancel-ok */
+    /* C114: nothing before consume-ok, and nothing after cancel-ok. */
+    LP_ASSERT(got || (consumer->told >> queue & 1));
     const uint32_t subscription = got ? consumer->getter[queue] : consumer->subscription[queue];
     struct graph_delivery one = {.tag = content->delivery_tag};
     one.it = book_deliver(&graph->book, subscription, content, got ? consumer->get_ns : 0,

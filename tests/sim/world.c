@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/world.h"
 
+#include "dataplane/shard/shard_private.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -179,6 +181,7 @@ step_shard(struct world_node *node, uint32_t index)
     const struct lp_turn_result result =
         lp_shard_turn(node->shard[index], now_ns, now_ns + world->clock.wall_offset_ns);
     node->shard_next_ns[index] = result.next_ns;
+    node->handed += LP_NEAR_PER_TURN - node->shard[index]->broker.near_left;
     lp_shard_turn_measured(node->shard[index], lp_sim_random_below(&world->random, 100000));
     if (lp_sim_random_below(&world->random, 2000) == 0) {
         lp_shard_check(node->shard[index]);
@@ -356,6 +359,10 @@ node_finish(struct world_node *node, struct world_result *result)
     result->digest = result->digest * 31 + scene->digest;
     result->digest = result->digest * 31 + lp_sim_net_digest(node->net);
     result->published += scene->published;
+    result->handed += node->handed;
+    for (uint32_t i = 0; i < node->shard_count; i++) {
+        result->far += node->shard[i]->broker.mesh.sent;
+    }
     result->confirmed += scene->confirmed;
     result->delivered += scene->delivered;
     result->redelivered += scene->redelivered;

@@ -36,6 +36,7 @@ struct world_node {
     const struct scenario *scenario;
     void *play; /* the scenario's own */
     uint32_t control_kills;
+    uint64_t handed; /* messages to queues by a call, not by the mesh */
     bool draining;
 };
 
@@ -54,6 +55,7 @@ struct world_result {
     uint64_t steps;
     uint64_t virtual_ms;
     uint64_t published, confirmed, delivered, redelivered;
+    uint64_t handed, far; /* messages by a call; records to shards, themselves included */
     uint32_t connects, resets, control_kills;
     char scenarios[64]; /* what was played, node by node */
     char refused[256];  /* the broker does not do this yet: the seed does not count */
