@@ -336,7 +336,7 @@ static void
 a_wrong_octet_is_answered_alike_however_it_comes(void **unused)
 {
     (void)unused;
-    static const uint8_t flips[] = {0x01, 0x80, 0xff};
+    static const uint8_t flips[] = {0x01, 0xff};
     static struct world world;
     struct outcome one;
     struct outcome other;
@@ -352,9 +352,7 @@ a_wrong_octet_is_answered_alike_however_it_comes(void **unused)
             (void)snprintf(name, sizeof(name), "octet %u ^ %02x", at, flips[i]);
             plain.bytes[at] ^= flips[i];
             mistaken(&world, all, CUT_WHOLE, &one);
-            mistaken(&world, all, CUT_RANDOM + at % 16, &other);
-            expect_same(&one, &other, name);
-            mistaken(&world, all, CUT_OCTETS, &other);
+            mistaken(&world, all, at % 4 == 0 ? CUT_RANDOM : CUT_OCTETS, &other);
             expect_same(&one, &other, name);
             plain.bytes[at] ^= flips[i];
         }

@@ -22,10 +22,10 @@
 #define CHANNELS       4u /* by number; 0 is the connection's */
 #define PHASES         24u
 #define PHASE_BYTES    (24u * 1024u)
-#define OUTPUT_BYTES   (8u << 20)
-#define MEMORY_BYTES   (8u << 20)
+#define OUTPUT_BYTES   (512u << 10)
+#define MEMORY_BYTES   (4u << 20)
 #define CONFIRMS_MAX   4096u
-#define SEEDS          12u
+#define SEEDS          8u
 #define BODY_BYTES_MAX 300u
 
 /* ---- chance ---- */
