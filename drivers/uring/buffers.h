@@ -17,15 +17,15 @@
 #include <lepus/base.h>
 #include <lepus/err.h>
 
-#define URING_BUFFER_BYTES 65536u
+#define URING_BUFFER_BYTES 32768u
 /*
- * Buffers a little more than 16 KiB apart: small messages touch only the head
+ * Buffers a little more than 32 KiB apart: small messages touch only the head
  * of each, and heads at a multiple of 4 KiB would all fight for one set of the
  * first-level cache.
  */
 #define URING_BUFFER_STRIDE_BYTES (URING_BUFFER_BYTES + 128u)
 #define URING_BUFFER_GROUP        1
-#define URING_BUFFERS_DEFAULT     128u /* 2 MiB a shard: about a second-level cache */
+#define URING_BUFFERS_DEFAULT     64u /* 2 MiB a shard: about a second-level cache */
 #define URING_BUFFERS_MAX         32768u
 
 struct uring_buffers {
