@@ -8,6 +8,7 @@
 #include "dataplane/broker/session.h"
 
 LP_STATIC_ASSERT(sizeof(struct lp_stamps) <= 2 * LP_SPAN_BYTES, "as stamps.h says");
+LP_STATIC_ASSERT(sizeof(struct lp_stamps_way) <= 2 * LP_SPAN_BYTES, "as stamps.h says");
 
 /* In w5 of an ENQUEUE: the priority, and above it how long routing took. */
 #define ROUTING_SHIFT 8u
@@ -314,19 +315,26 @@ written_forget(struct lp_stamping *stamping, uint32_t index)
     stamping->way->written[index] = stamping->way->written[--stamping->written_count];
 }
 
+/* Neighbours are mostly of one connection: it is asked once. */
 void
 lp_stamps_flush_begin(struct lp_broker *broker)
 {
     struct lp_stamping *stamping = &broker->stamping;
+    lp_handle asked = LP_HANDLE_NONE;
+    uint64_t position = 0;
     for (uint32_t i = stamping->written_count; i-- > 0;) {
         struct lp_written *item = &stamping->way->written[i];
         const struct lp_connection *connection =
             lp_pool_get(&broker->connections, item->connection);
-        if (connection) {
-            item->going = item->position <= lp_connection_flush_position(connection);
-        } else {
+        if (!connection) {
             written_forget(stamping, i);
+            continue;
         }
+        if (item->connection != asked) {
+            asked = item->connection;
+            position = lp_connection_flush_position(connection);
+        }
+        item->going = item->position <= position;
     }
 }
 

@@ -11,7 +11,7 @@
  * its place taken is not measured (`missed`); what it took is like that of its
  * neighbours, and a long queue must not cost memory for being looked at.
  *
- *   Memory    two spans a queue that has stamps, one for their ways; given back with them
+ *   Memory    two spans a queue that has stamps, two for their ways; given back with them
  *   Runs on   owner core
  *   Limits    LP_STAMPED_QUEUES_MAX queues at once; LP_PROBES messages of each in the queue,
  *             LP_PROBES deliveries that wait for room, LP_WRITTEN_MAX for a flush
@@ -34,7 +34,7 @@ struct lp_queue_ref;
 
 #define LP_STAMPED_QUEUES_MAX 32u
 #define LP_PROBES             64u
-#define LP_WRITTEN_MAX        256u
+#define LP_WRITTEN_MAX        2048u
 
 struct lp_latency_times {
     uint64_t count;
