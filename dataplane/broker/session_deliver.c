@@ -137,7 +137,7 @@ session_pending_retry(struct lp_session *session)
             return;
         }
         delivery_credit(consumer);
-        if (LP_UNLIKELY(pending->stamped) && !pending->got) {
+        if (!pending->got && LP_UNLIKELY(pending->stamped)) {
             lp_stamps_kept_written(consumer, pending);
         }
         lp_list_remove(&pending->link);
