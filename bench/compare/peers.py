@@ -3,7 +3,7 @@
 the processor that is set aside for brokers, and ended by process id.
 
 RabbitMQ is Debian's, with no plug-ins, as tests/lib/rabbitmq.py starts it. It has things to do when nobody
-asks it for anything, so it is stopped (SIGSTOP) while others are measured.
+asks it for anything, and what polls never rests: all but the one that is measured are stopped (SIGSTOP).
 """
 import contextlib
 import os
@@ -39,6 +39,16 @@ def on_processor(cpu):
         os.sched_setaffinity(0, before)
 
 
+def children_of(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        return [int(word) for word in file.read().split()]
+
+
+def freeze(pids, yes):
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP if yes else signal.SIGCONT)
+
+
 class Lepus:
     name = "lepus"
     protocol = "amqp"
@@ -56,10 +66,11 @@ class Lepus:
         return "lepus.shards=%d %s" % (self.shards, " ".join(self.settings))
 
     def stop(self):
+        self.freeze(False)
         self.broker.stop()
 
     def freeze(self, yes):
-        pass  # idle, it does nothing
+        freeze([self.pid] + children_of(self.pid), yes)
 
 
 class RabbitMQ(Lepus):
@@ -83,7 +94,7 @@ class RabbitMQ(Lepus):
         self.broker.stop()
 
     def freeze(self, yes):
-        self.broker.process.send_signal(signal.SIGSTOP if yes else signal.SIGCONT)
+        freeze([self.pid], yes)
 
 
 class Relay:
@@ -108,11 +119,12 @@ class Relay:
         return "one epoll thread %s" % self.line
 
     def stop(self):
+        self.freeze(False)
         self.process.terminate()
         self.process.wait()
 
     def freeze(self, yes):
-        pass
+        freeze([self.pid], yes)
 
 
 class Mosquitto(Relay):

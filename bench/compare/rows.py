@@ -58,7 +58,9 @@ THROUGHPUT = "--auto-ack --backlog 20000"
 
 ROWS = [
     Row("16b", "16 B, auto-ack", [cpu(0.25), rate(4e6)], "--size 16 " + THROUGHPUT, "--size 16 --backlog 20000"),
-    Row("1k", "1 KB, auto-ack", [cpu(0.75), rate(1.3e6)], "--size 1024 " + THROUGHPUT,
+    Row("1k", "1 KB, auto-ack", [cpu(0.75), rate(1.3e6)], "--size 1024 --auto-ack --backlog 1000",
+        "--size 1024 --backlog 1000"),
+    Row("1k-backlog", "1 KB, auto-ack, 20 MB on the way", [cpu(None), rate(None)], "--size 1024 " + THROUGHPUT,
         "--size 1024 --backlog 20000"),
     Row("1k-acked", "1 KB, acked one by one, prefetch 250, confirms", [cpu(1.0), rate(1e6)],
         "--size 1024 --prefetch 250 --confirm --window 1000 --backlog 5000", peers=AMQP),
