@@ -38,17 +38,24 @@ outgoing_request(struct lp_broker *broker, const struct lp_queue_ref *queue,
                                        : lp_mesh_request(&broker->mesh, queue->home_shard, record);
 }
 
+/* What a queue is told of it; `a`, the queue, is still to come. */
+static inline struct lp_mesh_record
+outgoing_record(const struct lp_outgoing *outgoing, const struct lp_message *message)
+{
+    return (struct lp_mesh_record){
+        .op = LP_MESH_ENQUEUE,
+        .flags = message->flags,
+        .w = {outgoing->message, outgoing->session, outgoing->number, message->body_bytes,
+              lp_message_expiration_ms(message), message->priority},
+    };
+}
+
 static bool
 outgoing_send(struct lp_broker *broker, const struct lp_outgoing *outgoing,
               const struct lp_message *message, const struct lp_queue_ref *queue)
 {
-    struct lp_mesh_record record = {
-        .op = LP_MESH_ENQUEUE,
-        .flags = message->flags,
-        .a = queue->id,
-        .w = {outgoing->message, outgoing->session, outgoing->number, message->body_bytes,
-              lp_message_expiration_ms(message), message->priority},
-    };
+    struct lp_mesh_record record = outgoing_record(outgoing, message);
+    record.a = queue->id;
     if (!outgoing_room(broker, outgoing, queue)) {
         return false;
     }
@@ -86,12 +93,7 @@ lp_outgoing_hand(struct lp_broker *broker, struct lp_outgoing *outgoing, struct 
 {
     const uint32_t count = broker->topology.route_count;
     uint32_t near = 0;
-    struct lp_mesh_record record = {
-        .op = LP_MESH_ENQUEUE,
-        .flags = message->flags,
-        .w = {outgoing->message, outgoing->session, outgoing->number, message->body_bytes,
-              lp_message_expiration_ms(message), message->priority},
-    };
+    struct lp_mesh_record record = outgoing_record(outgoing, message);
     LP_ASSERT(message->loans == 0);
     message->loans = count;
     outgoing->message = LP_HANDLE_NONE;
