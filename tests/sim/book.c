@@ -62,6 +62,28 @@ list_grow_u32(void *list, uint32_t count, uint32_t *room, size_t item_bytes)
     return list;
 }
 
+/* ---- settings that change ---- */
+
+void
+book_variant_asked(struct book *book, uint32_t queue)
+{
+    struct book_queue *it = &book->queue[queue];
+    it->certain = false;
+    it->until_ns[it->current] = UINT64_MAX;
+}
+
+void
+book_variant_answered(struct book *book, uint32_t queue, bool certain)
+{
+    struct book_queue *it = &book->queue[queue];
+    it->certain = certain;
+    for (uint32_t v = 0; v < it->variants && certain; v++) {
+        if (v != it->current) {
+            it->until_ns[v] = LP_MIN(it->until_ns[v], book->now_ns);
+        }
+    }
+}
+
 /* ---- publishing ---- */
 
 uint32_t

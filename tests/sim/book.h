@@ -64,6 +64,7 @@ struct book_dropped {
 
 struct book_queue {
     struct book_settings variant[BOOK_VARIANTS_MAX]; /* any of them may have been in force */
+    uint64_t until_ns[BOOK_VARIANTS_MAX]; /* the last time that it may; 0: it never was asked for */
     uint32_t variants;
     uint32_t current;
     bool certain; /* the current one is in force */
@@ -169,6 +170,10 @@ void book_init(struct book *book);
 void book_fini(struct book *book);
 void book_order_forget(struct book_order *order);
 void book_order_fini(struct book_order *order);
+
+/* The queue is to have its `current` variant; and that is done, or nobody knows. */
+void book_variant_asked(struct book *book, uint32_t queue);
+void book_variant_answered(struct book *book, uint32_t queue, bool certain);
 
 uint32_t book_publisher_add(struct book *book);
 /* Its next message, described by `message` (targets, exchange, key, ...); gives its number. */

@@ -13,16 +13,39 @@ struct ends {
     bool dead;      /* it may have died */
 };
 
+/* May the message have met this variant of a queue? */
+static bool
+variant_met(const struct book_queue *queue, uint32_t variant, const struct book_message *message)
+{
+    return queue->until_ns[variant] >= message->sent_ns;
+}
+
+/* What gives it its time is in force when it comes, what happens to it then when that is over:
+ * a policy may change between (C144). */
+static bool
+message_expires(const struct book_queue *queue, const struct book_message *message, bool original)
+{
+    bool expires = original && message->expiration_ms != BOOK_NONE;
+    for (uint32_t v = 0; v < queue->variants; v++) {
+        expires =
+            expires || (queue->variant[v].ttl_ms != BOOK_NONE && variant_met(queue, v, message));
+    }
+    return expires;
+}
+
 static struct ends
 message_ends(const struct book_queue *queue, uint32_t number, const struct book_message *message,
              bool original)
 {
     struct ends ends = {.traceless = queue->lossy || message->sent_ns <= queue->purged_ns};
+    const bool expires = message_expires(queue, message, original);
     for (uint32_t v = 0; v < queue->variants; v++) {
         const struct book_settings *it = &queue->variant[v];
+        if (!variant_met(queue, v, message)) {
+            continue;
+        }
         const bool limited = it->max_length != BOOK_NONE || it->max_bytes != BOOK_NONE;
-        bool dies = it->ttl_ms != BOOK_NONE || message->rejects[number] > 0;
-        dies = dies || (original && message->expiration_ms != BOOK_NONE);
+        bool dies = expires || message->rejects[number] > 0;
         dies = dies || (limited && it->overflow != LP_OVERFLOW_REJECT_PUBLISH);
         dies = dies || (queue->delivery_limit != BOOK_NONE && queue->requeued);
         ends.dead = ends.dead || dies;
@@ -52,7 +75,7 @@ accounted(const struct book *book, const struct book_message *message, uint32_t 
     path |= 1u << number;
     for (uint32_t v = 0; v < queue->variants; v++) {
         const struct book_settings *it = &queue->variant[v];
-        bool all = it->dead;
+        bool all = it->dead && variant_met(queue, v, message);
         for (uint32_t to = 0; to < book->queues && all; to++) {
             if (it->targets >> to & 1) {
                 /* Back where it was: dropped as a cycle, or seen again under this queue's bit. */

@@ -12,7 +12,6 @@
 /* Long enough for every chain of TTLs: 8 queues of at most 2 s. */
 #define EXPIRY_NS  20000000000u
 #define SETTLED_NS 3000000000u /* nothing came for so long: nothing will */
-#define POLICY_NS  1000000000u
 
 static uint32_t
 below(struct graph_keeper *keeper, uint32_t bound)
@@ -119,11 +118,11 @@ policy_answered(void *context, bool ok, const char *answer)
 {
     struct graph_keeper *keeper = context;
     struct scene *scene = keeper->graph->scene;
-    /* Nothing to clear: it was cleared before. */
+    book_variant_answered(&keeper->graph->book, keeper->asked, ok);
+    /* Nothing to clear: it was cleared before, and shards may not know yet. */
     ok = ok || strstr(answer, "does not exist") != NULL;
     keeper->asking = false;
     keeper->answered = ok;
-    keeper->graph->book.queue[keeper->asked].certain = ok;
     if (!ok && strstr(answer, "not found") != NULL) {
         (void)snprintf(scene->refused, sizeof(scene->refused), "%s", answer);
     } else if (!ok && strstr(answer, "could not be stored") == NULL) {
@@ -154,7 +153,7 @@ policy_ask(struct graph_keeper *keeper, uint32_t number)
     keeper->asking = true;
     keeper->answered = false;
     keeper->asked = number;
-    keeper->graph->book.queue[number].certain = false;
+    book_variant_asked(&keeper->graph->book, number);
     if (!scene_admin(keeper->graph->scene, request, policy_answered, keeper)) {
         keeper->asking = false;
         return false;

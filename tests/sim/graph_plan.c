@@ -107,6 +107,7 @@ plan_queue(struct graph *graph, uint32_t number)
     }
     queue->by_policy = chance(graph, GRAPH_POLICY, 80);
     queue->certain = !queue->by_policy;
+    queue->until_ns[0] = queue->certain ? UINT64_MAX : 0;
     queue->variants = queue->by_policy ? 1 + below(graph, BOOK_VARIANTS_MAX) : 1;
     for (uint32_t v = 0; v < queue->variants; v++) {
         plan_settings(graph, number, v);

@@ -69,7 +69,9 @@ help(void)
         "  --count N   how many (default 20)\n"
         "  --fresh N   N more seeds from the clock; they are printed\n"
         "  --once      do not run each twice\n"
-        "  --seeds F   those of a file: a line has a scenario, a seed, and what it once found\n"
+        "  --seeds F   those of a file: a line has a scenario (any: the seed chooses), a seed, "
+        "and\n"
+        "              what it once found\n"
         "  --scenario  play this on every node; otherwise the seed chooses\n"
         "  --list      names of the scenarios\n"
         "\n"
@@ -160,7 +162,7 @@ run_file(const char *path, bool twice)
     while (fgets(line, sizeof(line), file)) {
         uint64_t seed;
         if (line[0] != '#' && sscanf(line, "%31s %" SCNu64, name, &seed) == 2) {
-            only = scenario_named(name);
+            only = strcmp(name, "any") == 0 ? NULL : scenario_named(name);
             good = run(seed, twice) && good;
         }
     }
