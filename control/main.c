@@ -3,7 +3,8 @@
  * main.c - lepus-control, as the launcher starts it:
  *
  *   lepus-control --region-fd=N --control-wake-fd=N --shard-wake-fds=N,N
- *                 --shards=N --data=DIR --generation=N [--fresh] [--ready-fd=N]
+ *                 --shards=N --data=DIR [--data-id=HEX] --generation=N [--fresh]
+ *                 [--ready-fd=N]
  *                 [--config=FILE] [--set=KEY=VALUE]...
  *
  * Ends with 0 after SIGTERM or SIGINT, when every shard has drained (or does
@@ -49,6 +50,7 @@ struct program {
     uint32_t generation;
     bool fresh;
     const char *data;
+    const char *data_id;
     const char *config_path;
     const char *settings[SETTINGS_MAX];
     size_t setting_count;
@@ -182,6 +184,7 @@ enum option_id {
     OPTION_SHARD_WAKE_FDS,
     OPTION_SHARDS,
     OPTION_DATA,
+    OPTION_DATA_ID,
     OPTION_GENERATION,
     OPTION_FRESH,
     OPTION_CONFIG,
@@ -196,6 +199,9 @@ option_take(struct program *program, int option, char *value)
     switch (option) {
     case OPTION_DATA:
         program->data = value;
+        return true;
+    case OPTION_DATA_ID:
+        program->data_id = value;
         return true;
     case OPTION_CONFIG:
         program->config_path = value;
@@ -248,6 +254,7 @@ options_read(struct program *program, int argc, char **argv)
         {"shard-wake-fds", required_argument, NULL, OPTION_SHARD_WAKE_FDS},
         {"shards", required_argument, NULL, OPTION_SHARDS},
         {"data", required_argument, NULL, OPTION_DATA},
+        {"data-id", required_argument, NULL, OPTION_DATA_ID},
         {"generation", required_argument, NULL, OPTION_GENERATION},
         {"fresh", no_argument, NULL, OPTION_FRESH},
         {"config", required_argument, NULL, OPTION_CONFIG},
@@ -363,7 +370,8 @@ control_open(struct program *program)
         .log = log_line,
         .context = program,
     };
-    program->settings_read = settings_open(program->config, program->data, program->config_path);
+    const struct settings_given given = {program->data, program->data_id, program->config_path};
+    program->settings_read = settings_open(program->config, &given);
     options.settings = *settings_of(program->settings_read);
     program->log_level = log_level_of(program->config);
     if (lp_store_sqlite_open(program->data, program->fresh, &program->store, why, sizeof(why)) !=

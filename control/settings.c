@@ -209,7 +209,7 @@ rules_make(struct settings *settings)
 }
 
 struct settings *
-settings_open(const struct lp_config *config, const char *data, const char *config_path)
+settings_open(const struct lp_config *config, const struct settings_given *given)
 {
     struct settings *settings = lp_heap_alloc(sizeof(*settings));
     char host[128] = "localhost";
@@ -235,8 +235,9 @@ settings_open(const struct lp_config *config, const char *data, const char *conf
         .loopback_user_count = loopback_user_count,
         .cluster_name = settings->cluster_name,
         .node_name = settings->node_name,
-        .data_folder = data,
-        .config_file = config_path ? config_path : "",
+        .data_folder = given->data,
+        .data_id = given->data_id ? given->data_id : "",
+        .config_file = given->config_path ? given->config_path : "",
         .config = config,
         .connections_max = limit_of(config, "connection_max"),
         .channels_max = limit_of(config, "channel_max_per_node"),

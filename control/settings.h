@@ -12,8 +12,12 @@
 
 struct settings;
 
-/* `config_path` is NULL when there is no file. */
-struct settings *settings_open(const struct lp_config *config, const char *data,
-                               const char *config_path);
+/* From the command line. */
+struct settings_given {
+    const char *data;
+    const char *data_id;     /* NULL: not told */
+    const char *config_path; /* NULL: there is no file */
+};
+struct settings *settings_open(const struct lp_config *config, const struct settings_given *given);
 const struct lp_control_settings *settings_of(const struct settings *settings);
 void settings_close(struct settings **settings);

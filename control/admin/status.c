@@ -76,6 +76,7 @@ data_about_node(json_t *data, const struct admin_task *task)
     admin_set(data, "is_under_maintenance", json_false());
     admin_set(data, "cluster_name", json_string(settings->cluster_name));
     admin_set(data, "data_directory", json_string(settings->data_folder));
+    admin_set(data, "data_id", json_string(settings->data_id));
     admin_set(data, "config_file", json_string(settings->config_file));
     admin_set(data, "config_files",
               settings->config_file[0] != '\0' ? json_pack("[s]", settings->config_file)
@@ -140,6 +141,9 @@ runtime_write(struct lp_bytebuf *text, const struct admin_task *task)
     admin_line(text, "Shards: %u", control->shard_count);
     admin_line(text, "Control process starts: %u", control->options.generation);
     admin_line(text, "\nData directory\n\nNode data directory: %s", settings->data_folder);
+    if (settings->data_id[0] != '\0') {
+        admin_line(text, "Data directory's id: %s", settings->data_id);
+    }
     admin_line(text, "\nConfig files\n");
     if (settings->config_file[0] != '\0') {
         admin_line(text, " * %s", settings->config_file);

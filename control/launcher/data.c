@@ -9,6 +9,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* The names beside the last one of `path` are on disk. */
+static bool
+parent_sync(const char *path)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    const size_t bytes = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    memcpy(parent, slash == NULL ? "." : path, bytes);
+    parent[bytes] = '\0';
+    return launcher_folder_sync(parent);
+}
+
 /* mkdir -p; what is made is for this user alone, since it will hold password hashes. */
 static bool
 folder_make(const char *path)
@@ -22,16 +34,40 @@ folder_make(const char *path)
         }
         memcpy(part, path, i);
         part[i] = '\0';
-        if (mkdir(part, 0700) != 0 && errno != EEXIST) {
+        if (mkdir(part, 0700) != 0) {
+            if (errno != EEXIST) {
+                return false;
+            }
+            continue;
+        }
+        /* What is kept in it is kept only if its name is. */
+        if (!parent_sync(part)) {
             return false;
         }
     }
-    struct stat stat_now;
-    if (stat(path, &stat_now) != 0) {
+    return true;
+}
+
+/* It is a folder, and ours: whoever else owns it could not use what we make in it. */
+static bool
+folder_usable(const char *path, char *ret_why, size_t why_bytes)
+{
+    struct stat info;
+    const bool there = folder_make(path) && stat(path, &info) == 0;
+    if (!there || !S_ISDIR(info.st_mode)) {
+        (void)snprintf(ret_why, why_bytes,
+                       "cannot use the data directory %s: %s; choose another with --data DIR", path,
+                       strerrordesc_np(there ? ENOTDIR : errno));
         return false;
     }
-    errno = ENOTDIR;
-    return S_ISDIR(stat_now.st_mode);
+    if (info.st_uid != geteuid()) {
+        (void)snprintf(ret_why, why_bytes,
+                       "the data directory %s belongs to another user (%u; this is %u): start "
+                       "lepus as that one, or choose another with --data DIR",
+                       path, (unsigned)info.st_uid, (unsigned)geteuid());
+        return false;
+    }
+    return true;
 }
 
 static void
@@ -52,10 +88,7 @@ launcher_data_lock(const char *path, char *ret_why, size_t why_bytes)
     char file[PATH_MAX];
     char pid[32];
 
-    if (!folder_make(path)) {
-        (void)snprintf(ret_why, why_bytes,
-                       "cannot use the data directory %s: %s; choose another with --data DIR", path,
-                       strerrordesc_np(errno));
+    if (!folder_usable(path, ret_why, why_bytes)) {
         return -1;
     }
     if (snprintf(file, sizeof(file), "%s/lepus.pid", path) >= (int)sizeof(file)) {

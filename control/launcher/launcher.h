@@ -6,6 +6,7 @@
  * starts lepus-dataplane and lepus-control and keeps them running:
  *
  *   options.c    the command line          plan.c     what to start, and how
+ *   data.c       the data directory        record.c   what it is: format, id, shards
  *   machine.c    processors and memory     region.c   memfd and eventfds
  *   child.c      fork, exec, pidfd         start.c    the children's arguments
  *   supervise.c  what to do when one ends  listing.c  `lepus config`
@@ -26,6 +27,7 @@
 #define LAUNCHER_SETTINGS_MAX  128u
 #define LAUNCHER_LISTENERS_MAX 32u
 #define LAUNCHER_WHY_BYTES     512u
+#define LAUNCHER_PAGE_BYTES    4096u
 
 enum launcher_verb {
     LAUNCHER_RUN,
@@ -49,15 +51,25 @@ struct launcher_machine {
     bool ipv6;
 };
 
+/* What a data directory says of itself. */
+struct launcher_record {
+    char id[33]; /* 128 bits, in base 16 */
+    uint32_t shard_count;
+};
+
 struct launcher_plan {
     const struct launcher_options *options;
     struct lp_config *config;
     char data[PATH_MAX];
     char programs[PATH_MAX]; /* the folder of lepus-dataplane and lepus-control */
+    uint32_t shards_wanted;  /* 0: as many as there are, or as the machine has processors */
     uint32_t shard_count;
+    struct launcher_record record;
     uint64_t memory_bytes;
     uint64_t watermark_bytes;
     uint64_t machine_bytes; /* of which shares are taken */
+    uint64_t segment_bytes; /* of a shard's log */
+    uint64_t first_segment_bytes;
     char cluster_name[256];
     size_t listener_count;
     char *listener[LAUNCHER_LISTENERS_MAX]; /* tcp:IP:PORT, tcp:[IP]:PORT, unix:PATH */
@@ -98,10 +110,24 @@ LP_MUST_CHECK enum lp_err launcher_plan_make(struct launcher_plan *plan,
                                              const struct launcher_options *options,
                                              const struct launcher_machine *machine, char *ret_why,
                                              size_t why_bytes);
+/* Memory for the stored backlogs of one shard; after launcher_record_open(). */
+uint64_t launcher_backlog_bytes(const struct launcher_plan *plan);
 void launcher_plan_fini(struct launcher_plan *plan);
 
 /* ---- data.c: make the data directory and take the lock in it; -1 with a sentence ---- */
 LP_MUST_CHECK int launcher_data_lock(const char *path, char *ret_why, size_t why_bytes);
+
+/*
+ * ---- record.c: after the lock; decides how many shards there are, and writes that down.
+ * `ret_why` has LAUNCHER_WHY_BYTES.
+ *
+ * LP_ERR_BAD_CONFIG  fewer shards are wanted than have messages there
+ * LP_ERR_BAD_RECORD  of a newer format, or damaged
+ * LP_ERR_IO
+ */
+LP_MUST_CHECK enum lp_err launcher_record_open(struct launcher_plan *plan, char *ret_why);
+/* The names in a folder are on disk; errno when not. */
+LP_MUST_CHECK bool launcher_folder_sync(const char *path);
 
 /* ---- region.c ---- */
 LP_MUST_CHECK bool launcher_region_open(struct launcher_region *region, uint32_t shard_count,

@@ -32,7 +32,7 @@ banner_print(const struct launcher_plan *plan)
                  plan->shard_count, plan->shard_count == 1 ? "" : "s",
                  (unsigned long long)(plan->memory_bytes >> 20),
                  (unsigned long long)(plan->watermark_bytes >> 20));
-    launcher_say("data in %s", plan->data);
+    launcher_say("data in %s (%s)", plan->data, plan->record.id);
     for (size_t i = 0; i < plan->listener_count; i++) {
         launcher_say("will listen on %s", plan->listener[i]);
     }
@@ -72,8 +72,14 @@ run(const struct launcher_options *options)
         launcher_plan_fini(&plan);
         return 1;
     }
-    banner_print(&plan);
-    const int code = launcher_supervise(&plan);
+    const enum lp_err err = launcher_record_open(&plan, why);
+    int code = err == LP_ERR_BAD_CONFIG ? EXIT_CONFIG : 1;
+    if (err != LP_OK) {
+        launcher_warn("%s", why);
+    } else {
+        banner_print(&plan);
+        code = launcher_supervise(&plan);
+    }
     launcher_plan_fini(&plan);
     (void)close(lock);
     return code;

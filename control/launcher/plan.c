@@ -9,6 +9,8 @@
 
 #define MIB     ((uint64_t)1024 * 1024)
 #define MILLION 1000000u
+/* Of stored backlogs in memory, a shard. */
+#define BACKLOG_SHARD_BYTES (64 * MIB)
 
 static void
 ignored_say(void *context, const char *key, const char *why)
@@ -165,6 +167,37 @@ memory_plan(struct launcher_plan *plan, uint64_t machine_bytes, char *ret_why, s
     return LP_OK;
 }
 
+static enum lp_err
+log_plan(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
+{
+    const int64_t most = lp_config_integer(plan->config, "lepus.log.segment_bytes");
+    const int64_t first = lp_config_integer(plan->config, "lepus.log.first_segment_bytes");
+
+    if (most % LAUNCHER_PAGE_BYTES != 0 || first % LAUNCHER_PAGE_BYTES != 0) {
+        (void)snprintf(ret_why, why_bytes, "\"lepus.log.%ssegment_bytes\" must be a multiple of %u",
+                       most % LAUNCHER_PAGE_BYTES != 0 ? "" : "first_", LAUNCHER_PAGE_BYTES);
+        return LP_ERR_BAD_CONFIG;
+    }
+    if (first > most && lp_config_given(plan->config, "lepus.log.first_segment_bytes")) {
+        (void)snprintf(ret_why, why_bytes,
+                       "lepus.log.first_segment_bytes (%lld) is above lepus.log.segment_bytes "
+                       "(%lld); lower the first or raise the other",
+                       (long long)first, (long long)most);
+        return LP_ERR_BAD_CONFIG;
+    }
+    plan->segment_bytes = (uint64_t)most;
+    plan->first_segment_bytes = (uint64_t)LP_MIN(first, most);
+    return LP_OK;
+}
+
+uint64_t
+launcher_backlog_bytes(const struct launcher_plan *plan)
+{
+    const uint64_t given = (uint64_t)lp_config_integer(plan->config, "lepus.log.backlog_bytes");
+    const uint64_t share = plan->shard_count * BACKLOG_SHARD_BYTES;
+    return (given > 0 ? given : LP_MIN(share, plan->watermark_bytes / 4)) / plan->shard_count;
+}
+
 static void
 name_plan(struct launcher_plan *plan)
 {
@@ -197,8 +230,9 @@ launcher_plan_make(struct launcher_plan *plan, const struct launcher_options *op
                        "there is no home directory to keep data in; say where with --data DIR");
         return err;
     }
-    const uint32_t shards = (uint32_t)lp_config_integer(plan->config, "lepus.shards");
-    plan->shard_count = shards > 0 ? shards : LP_MIN(machine->processors, LP_SHARDS_MAX);
+    plan->shards_wanted = (uint32_t)lp_config_integer(plan->config, "lepus.shards");
+    plan->shard_count =
+        plan->shards_wanted > 0 ? plan->shards_wanted : LP_MIN(machine->processors, LP_SHARDS_MAX);
     name_plan(plan);
     err = programs_find(plan, ret_why, why_bytes);
     if (err == LP_OK) {
@@ -206,6 +240,9 @@ launcher_plan_make(struct launcher_plan *plan, const struct launcher_options *op
     }
     if (err == LP_OK) {
         err = memory_plan(plan, machine->memory_bytes, ret_why, why_bytes);
+    }
+    if (err == LP_OK) {
+        err = log_plan(plan, ret_why, why_bytes);
     }
     return err;
 }

@@ -111,11 +111,19 @@ launcher_start_dataplane(struct launcher_child *child, const struct launcher_pla
         {"max-message-size", "max_message_size"},
         {"handshake-timeout-ms", "handshake_timeout"},
         {"control-timeout-ms", "lepus.control_timeout"},
+        {"log-max-delay-us", "lepus.log.max_delay"},
     };
     for (size_t i = 0; i < LP_COUNT_OF(numbers); i++) {
         argument_add(&arguments, "--%s=%lld", numbers[i].option,
                      (long long)lp_config_integer(config, numbers[i].key));
     }
+    argument_add(&arguments, "--log-segment-bytes=%llu", (unsigned long long)plan->segment_bytes);
+    argument_add(&arguments, "--log-first-segment-bytes=%llu",
+                 (unsigned long long)plan->first_segment_bytes);
+    argument_add(&arguments, "--log-backlog-bytes=%llu",
+                 (unsigned long long)launcher_backlog_bytes(plan));
+    argument_add(&arguments, "--data=%s", plan->data);
+    argument_add(&arguments, "--data-id=%s", plan->record.id);
     argument_add(&arguments, "--cluster-name=%s", plan->cluster_name);
     argument_add(&arguments, "--ready-fd=%d", ready_fd);
     return start(child, plan, region, &arguments, ready_fd);
@@ -132,6 +140,7 @@ launcher_start_control(struct launcher_child *child, const struct launcher_plan 
     argument_add(&arguments, "%s", child->name);
     region_add(&arguments, region);
     argument_add(&arguments, "--data=%s", plan->data);
+    argument_add(&arguments, "--data-id=%s", plan->record.id);
     argument_add(&arguments, "--generation=%u", how->generation);
     if (how->fresh) {
         argument_add(&arguments, "--fresh");

@@ -23,6 +23,7 @@ lp_control_settings_default(struct lp_control_settings *settings)
         .loopback_user_count = 1,
         .cluster_name = "lepus",
         .data_folder = "",
+        .data_id = "",
         .config_file = "",
         .rules = lp_catalog_rules_default,
         .node_name = "lepus@localhost",
@@ -125,6 +126,12 @@ catalog_load(struct lp_control *control)
 {
     enum lp_err err = lp_catalog_open(&control->options.store, &control->options.entropy,
                                       control->shard_count, &control->catalog);
+    if (!err && control->catalog->homes > control->shard_count) {
+        control_log(control, LP_CONTROL_LOG_ERROR,
+                    "there are queues on %u shards, and %u shards to run: set lepus.shards to %u",
+                    control->catalog->homes, control->shard_count, control->catalog->homes);
+        err = LP_ERR_BAD_CONFIG;
+    }
     if (!err) {
         control->catalog->rules = control->options.settings.rules;
     }

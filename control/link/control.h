@@ -41,6 +41,7 @@ struct lp_control_settings {
     size_t loopback_user_count;
     const char *cluster_name;
     const char *data_folder;
+    const char *data_id;            /* "": not told */
     const char *config_file;        /* "" when there is none */
     const struct lp_config *config; /* for who wants to see it; NULL: none was read */
     const char *node_name;

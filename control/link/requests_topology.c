@@ -54,7 +54,8 @@ control_on_queue_declare(struct control_request *request)
     declare.arguments = lp_reader_long_le(&request->fields);
     declare.home_shard = lp_reader_u16le(&request->fields);
     control_chain_read(request, id);
-    bool good = !request->fields.failed || control_malformed(request);
+    bool good = (!request->fields.failed && declare.home_shard < request->control->shard_count) ||
+                control_malformed(request);
     good = good && control_chain_goes_on(request) &&
            control_actor_find(request, id, vhost_id, &actor) &&
            lp_catalog_queue_declare(request->control->catalog, &actor, &declare, &declared,

@@ -217,6 +217,7 @@ struct lp_catalog {
     struct lp_entropy entropy;
     struct lp_catalog_rules rules; /* the default ones, until the opener sets others */
     uint32_t shard_count;
+    uint32_t homes; /* shards that there must be for the queues that were loaded */
     struct lp_map vhosts_by_id, vhosts_by_name;
     struct lp_map exchanges_by_id, exchanges_by_name;
     struct lp_map queues_by_id, queues_by_name, queues_by_owner;
@@ -246,6 +247,8 @@ struct lp_catalog {
 
 /*
  * Load everything from the store.  Sets the store's watch going from there.
+ * When queues were declared with more shards than there are now (`homes`), the
+ * catalog is of no use: where their messages are is not for it to change.
  *
  * LP_ERR_IO, LP_ERR_BAD_RECORD (the store holds what this version cannot read)
  */

@@ -215,10 +215,11 @@ static struct lp_catalog_queue *
 queue_make(struct lp_catalog *catalog, const struct lp_catalog_actor *actor, struct lp_bytes name,
            uint8_t flags, const struct lp_queue_declare *request)
 {
+    LP_ASSERT(request->home_shard < catalog->shard_count);
     const struct lp_catalog_queue like = {
         .id = catalog_take_id(catalog, (flags & LP_OBJECT_DURABLE) != 0),
         .vhost = actor->vhost,
-        .home_shard = (uint16_t)(request->home_shard % catalog->shard_count),
+        .home_shard = request->home_shard,
         .flags = flags,
         .owner = flags & LP_OBJECT_EXCLUSIVE ? actor->connection : 0,
         .name = name,

@@ -218,10 +218,8 @@ load_queue(struct lp_catalog *catalog, uint32_t id, struct lp_reader *r)
     LP_ASSERT(catalog->shard_count > 0);
     like.vhost = lp_catalog_vhost_by_id(catalog, lp_reader_u32le(r));
     like.home_shard = lp_reader_u16le(r);
-    if (lp_reader_u16le(r) != catalog->shard_count || like.home_shard >= catalog->shard_count) {
-        /* Written with another number of shards: spread them anew, the same way every time. */
-        like.home_shard = (uint16_t)(id % catalog->shard_count);
-    }
+    (void)lp_reader_u16le(r); /* how many shards there were when it was declared */
+    catalog->homes = LP_MAX(catalog->homes, like.home_shard + 1u);
     like.flags = lp_reader_u8(r);
     like.owner = lp_reader_u64le(r);
     like.name = lp_reader_short(r);

@@ -38,9 +38,13 @@ struct lp_shard_config {
     uint32_t handshake_timeout_ms; /* 10000 */
     uint32_t
         control_timeout_ms; /* how long a login or declare waits for the control process: 30000 */
-    uint64_t message_bytes_max; /* 16 MiB */
-    uint32_t connections_max;   /* per shard */
-    char cluster_name[128];     /* server property */
+    uint64_t message_bytes_max;       /* 16 MiB */
+    uint32_t connections_max;         /* per shard */
+    char cluster_name[128];           /* server property */
+    uint64_t log_segment_bytes;       /* 64 MiB */
+    uint64_t log_first_segment_bytes; /* 4 MiB */
+    uint64_t log_backlog_bytes;       /* of this shard: stored backlogs in memory, 64 MiB */
+    uint32_t log_max_delay_us;        /* 0 */
 };
 
 /* What the shard is given to live on; all of it outlives the shard. */

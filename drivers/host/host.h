@@ -53,6 +53,8 @@ struct host_options {
     enum host_poll poll;
     uint64_t memory_bytes;        /* of all shards together */
     uint64_t watermark_bytes;     /* likewise */
+    const char *data;             /* the data directory, as argv has it; NULL: nothing is kept */
+    uint8_t data_id[16];          /* of that directory, and of no other; zeros: not told */
     struct lp_shard_config shard; /* .count is the number of shards; the index is filled in later */
 };
 

@@ -84,6 +84,22 @@ words_take(struct host_options *options, const char *name, const char *value)
     return false;
 }
 
+/* 32 digits of base 16. */
+static bool
+id_parse(const char *text, uint8_t id[16])
+{
+    static const char digits[] = "0123456789abcdef";
+    if (strlen(text) != 32 || strspn(text, digits) != 32) {
+        return false;
+    }
+    for (size_t i = 0; i < 16; i++) {
+        const size_t high = (size_t)(strchr(digits, text[2 * i]) - digits);
+        const size_t low = (size_t)(strchr(digits, text[2 * i + 1]) - digits);
+        id[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
 static bool
 text_take(struct host_options *options, const char *name, const char *value)
 {
@@ -93,6 +109,13 @@ text_take(struct host_options *options, const char *name, const char *value)
     }
     if (strcmp(name, "shard-wake-fds") == 0) {
         return options->shard_wake_count == 0 && fd_list_parse(options, value);
+    }
+    if (strcmp(name, "data") == 0) {
+        options->data = value;
+        return *value != '\0';
+    }
+    if (strcmp(name, "data-id") == 0) {
+        return id_parse(value, options->data_id);
     }
     if (strcmp(name, "cluster-name") == 0) {
         const size_t bytes = strnlen(value, sizeof(options->shard.cluster_name) - 1);
@@ -130,6 +153,10 @@ number_take(struct host_options *options, const char *name, const char *value)
         {"max-message-size", UINT64_MAX, FIELD(shard.message_bytes_max)},
         {"handshake-timeout-ms", UINT32_MAX, FIELD(shard.handshake_timeout_ms)},
         {"control-timeout-ms", UINT32_MAX, FIELD(shard.control_timeout_ms)},
+        {"log-segment-bytes", UINT32_MAX, FIELD(shard.log_segment_bytes)},
+        {"log-first-segment-bytes", UINT32_MAX, FIELD(shard.log_first_segment_bytes)},
+        {"log-backlog-bytes", UINT64_MAX, FIELD(shard.log_backlog_bytes)},
+        {"log-max-delay-us", UINT32_MAX, FIELD(shard.log_max_delay_us)},
     };
     for (size_t i = 0; i < LP_COUNT_OF(numbers); i++) {
         uint64_t number;
@@ -176,6 +203,9 @@ static const struct host_options defaults = {
             .control_timeout_ms = 30000,
             .message_bytes_max = 16u * 1024u * 1024u,
             .cluster_name = "lepus",
+            .log_segment_bytes = 64u * 1024u * 1024u,
+            .log_first_segment_bytes = 4u * 1024u * 1024u,
+            .log_backlog_bytes = 64u * 1024u * 1024u,
         },
 };
 

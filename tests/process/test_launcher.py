@@ -24,7 +24,7 @@ WAIT_S = 30
 
 
 class Launcher:
-    def __init__(self, mode="", words=(), data=None):
+    def __init__(self, mode="", words=(), data=None, shards="3"):
         self.folder = tempfile.mkdtemp(prefix="lepus-launcher-")
         for name in ("lepus-dataplane", "lepus-control"):
             shutil.copy(os.path.join(HERE, "fake_child.py"), os.path.join(self.folder, name))
@@ -37,7 +37,7 @@ class Launcher:
                    FAKE_EVENTS=os.path.join(self.folder, "events"))
         env.pop("LEPUS_DATA", None)
         self.process = subprocess.Popen(
-            [LEPUS, "--data", self.data, "--set", "lepus.shards=3", *words], env=env,
+            [LEPUS, "--data", self.data, "--set", "lepus.shards=" + shards, *words], env=env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.seen = ""
 
@@ -109,7 +109,11 @@ class TestLauncher(unittest.TestCase):
                             ("memory-bytes", "104857600"), ("watermark-bytes", "83886080"),
                             ("heartbeat-s", "7"), ("frame-max", "131072"),
                             ("channel-max", "2047"), ("max-message-size", "16777216"),
-                            ("handshake-timeout-ms", "10000"), ("control-timeout-ms", "30000")):
+                            ("handshake-timeout-ms", "10000"), ("control-timeout-ms", "30000"),
+                            ("log-segment-bytes", "67108864"),
+                            ("log-first-segment-bytes", "4194304"),
+                            ("log-backlog-bytes", str(83886080 // 4 // 3)),
+                            ("log-max-delay-us", "0"), ("data", launcher.data)):
             self.assertEqual(option(dataplane, "--" + name), [value], name)
         self.assertEqual(option(control, "--data"), [launcher.data])
         self.assertEqual(option(control, "--generation"), ["1"])
@@ -239,6 +243,103 @@ class TestLauncher(unittest.TestCase):
         first.process.terminate()
         self.assertEqual(first.end()[0], 0)
 
+    def record(self, folder):
+        with open(os.path.join(folder, "lepus.data")) as file:
+            return file.read()
+
+    def refused(self, *args, **kwargs):
+        code, _, err = self.start(*args, **kwargs).end()
+        self.assertNotEqual(code, 0)
+        return code, err
+
+    def ran(self, *args, **kwargs):
+        """(the data plane's report, output) of a broker that runs until it is stopped."""
+        launcher = self.start(*args, **kwargs)
+        dataplane, control = launcher.both()
+        launcher.line("ready on")
+        launcher.process.terminate()
+        code, out, _ = launcher.end()
+        self.assertEqual(code, 0)
+        self.assertEqual(option(dataplane, "--shards"), option(control, "--shards"))
+        self.assertEqual(option(dataplane, "--data-id"), option(control, "--data-id"))
+        return dataplane, out
+
+    def folder(self):
+        folder = tempfile.mkdtemp(prefix="lepus-data-")
+        self.addCleanup(shutil.rmtree, folder)
+        return folder
+
+    def test_a_data_directory_has_a_format_an_id_and_a_number_of_shards(self):
+        data = self.folder()
+        first, out = self.ran(data=data)
+        text = self.record(data)
+        self.assertRegex(text, r"\Alepus 1\nid = [0-9a-f]{32}\nshards = 3\n\Z")
+        name = text.split()[4]
+        self.assertEqual(option(first, "--data-id"), [name])
+        self.assertIn("data in %s (%s)\n" % (data, name), out)
+        self.ran(data=data)
+        self.assertEqual(self.record(data), text)
+        other = self.folder()
+        self.ran(data=other)
+        self.assertNotEqual(self.record(other), text)
+
+    def test_the_number_of_shards_stays_what_it_was_unless_more_are_asked_for(self):
+        data = self.folder()
+        self.ran(data=data, shards="2")
+        text = self.record(data)
+        code, err = self.refused(data=data, shards="1")
+        self.assertEqual(code, 78)
+        self.assertEqual(err, "lepus: %s has the messages of 2 shards, and lepus.shards is 1: set it to 2, or to "
+                              "auto (to have fewer, begin with another --data DIR)\n" % data)
+        self.assertEqual(self.record(data), text)
+        more, _ = self.ran(data=data, shards="5")
+        self.assertEqual(option(more, "--shards"), ["5"])
+        self.assertEqual(self.record(data), text.replace("2\n", "5\n"))
+        self.refused(data=data, shards="4")
+        auto, out = self.ran(data=data, shards="auto")
+        self.assertEqual(option(auto, "--shards"), ["5"])
+        if len(os.sched_getaffinity(0)) < 5:
+            self.assertEqual(out.count("the data directory has 5 shards, and "), 1)
+
+    def test_a_directory_of_a_newer_lepus_or_with_a_damaged_record_is_refused(self):
+        data = self.folder()
+        self.ran(data=data)
+        whole = self.record(data)
+        for text, sentence in (
+                (whole.replace("lepus 1", "lepus 2") + "more = 1\n",
+                 "was written by a newer version of Lepus (format 2; this one knows 1)"),
+                (whole + "x", "is damaged"), (whole[:-3], "is damaged"), ("", "is damaged"),
+                (whole.replace("shards = 3", "shards = 0"), "is damaged"),
+                (whole.replace("shards = 3", "shards = 65"), "is damaged"),
+                (whole.replace("id = ", "id = g"), "is damaged"), ("\0" * 4096, "is damaged")):
+            with open(os.path.join(data, "lepus.data"), "w") as file:
+                file.write(text)
+            code, err = self.refused(data=data)
+            self.assertEqual(code, 1)
+            self.assertIn(sentence, err)
+            self.assertEqual(self.record(data), text)
+
+    def test_a_directory_that_cannot_be_used_is_refused(self):
+        data = self.folder()
+        path = os.path.join(data, "file")
+        with open(path, "w"):
+            pass
+        for folder, sentence in ((path, "Not a directory"), (path + "/below", "Not a directory"),
+                                 ("/proc/lepus", "cannot use the data directory /proc/lepus")):
+            code, err = self.refused(data=folder)
+            self.assertEqual(code, 1)
+            self.assertIn(sentence, err)
+        if os.geteuid() == 0:
+            os.chown(data, 12345, -1)
+            code, err = self.refused(data=data)
+            self.assertIn("the data directory %s belongs to another user (12345; this is 0)" % data, err)
+        else:
+            os.chmod(data, 0o500)
+            code, err = self.refused(data=data)
+            self.assertIn("cannot write %s/lepus.pid: Permission denied" % data, err)
+            os.chmod(data, 0o700)
+        self.assertEqual(code, 1)
+
     def test_missing_programs_are_named(self):
         folder = tempfile.mkdtemp(prefix="lepus-empty-")
         self.addCleanup(shutil.rmtree, folder)
@@ -262,6 +363,10 @@ class TestCommandLine(unittest.TestCase):
                 (["--config", "/nonexistent"], 78, "/nonexistent: cannot be opened"),
                 (["--set", "lepus.memory=64MiB", "--set",
                   "vm_memory_high_watermark.absolute=128MiB"], 78, "above lepus.memory"),
+                (["--set", "lepus.log.segment_bytes=1048577"], 78, "must be a multiple of 4096"),
+                (["--set", "lepus.log.segment_bytes=2GiB"], 78, "it must be between 1048576 and 1073741824"),
+                (["--set", "lepus.log.segment_bytes=2MiB", "--set", "lepus.log.first_segment_bytes=4MiB"], 78,
+                 "lepus.log.first_segment_bytes (4194304) is above lepus.log.segment_bytes (2097152)"),
                 (["config", "heartbaet"], 64, 'did you mean "heartbeat"?')):
             result = self.run_lepus(*words)
             self.assertEqual(result.returncode, code, words)

@@ -62,6 +62,12 @@ the_launchers_arguments_are_understood(void **state)
                                             "--max-message-size=12345",
                                             "--handshake-timeout-ms=1",
                                             "--control-timeout-ms=2",
+                                            "--log-segment-bytes=8192",
+                                            "--log-first-segment-bytes=4096",
+                                            "--log-backlog-bytes=5000000000",
+                                            "--log-max-delay-us=50",
+                                            "--data=/var/lib/lepus",
+                                            "--data-id=00112233445566778899aabbccddeeff",
                                             "--cluster-name=lepus@here",
                                             "--ready-fd=7"};
     struct host_options options;
@@ -71,9 +77,16 @@ the_launchers_arguments_are_understood(void **state)
         copy[i] = strdup(arguments[i]);
     }
     assert_true(host_options_parse(&options, (int)LP_COUNT_OF(arguments), copy, why));
+    assert_string_equal(options.data, "/var/lib/lepus");
     for (size_t i = 0; i < LP_COUNT_OF(arguments); i++) {
         free(copy[i]);
     }
+    assert_int_equal(options.data_id[1], 0x11);
+    assert_int_equal(options.data_id[15], 0xff);
+    assert_int_equal(options.shard.log_segment_bytes, 8192);
+    assert_int_equal(options.shard.log_first_segment_bytes, 4096);
+    assert_true(options.shard.log_backlog_bytes == 5000000000);
+    assert_int_equal(options.shard.log_max_delay_us, 50);
     assert_int_equal(options.region_fd, 3);
     assert_int_equal(options.control_wake_fd, 4);
     assert_int_equal(options.ready_fd, 7);
@@ -124,6 +137,12 @@ an_argument_that_makes_no_sense_is_named(void **state)
         "--=1",
         "",
         "--memory-bytes=99999999999999999999999",
+        "--log-segment-bytes=4294967296",
+        "--log-max-delay-us=-1",
+        "--data=",
+        "--data-id=00112233445566778899aabbccddeef",
+        "--data-id=00112233445566778899aabbccddeeff0",
+        "--data-id=00112233445566778899aabbccddeefg",
     };
     for (size_t i = 0; i < LP_COUNT_OF(wrong); i++) {
         struct host_options options;
