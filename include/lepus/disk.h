@@ -61,8 +61,9 @@ struct lp_disk_ops {
     const char *name; /* "io_uring, direct, dsync" */
     /* All data of later operations lies in here: a driver may register it.  Once, at boot. */
     void (*arena)(void *self, void *base, uint64_t bytes);
-    /* The files there are, in ascending order; gives how many, which may be more than `max`.  At
-     * boot only: it may block. */
+    /* The files there are, in ascending order; gives how many, which may be more than `max`.  They
+     * are durable when it returns, and so is all that is in them: whatever a process that died has
+     * left there is built upon.  At boot only: it may block. */
     uint32_t (*files)(void *self, struct lp_disk_file *ret_files, uint32_t max);
     /* False: LP_DISK_OPS_MAX are in flight, and nothing was taken. */
     bool (*submit)(void *self, const struct lp_disk_op *op);
