@@ -11,7 +11,9 @@ struct queue_counts {
     struct queue_counts *next;
     uint32_t id;
     uint32_t consumers;
-    uint64_t ready, unacked, bytes, unacked_bytes, persistent;
+    uint64_t ready, unacked, bytes, unacked_bytes;
+    uint64_t persistent, persistent_bytes;
+    uint64_t paged_out, paged_out_bytes; /* of those that are ready */
 };
 
 /* The consumer that a queue is exclusive to (C119); not one of several that is active. */
@@ -93,9 +95,16 @@ QUEUE_COLUMN(exclusive_consumer_tag, row->holder ? json_incref(row->holder->tag)
 QUEUE_COLUMN(messages_ready, COUNT(row->counts.ready))
 QUEUE_COLUMN(messages_unacknowledged, COUNT(row->counts.unacked))
 QUEUE_COLUMN(messages, COUNT(row->counts.ready + row->counts.unacked))
+QUEUE_COLUMN(messages_ready_ram, COUNT(row->counts.ready - row->counts.paged_out))
+QUEUE_COLUMN(messages_ram, COUNT(row->counts.ready + row->counts.unacked - row->counts.paged_out))
 QUEUE_COLUMN(messages_persistent, COUNT(row->counts.persistent))
+QUEUE_COLUMN(messages_paged_out, COUNT(row->counts.paged_out))
 QUEUE_COLUMN(message_bytes, COUNT(row->counts.bytes + row->counts.unacked_bytes))
 QUEUE_COLUMN(message_bytes_ready, COUNT(row->counts.bytes))
+QUEUE_COLUMN(message_bytes_ram,
+             COUNT(row->counts.bytes + row->counts.unacked_bytes - row->counts.paged_out_bytes))
+QUEUE_COLUMN(message_bytes_persistent, COUNT(row->counts.persistent_bytes))
+QUEUE_COLUMN(message_bytes_paged_out, COUNT(row->counts.paged_out_bytes))
 QUEUE_COLUMN(message_bytes_unacknowledged, COUNT(row->counts.unacked_bytes))
 QUEUE_COLUMN(consumers, COUNT(row->counts.consumers))
 QUEUE_COLUMN(state, json_string("running"))
@@ -103,20 +112,16 @@ QUEUE_COLUMN(type, json_string(lp_queue_kind_name(row->queue->kind)))
 QUEUE_COLUMN(leader, json_string(task->node))
 QUEUE_COLUMN(members, json_pack("[s]", task->node))
 
-/* All messages are in memory. */
-#define queue_messages_ready_ram          queue_messages_ready
+/* What is delivered is in memory. */
 #define queue_messages_unacknowledged_ram queue_messages_unacknowledged
-#define queue_messages_ram                queue_messages
-#define queue_message_bytes_ram           queue_message_bytes
 /* Not counted, or nothing that exists here. */
-#define queue_message_bytes_persistent admin_column_zero
-#define queue_head_message_timestamp   admin_column_empty
-#define queue_disk_reads               admin_column_zero
-#define queue_disk_writes              admin_column_zero
-#define queue_consumer_utilisation     admin_column_zero
-#define queue_consumer_capacity        admin_column_zero
-#define queue_memory                   queue_message_bytes
-#define queue_online                   admin_column_empty
+#define queue_head_message_timestamp admin_column_empty
+#define queue_disk_reads             admin_column_zero
+#define queue_disk_writes            admin_column_zero
+#define queue_consumer_utilisation   admin_column_zero
+#define queue_consumer_capacity      admin_column_zero
+#define queue_memory                 queue_message_bytes_ram
+#define queue_online                 admin_column_empty
 
 static void
 queues_free(void *context)
@@ -152,6 +157,13 @@ queues_row(struct admin_task *task, struct lp_reader *fields)
     (void)lp_reader_u8(fields); /* state */
     counts->unacked_bytes = lp_reader_u64le(fields);
     counts->persistent = lp_reader_u64le(fields);
+    (void)lp_reader_u16le(fields); /* the sole consumer's shard */
+    (void)lp_reader_u64le(fields); /* ... and handle */
+    counts->persistent_bytes = lp_reader_u64le(fields);
+    const uint64_t paged_out = lp_reader_u64le(fields);
+    const uint64_t paged_out_bytes = lp_reader_u64le(fields);
+    counts->paged_out = LP_MIN(paged_out, counts->ready);
+    counts->paged_out_bytes = LP_MIN(paged_out_bytes, counts->bytes);
     counts->next = state->all;
     state->all = counts;
     lp_map_insert(&state->by_id, &counts->by_id, lp_map_hash_number(counts->id));

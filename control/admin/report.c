@@ -140,18 +140,13 @@ admin_totals(const struct lp_control *control)
 
 /* ---- alarms ---- */
 
-/* A shard over its watermark holds publishers back. */
-static bool
-memory_alarm(const struct lp_control *control)
+static json_t *
+fence_line(const struct admin_task *task, uint32_t shard)
 {
-    for (uint32_t i = 0; i < control->shard_count; i++) {
-        const struct lp_stats_page *page = lp_control_region_stats(control->options.region, i);
-        if (lp_load_relaxed(&page->memory_used_bytes) >
-            lp_load_relaxed(&page->memory_watermark_bytes)) {
-            return true;
-        }
-    }
-    return false;
+    const struct control_fence *fence = &task->control->shards[shard].fence;
+    return json_sprintf("Log alarm of shard %u on node %s: %s (segment %u, offset %llu: %s)", shard,
+                        task->node, fence->what, fence->segment, (unsigned long long)fence->offset,
+                        lp_err_text((enum lp_err)fence->err));
 }
 
 json_t *
@@ -161,8 +156,13 @@ admin_alarm_lines(const struct admin_task *task)
     if (task->control->disk.low) {
         admin_append(lines, json_sprintf("Free disk space alarm on node %s", task->node));
     }
-    if (memory_alarm(task->control)) {
+    if (control_memory_is_low(task->control)) {
         admin_append(lines, json_sprintf("Memory alarm on node %s", task->node));
+    }
+    for (uint32_t i = 0; i < task->control->shard_count; i++) {
+        if (task->control->shards[i].fence.up) {
+            admin_append(lines, fence_line(task, i));
+        }
     }
     return lines;
 }
@@ -181,8 +181,19 @@ admin_alarm_objects(const struct admin_task *task)
     if (task->control->disk.low) {
         admin_append(alarms, alarm_of(task, "disk"));
     }
-    if (memory_alarm(task->control)) {
+    if (control_memory_is_low(task->control)) {
         admin_append(alarms, alarm_of(task, "memory"));
+    }
+    for (uint32_t i = 0; i < task->control->shard_count; i++) {
+        const struct control_fence *fence = &task->control->shards[i].fence;
+        if (fence->up) {
+            json_t *alarm = alarm_of(task, "log");
+            admin_set(alarm, "shard", json_integer(i));
+            admin_set(alarm, "segment", json_integer(fence->segment));
+            admin_set(alarm, "offset", json_integer((json_int_t)fence->offset));
+            admin_set(alarm, "reason", json_string(lp_err_text((enum lp_err)fence->err)));
+            admin_append(alarms, alarm);
+        }
     }
     return alarms;
 }

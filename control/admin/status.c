@@ -188,6 +188,30 @@ disk_write(struct lp_bytebuf *text, const struct admin_task *task)
                control->disk.known ? free_bytes.text : "(not available)");
 }
 
+/* Of all shards together. */
+static void
+log_write(struct lp_bytebuf *text, const struct admin_task *task, const struct admin_totals *totals)
+{
+    const char *unit = admin_unit(task);
+    const struct admin_size files = admin_size(totals->log_segment_bytes, unit);
+    const struct admin_size held = admin_size(totals->log_held_bytes, unit);
+    const struct admin_size written = admin_size(totals->log_bytes_written, unit);
+    const struct admin_size records = admin_size(totals->log_bytes_records, unit);
+    if (totals->log_segments == 0) {
+        return; /* nothing is kept */
+    }
+    admin_line(text, "\nMessage Logs\n");
+    admin_line(text, "Segments: %llu, together %s, of which needed: %s",
+               (unsigned long long)totals->log_segments, files.text, held.text);
+    admin_line(text, "Written: %s in %llu batches, for records of %s", written.text,
+               (unsigned long long)totals->log_batches, records.text);
+    admin_line(text, "Checkpoints: %llu", (unsigned long long)totals->log_checkpoints);
+    admin_line(text, "Messages stored: %llu, paged out: %llu, recovered at the start: %llu",
+               (unsigned long long)totals->messages_stored,
+               (unsigned long long)totals->messages_paged_out,
+               (unsigned long long)totals->messages_recovered);
+}
+
 static void
 counters_write(struct lp_bytebuf *text, const struct admin_totals *totals)
 {
@@ -231,6 +255,7 @@ status_text(const struct admin_task *task, const struct admin_totals *totals)
     admin_section(&text, "Alarms", alarms);
     memory_write(&text, task, totals);
     disk_write(&text, task);
+    log_write(&text, task, totals);
     counters_write(&text, totals);
     things_write(&text, task->control);
     admin_section(&text, "Listeners", listener_lines);

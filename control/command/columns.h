@@ -43,7 +43,9 @@
     X(type)                         \
     X(leader)                       \
     X(members)                      \
-    X(online)
+    X(online)                       \
+    X(messages_paged_out)           \
+    X(message_bytes_paged_out)
 
 #define LP_COLUMNS_EXCHANGES(X) \
     X(name)                     \

@@ -43,6 +43,15 @@ struct control_listener {
     char protocol[32];
 };
 
+/* A shard's log that takes no more. */
+struct control_fence {
+    bool up;
+    uint8_t err; /* enum lp_err */
+    uint32_t segment;
+    uint64_t offset;
+    char what[256]; /* a sentence without names and numbers */
+};
+
 struct control_shard {
     struct lp_control_end input;  /* from the shard */
     struct lp_control_end output; /* to the shard */
@@ -57,6 +66,7 @@ struct control_shard {
     struct lp_control_stopped totals;
     struct control_listener *listeners;
     uint32_t listener_count;
+    struct control_fence fence;
 };
 
 /* What the open connections of one user, or in one vhost, come to: tally.c. */
@@ -205,6 +215,7 @@ struct lp_control {
     struct lp_chain timers;
     struct control_application application;
     struct control_disk disk;
+    bool memory_low; /* as it was logged last */
     struct throttle login;
     uint8_t *scratch; /* records in */
     uint8_t *payload; /* records out */
@@ -238,6 +249,8 @@ void control_catalog_seed(struct lp_control *control);
 
 uint64_t control_watermark_bytes(const struct lp_control *control);
 uint64_t control_disk_limit_bytes(const struct lp_control *control);
+/* Do publishers of a shard wait for memory? */
+bool control_memory_is_low(const struct lp_control *control);
 /* After a change of region->node. */
 void control_watermark_changed(struct lp_control *control);
 void control_disk_limit_changed(struct lp_control *control);
@@ -245,7 +258,7 @@ void control_disk_limit_changed(struct lp_control *control);
 void control_node_settings_forget(struct lp_control *control);
 void control_node_open_boot(struct lp_control *control);
 void control_node_attach(struct lp_control *control, uint32_t shard);
-/* Looks at the disk when it is time; true: an alarm came or went. */
+/* Looks at disk and memory when it is time; true: an alarm of the disk came or went. */
 bool control_node_step(struct lp_control *control);
 uint64_t control_node_due_ns(const struct lp_control *control);
 

@@ -2,8 +2,11 @@
 /* node.c - what publishers wait for: the watermark of memory, and the room on the disk. */
 #include "control/link/control_internal.h"
 
-/* How often the disk is looked at. */
-#define DISK_NS 2000000000ull
+/* How often the disk is looked at: more often when what is left could be gone soon, at a rate that
+ * RabbitMQ reckons with, too. */
+#define DISK_MIN_NS            100000000ull
+#define DISK_MAX_NS            2000000000ull
+#define DISK_RATE_BYTES_PER_MS 250000u
 /* An alarm ends with this much more room than the limit, so that it does not come and go. */
 #define DISK_BAND_MAX_BYTES (256ull << 20)
 
@@ -44,7 +47,7 @@ disk_look(struct lp_control *control, bool anew)
 {
     struct control_disk *disk = &control->disk;
     uint64_t free_bytes;
-    disk->due_ns = control->now_ns + DISK_NS;
+    disk->due_ns = control->now_ns + DISK_MAX_NS;
     if (!control->options.disk_free(control->options.context, &free_bytes)) {
         if (disk->known) {
             control_log(control, LP_CONTROL_LOG_ERROR, "the disk's room cannot be read any more");
@@ -65,6 +68,38 @@ disk_look(struct lp_control *control, bool anew)
     disk->known = true;
     disk->free_bytes = free_bytes;
     disk->low = low;
+    if (!low) {
+        const uint64_t gone_ms = (free_bytes - limit) / DISK_RATE_BYTES_PER_MS;
+        const uint64_t wait_ns = LP_MIN(gone_ms, DISK_MAX_NS / 1000000u) * 2 * 1000000u;
+        disk->due_ns =
+            control->now_ns + LP_MIN(LP_MAX(wait_ns, (uint64_t)DISK_MIN_NS), DISK_MAX_NS);
+    }
+}
+
+/* ---- memory: shards see to it themselves ---- */
+
+bool
+control_memory_is_low(const struct lp_control *control)
+{
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        const struct lp_stats_page *page = lp_control_region_stats(control->options.region, i);
+        if (lp_load_relaxed(&page->memory_alarm) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+memory_look(struct lp_control *control)
+{
+    const bool low = control_memory_is_low(control);
+    if (low != control->memory_low) {
+        control->memory_low = low;
+        control_log(control, low ? LP_CONTROL_LOG_WARNING : LP_CONTROL_LOG_INFO,
+                    low ? "memory is above its high watermark; publishers wait"
+                        : "memory is below its high watermark again");
+    }
 }
 
 static void
@@ -95,6 +130,7 @@ control_node_step(struct lp_control *control)
     if (!control->options.disk_free || control->now_ns < control->disk.due_ns) {
         return false;
     }
+    memory_look(control);
     return disk_check(control, false);
 }
 

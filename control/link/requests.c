@@ -128,6 +128,31 @@ on_log(struct lp_control *control, uint32_t shard, struct lp_reader *r)
     }
 }
 
+static void
+on_fenced(struct lp_control *control, uint32_t index, struct lp_reader *r)
+{
+    struct control_fence fence = {.up = true};
+    struct control_fence *known = &control->shards[index].fence;
+    fence.segment = lp_reader_u32le(r);
+    fence.offset = lp_reader_u64le(r);
+    fence.err = lp_reader_u8(r);
+    const struct lp_bytes what = lp_reader_short(r);
+    if (r->failed) {
+        return;
+    }
+    (void)snprintf(fence.what, sizeof(fence.what), "%.*s", (int)what.size,
+                   (const char *)what.data); /* fits */
+    if (!known->up) {
+        control_log(control, LP_CONTROL_LOG_ERROR,
+                    "the log of shard %u takes no more: %s (segment %u, offset %llu: %s). "
+                    "Publishers to its durable queues get errors, what was confirmed is safe; see "
+                    "to the disk, then start the broker again",
+                    index, fence.what, fence.segment, (unsigned long long)fence.offset,
+                    lp_err_text((enum lp_err)fence.err));
+    }
+    *known = fence;
+}
+
 /* What a listing consists of. */
 static uint16_t
 row_of(uint16_t listing)
@@ -222,6 +247,9 @@ news(struct lp_control *control, uint32_t index, const struct lp_control_record 
         return;
     case LP_CONTROL_CHANNELS:
         on_channels(control, &r);
+        return;
+    case LP_CONTROL_LOG_FENCED:
+        on_fenced(control, index, &r);
         return;
     default:
         return; /* of a later version */

@@ -439,6 +439,7 @@ turn_stats(struct lp_shard *shard, uint32_t work)
     stats->turns_idle += work == 0;
     stats->memory_used_bytes = lp_memory_used_bytes(broker->memory);
     stats->memory_limit_bytes = lp_memory_limit_bytes(broker->memory);
+    stats->memory_alarm = broker->pressed;
     stats->memory_watermark_bytes = lp_memory_watermark_bytes(broker->memory);
     stats->memory_refusals = lp_memory_refusal_count(broker->memory);
     stats->messages_held = broker->messages.used;

@@ -52,6 +52,9 @@ row_queue(const struct lp_queue *queue, struct lp_writer *writer)
     lp_writer_u64le(writer, counts.persistent);
     lp_writer_u16le(writer, counts.sole_shard);
     lp_writer_u64le(writer, counts.sole);
+    lp_writer_u64le(writer, counts.persistent_bytes);
+    lp_writer_u64le(writer, counts.paged_out);
+    lp_writer_u64le(writer, counts.paged_out_bytes);
     return true;
 }
 

@@ -137,7 +137,8 @@ enum lp_control_type {
     LP_CONTROL_DELETE_CHECKED = 36,
     /* sequence = query; queue_id u32, ready u64, unacked u64, consumers u32, bytes u64, state u8 0,
      * unacked_bytes u64, persistent u64 (messages), sole_shard u16, sole u64: the single active or
-     * the exclusive consumer's handle on its shard (0: none). */
+     * the exclusive consumer's handle on its shard (0: none), persistent_bytes u64, paged_out u64,
+     * paged_out_bytes u64. */
     LP_CONTROL_ROW_QUEUE = 37,
     /* sequence = query; connection u64, channels u16, received_bytes u64, sent_bytes u64,
      * state u8 (enum lp_connection_state). */
@@ -169,6 +170,10 @@ enum lp_control_type {
      * buckets do not fit one; what can be added up is to be added up, over all of them and all
      * shards.  `first`: of this queue from this shard. */
     LP_CONTROL_ROW_LATENCY = 47,
+    /* segment u32, offset u64, err u8 (enum lp_err), what str (a sentence without names and
+     * numbers).  The shard's log is fenced: what was not durable by then never is.  When it
+     * happens, and after each HELLO_END. */
+    LP_CONTROL_LOG_FENCED = 48,
 
     /* ---- control to shard ---- */
 

@@ -15,7 +15,7 @@
 #include <lepus/control_ring.h>
 
 #define LP_CONTROL_REGION_MAGIC        0x4c505247u
-#define LP_CONTROL_REGION_VERSION      3
+#define LP_CONTROL_REGION_VERSION      4
 #define LP_CONTROL_RING_CAPACITY_BYTES (1024u * 1024u)
 #define LP_SHARDS_MAX                  64u
 #define LP_STATS_PAGE_BYTES            16384u
@@ -50,9 +50,13 @@ struct lp_control_region {
 };
 
 /*
- * One shard's counters.  The shard stores them with relaxed stores once per
- * turn; the control process reads them whenever it likes and tolerates a torn
- * view: each is a number of its own.
+ * One shard's counters: totals since it began, but for memory_* (memory_alarm: 1
+ * while publishers wait for memory), messages_held,
+ * confirms_waiting (numbers that wait for the disk), log_segments,
+ * log_segment_bytes and log_held_bytes, which are what there is now. log_waits:
+ * how often something could not be written at once.  The shard stores them with relaxed stores once
+ * per turn; the control process reads them whenever it likes and tolerates a torn view: each is a
+ * number of its own.
  */
 #define LP_STATS_LIST(X)      \
     X(turns)                  \
@@ -91,7 +95,23 @@ struct lp_control_region {
     X(memory_limit_bytes)     \
     X(memory_watermark_bytes) \
     X(memory_refusals)        \
+    X(memory_alarm)           \
     X(messages_held)          \
+    X(messages_stored)        \
+    X(messages_paged_out)     \
+    X(messages_paged_in)      \
+    X(messages_recovered)     \
+    X(confirms_waiting)       \
+    X(log_batches)            \
+    X(log_bytes_written)      \
+    X(log_bytes_records)      \
+    X(log_bytes_read)         \
+    X(log_bytes_copied)       \
+    X(log_segments)           \
+    X(log_segment_bytes)      \
+    X(log_held_bytes)         \
+    X(log_checkpoints)        \
+    X(log_waits)              \
     X(turn_over_budget)
 
 struct lp_stats_page {

@@ -26,6 +26,9 @@ struct lp_queue_counts {
     uint64_t bytes; /* bodies of ready messages */
     uint64_t unacked_bytes;
     uint64_t persistent; /* messages, ready and unacknowledged */
+    uint64_t persistent_bytes;
+    uint64_t paged_out; /* ready messages that are on disk only */
+    uint64_t paged_out_bytes;
     uint64_t sole;       /* the exclusive or the single active consumer's handle; 0: none */
     uint16_t sole_shard; /* ... on this shard */
 };

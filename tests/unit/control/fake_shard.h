@@ -298,7 +298,7 @@ fake_shard_reply(struct fake_shard *shard, const struct lp_control_record *recor
 static inline void
 fake_shard_list_queues(struct fake_shard *shard, uint64_t sequence)
 {
-    uint8_t room[64];
+    uint8_t room[96];
     for (uint32_t i = 0; i < FAKE_OBJECTS_MAX; i++) {
         const struct fake_object *object = &shard->objects[i];
         if (object->type == LP_CONTROL_QUEUE_UP && object->home == shard->index) {
@@ -309,6 +309,13 @@ fake_shard_list_queues(struct fake_shard *shard, uint64_t sequence)
             lp_writer_u32le(&w, 1);
             lp_writer_u64le(&w, 500);
             lp_writer_u8(&w, 0);
+            lp_writer_u64le(&w, 200);
+            lp_writer_u64le(&w, 4);
+            lp_writer_u16le(&w, 0);
+            lp_writer_u64le(&w, 0);
+            lp_writer_u64le(&w, 600);
+            lp_writer_u64le(&w, 2);
+            lp_writer_u64le(&w, 400);
             fake_shard_send(shard, LP_CONTROL_ROW_QUEUE, sequence, lp_writer_bytes(&w));
         }
     }

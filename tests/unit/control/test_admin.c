@@ -70,6 +70,13 @@ static const struct {
      "{\"ok\":true,\"columns\":[\"name\",\"messages_ready\",\"consumers\",\"durable\","
      "\"arguments\",\"policy\"],\"rows\":[[\"q\",3,1,true,[[\"x-queue-type\",\"longstr\","
      "\"classic\"]],\"\"],[\"r\",3,1,false,[[\"x-queue-type\",\"longstr\",\"classic\"]],\"\"]]}"},
+    {"{\"command\":\"list_queues\",\"args\":[\"name\",\"messages_ram\",\"messages_ready_ram\","
+     "\"messages_persistent\",\"messages_paged_out\",\"message_bytes\",\"message_bytes_ram\","
+     "\"message_bytes_persistent\",\"message_bytes_paged_out\"]}",
+     "{\"ok\":true,\"columns\":[\"name\",\"messages_ram\",\"messages_ready_ram\",\"messages_"
+     "persistent\",\"messages_paged_out\",\"message_bytes\",\"message_bytes_ram\",\"message_bytes_"
+     "persistent\",\"message_bytes_paged_out\"],\"rows\":[[\"q\",3,1,4,2,700,300,600,400],"
+     "[\"r\",3,1,4,2,700,300,600,400]]}"},
     {"{\"command\":\"list_bindings\"}",
      "{\"ok\":true,\"columns\":[\"source_name\",\"source_kind\",\"destination_name\","
      "\"destination_kind\",\"routing_key\",\"arguments\"],\"rows\":[[\"\",\"exchange\",\"q\","
@@ -138,7 +145,8 @@ status_adds_up_what_shards_count(void **unused)
         struct lp_stats_page *page = lp_control_region_stats(world->region, i);
         page->messages_published = 10;
         page->memory_used_bytes = 6;
-        page->memory_watermark_bytes = i == 0 ? 5 : 10;
+        page->memory_alarm = i == 0;
+        page->memory_watermark_bytes = 10;
         page->turn_ns[40] = 99;
         page->turn_ns[80] = 1;
     }

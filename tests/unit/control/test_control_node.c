@@ -219,6 +219,103 @@ alarms_are_told_to_people_and_to_monitors(void **unused)
     rig_close(world, store);
 }
 
+static uint64_t
+seconds_x10(const struct world *world)
+{
+    return (lp_control_wait_ns(world->control) + 50000000u) / 100000000u; /* settling took some */
+}
+
+static void
+the_disk_is_looked_at_more_often_when_it_could_be_full_soon(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    look(world);
+    assert_int_equal(seconds_x10(world), 4); /* 50 MB at 250 MB a second, twice */
+    world->disk_free_bytes = 51 * MB;
+    look(world);
+    assert_int_equal(seconds_x10(world), 1);
+    world->disk_free_bytes = 5000ull * MB;
+    look(world);
+    assert_int_equal(seconds_x10(world), 20);
+    world->disk_free_bytes = 1;
+    look(world);
+    expect_alarms(world, LP_ALARM_DISK);
+    assert_int_equal(seconds_x10(world), 20);
+    rig_close(world, store);
+}
+
+static void
+publishers_that_wait_for_memory_are_an_alarm_and_a_line_of_the_log(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    struct lp_stats_page *page = lp_control_region_stats(world->region, 1);
+    page->memory_alarm = 1;
+    look(world);
+    assert_non_null(strstr(world->log, "memory is above its high watermark; publishers wait"));
+    world->disk_free_bytes = 1;
+    look(world);
+    rig_expect(world, "{\"command\":\"check_local_alarms\"}",
+               "{\"ok\":false,\"exit\":69,\"error\":\"Free disk space alarm on node lepus\\nMemory "
+               "alarm on node lepus\",\"data\":{\"local\":[\"Free disk space alarm on node lepus\","
+               "\"Memory alarm on node lepus\"],\"message\":\"Node lepus reported local alarms\","
+               "\"result\":\"error\"}}");
+    page->memory_alarm = 0;
+    look(world);
+    assert_non_null(strstr(world->log, "memory is below its high watermark again"));
+    rig_close(world, store);
+}
+
+static void
+fence_say(struct world *world, uint32_t shard)
+{
+    uint8_t room[128];
+    struct lp_writer w = lp_writer_of(room, sizeof(room));
+    lp_writer_u32le(&w, 7);
+    lp_writer_u64le(&w, 1ull << 33);
+    lp_writer_u8(&w, LP_ERR_IO);
+    lp_writer_short(&w, lp_bytes_of_text("a write failed"));
+    fake_shard_send(&world->shard[shard], LP_CONTROL_LOG_FENCED, 0, lp_writer_bytes(&w));
+    world_settle(world);
+}
+
+static void
+a_log_that_takes_no_more_is_an_alarm_until_the_broker_ends(void **unused)
+{
+    static const char alarm[] =
+        "{\"ok\":false,\"exit\":69,\"error\":\"Log alarm of shard 1 on node lepus: a write failed "
+        "(segment 7, offset 8589934592: input/output error)\",\"data\":{\"local\":[\"Log alarm of "
+        "shard 1 on node lepus: a write failed (segment 7, offset 8589934592: input/output "
+        "error)\"],\"message\":\"Node lepus reported local alarms\",\"result\":\"error\"}}";
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    fake_shard_send(&world->shard[0], LP_CONTROL_LOG_FENCED, 0, lp_bytes_of("abc", 3));
+    world_settle(world);
+    rig_expect(world, "{\"command\":\"check_local_alarms\"}",
+               "{\"ok\":true,\"text\":\"Node lepus reported no local alarms\","
+               "\"data\":{\"result\":\"ok\"}}");
+    fence_say(world, 1);
+    assert_non_null(strstr(world->log,
+                           "the log of shard 1 takes no more: a write failed (segment 7, "
+                           "offset 8589934592: input/output error)."));
+    world->log[0] = '\0';
+    rig_expect(world, "{\"command\":\"check_local_alarms\"}", alarm);
+    fence_say(world, 1);
+    assert_string_equal(world->log, ""); /* said once */
+    /* The next control process hears of it with the hello. */
+    world_control_kill(world);
+    world_control_start(world);
+    world_settle(world);
+    fence_say(world, 1);
+    rig_expect(world, "{\"command\":\"check_local_alarms\"}", alarm);
+    expect_alarms(world, 0); /* others go on */
+    rig_close(world, store);
+}
+
 int
 main(void)
 {
@@ -229,6 +326,9 @@ main(void)
         cmocka_unit_test(the_watermark_is_parted_among_the_shards),
         cmocka_unit_test(what_is_no_limit_is_refused_in_rabbitmqs_words),
         cmocka_unit_test(alarms_are_told_to_people_and_to_monitors),
+        cmocka_unit_test(the_disk_is_looked_at_more_often_when_it_could_be_full_soon),
+        cmocka_unit_test(publishers_that_wait_for_memory_are_an_alarm_and_a_line_of_the_log),
+        cmocka_unit_test(a_log_that_takes_no_more_is_an_alarm_until_the_broker_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

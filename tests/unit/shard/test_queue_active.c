@@ -229,7 +229,9 @@ a_row_of_a_listing_says_all_of_it(void **unused)
     assert_int_equal(lp_reader_u64le(&reader), 1);
     assert_int_equal(lp_reader_u16le(&reader), 2);
     assert_int_equal(lp_reader_u64le(&reader), rig.reader->delivery[0].consumer->self);
+    (void)lp_reader_bytes(&reader, 24); /* bytes of persistent ones; what is paged out */
     assert_false(reader.failed);
+    assert_int_equal(lp_reader_left(&reader), 0);
     queue_rig_close(&rig);
 }
 
