@@ -67,8 +67,9 @@ struct lp_log_hooks {
      * False: it makes no sense, which is reported as damage.
      */
     bool (*record)(void *context, const struct lp_log_record *record);
-    /* Recovery: what came since the last one is complete (a batch that does not continue). */
-    void (*commit)(void *context);
+    /* Recovery: what came since the last one is complete (a batch that does not continue).  False:
+     * as record(). */
+    bool (*commit)(void *context);
     /* A read has ended: `data` begins with the record at its place, and is gone when this returns;
      * size 0: it failed, `fault` says how. */
     void (*read)(void *context, uint64_t user, struct lp_bytes data,
@@ -159,8 +160,8 @@ LP_MUST_CHECK bool lp_log_parse(struct lp_bytes data, struct lp_log_place place,
  * Something at a place is needed beyond the tail: `bytes` of it.  Counted by
  * segment; the same is taken off again when it is not needed any more.
  */
-void lp_log_hold(struct lp_log *log, struct lp_log_place place, uint32_t bytes);
-void lp_log_let_go(struct lp_log *log, struct lp_log_place place, uint32_t bytes);
+void lp_log_hold(struct lp_log *log, struct lp_log_place place, uint64_t bytes);
+void lp_log_let_go(struct lp_log *log, struct lp_log_place place, uint64_t bytes);
 
 /* A segment that nobody writes to, with less than a quarter of its bytes held, least first; 0:
  * none.  What is held there ought to be written anew, and let go. */
