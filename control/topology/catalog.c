@@ -51,6 +51,7 @@ lp_catalog_open(const struct lp_store *store, const struct lp_entropy *entropy,
     catalog->shard_count = shard_count;
     catalog->scratch = lp_heap_alloc(LP_CATALOG_SCRATCH_BYTES);
     catalog->next_id = 1;
+    catalog->next_transient_id = LP_ID_TRANSIENT;
     catalog->next_binding_id = 1;
     catalog->permission_epoch = 1;
     entropy->fill(entropy->self, &catalog->key, sizeof(catalog->key));
@@ -365,7 +366,7 @@ exchange_check(const struct lp_catalog *catalog, const struct lp_catalog_exchang
 {
     LP_ASSERT(lp_catalog_exchange(catalog, exchange->vhost, exchange->name) == exchange);
     LP_ASSERT(catalog_exchange_by_id(catalog, exchange->id) == exchange);
-    LP_ASSERT(exchange->id < catalog->next_id);
+    LP_ASSERT(exchange->id < catalog->next_id || (exchange->id & LP_ID_TRANSIENT) != 0);
     LP_CHAIN_EACH(b, &exchange->sources)
     {
         const struct lp_catalog_binding *binding =
@@ -399,6 +400,7 @@ lp_catalog_check(const struct lp_catalog *catalog)
                 LP_CONTAINER_OF(q, struct lp_catalog_queue, in_vhost);
             LP_ASSERT(lp_catalog_queue(catalog, vhost, queue->name) == queue);
             LP_ASSERT(lp_catalog_queue_by_id(catalog, queue->id) == queue);
+            LP_ASSERT(queue->id < catalog->next_id || (queue->id & LP_ID_TRANSIENT) != 0);
             LP_ASSERT(queue->home_shard < catalog->shard_count);
             LP_ASSERT((queue->owner != 0) == ((queue->flags & LP_OBJECT_EXCLUSIVE) != 0));
             queues++;

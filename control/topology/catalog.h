@@ -226,7 +226,8 @@ struct lp_catalog {
     struct lp_chain leaving; /* exchanges on their way out, within one change only */
     uint32_t exchange_count, queue_count, binding_count;
     uint64_t revision; /* the store's, as of the last commit or load */
-    uint32_t next_id;  /* vhosts, exchanges and queues share one sequence */
+    /* Vhosts, exchanges and queues share one sequence, and what is not durable has another. */
+    uint32_t next_id, next_transient_id;
     uint64_t next_binding_id;
     uint32_t permission_epoch; /* grows with every change of users or permissions */
     bool seeded;               /* the store was not empty */

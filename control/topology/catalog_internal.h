@@ -66,6 +66,9 @@ void catalog_parameter_remove(struct lp_catalog_parameter *parameter);
 
 /* ---- change.c: what a turn collects ---- */
 
+/* Asked before an id of a durable object is taken; false with the fault set: there are none left,
+ * since none is given twice. */
+bool catalog_ids_left(const struct lp_catalog *catalog, bool durable, struct lp_fault *ret_fault);
 uint32_t catalog_take_id(struct lp_catalog *catalog, bool durable);
 uint64_t catalog_take_binding_id(struct lp_catalog *catalog, bool durable);
 void catalog_vhost_put(struct lp_catalog *catalog, const struct lp_catalog_vhost *vhost);

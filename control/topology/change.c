@@ -10,6 +10,8 @@
 #include "control/topology/policy.h"
 
 #define KEY_BYTES 1024
+/* For virtual hosts, which only administrators add. */
+#define IDS_SPARE 1024u
 
 enum {
     OP_REMOVE = 1,
@@ -153,13 +155,37 @@ bind_up(struct lp_catalog *catalog, struct lp_bytebuf *deltas,
 
 /* ---- what appears ---- */
 
+bool
+catalog_ids_left(const struct lp_catalog *catalog, bool durable, struct lp_fault *ret_fault)
+{
+    return !durable || catalog->next_id < LP_ID_TRANSIENT - IDS_SPARE ||
+           lp_fault_set(ret_fault, LP_FAULT_RESOURCE_ERROR,
+                        "no identifiers are left for durable objects: begin with another data "
+                        "directory");
+}
+
+/* Begins anew at its end: only those that are in use must not be given again. */
+static uint32_t
+transient_id_take(struct lp_catalog *catalog)
+{
+    uint32_t id;
+    do {
+        id = catalog->next_transient_id;
+        catalog->next_transient_id = LP_ID_TRANSIENT | ((id + 1) & (LP_ID_TRANSIENT - 1));
+    } while (lp_catalog_queue_by_id(catalog, id) || catalog_exchange_by_id(catalog, id));
+    return id;
+}
+
 uint32_t
 catalog_take_id(struct lp_catalog *catalog, bool durable)
 {
-    LP_ASSERT(catalog->next_id < UINT32_MAX);
     /* Kept beside the object, so that a transient object costs no sync. */
     catalog->durable_id_taken = catalog->durable_id_taken || durable;
     catalog->transient_id_taken = catalog->transient_id_taken || !durable;
+    if (!durable) {
+        return transient_id_take(catalog);
+    }
+    LP_ASSERT(catalog->next_id < LP_ID_TRANSIENT);
     return catalog->next_id++;
 }
 
@@ -413,7 +439,7 @@ next_id_put(struct lp_catalog *catalog, const char *name, bool durable)
     struct lp_writer k = lp_writer_of(room, sizeof(room));
     struct lp_writer w = scratch(catalog);
     lp_writer_u8(&w, 1);
-    lp_writer_u32le(&w, catalog->next_id);
+    lp_writer_u32le(&w, durable ? catalog->next_id : catalog->next_transient_id);
     lp_writer_u64le(&w, catalog->next_binding_id);
     op_put(catalog, catalog_key_name(&k, CATALOG_META, lp_bytes_of_text(name)), &w, durable);
 }

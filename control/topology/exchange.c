@@ -184,7 +184,8 @@ lp_catalog_exchange_declare(struct lp_catalog *catalog, const struct lp_catalog_
     }
     if (!may_create(catalog, actor, name, request->arguments, ret_fault) ||
         !kind_is_whole(kind, request->arguments, ret_fault) ||
-        !limit_allows(catalog, actor->vhost, name, ret_fault)) {
+        !limit_allows(catalog, actor->vhost, name, ret_fault) ||
+        !catalog_ids_left(catalog, (request->flags & LP_OBJECT_DURABLE) != 0, ret_fault)) {
         return false;
     }
     const uint8_t flags =

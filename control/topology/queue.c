@@ -121,6 +121,7 @@ may_create(struct lp_catalog *catalog, const struct lp_catalog_actor *actor, str
     return dead_letters_permitted(catalog, actor, name, request->arguments, ret_fault) &&
            catalog_queue_arguments_valid(request->arguments, text.text, &kind, ret_fault) &&
            limits_allow(catalog, actor->vhost, name, ret_fault) &&
+           catalog_ids_left(catalog, (request->flags & LP_OBJECT_DURABLE) != 0, ret_fault) &&
            catalog_queue_properties_valid(kind, text.text, request->flags, request->arguments,
                                           ret_fault) &&
            implemented(kind, request->arguments, ret_fault);

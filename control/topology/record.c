@@ -169,7 +169,11 @@ load_meta(struct lp_catalog *catalog, struct lp_bytes name, struct lp_reader *r)
     if (lp_bytes_start_with(name, "next-")) {
         const uint32_t id = lp_reader_u32le(r);
         const uint64_t binding_id = lp_reader_u64le(r);
-        catalog->next_id = LP_MAX(catalog->next_id, id);
+        if (id & LP_ID_TRANSIENT) {
+            catalog->next_transient_id = id;
+        } else {
+            catalog->next_id = LP_MAX(catalog->next_id, id);
+        }
         catalog->next_binding_id = LP_MAX(catalog->next_binding_id, binding_id);
     } else if (lp_bytes_equal_text(name, "epoch")) {
         catalog->permission_epoch = lp_reader_u32le(r);
@@ -382,10 +386,12 @@ load_numbered(struct lp_catalog *catalog, uint8_t table, uint64_t id, struct lp_
         catalog->next_binding_id = LP_MAX(catalog->next_binding_id, id + 1);
         return load_binding(catalog, id, r);
     }
-    if (id == 0 || id >= UINT32_MAX) {
+    if (id == 0 || id >= 2u * LP_ID_TRANSIENT) {
         return false;
     }
-    catalog->next_id = LP_MAX(catalog->next_id, (uint32_t)id + 1);
+    if (id < LP_ID_TRANSIENT) {
+        catalog->next_id = LP_MAX(catalog->next_id, (uint32_t)id + 1);
+    }
     if (table == CATALOG_VHOST) {
         return load_vhost(catalog, (uint32_t)id, r);
     }

@@ -27,7 +27,8 @@
  * Identifiers (vhost, exchange, queue: u32; connection: u64) are given by the
  * control process (connections: by the shard: shard index << 48 | counter),
  * are never 0, are never used twice while the data plane runs, and survive a
- * restart of the control process.
+ * restart of the control process.  Those of durable objects are never used
+ * twice at all: a log may know them.  LP_ID_TRANSIENT tells which they are.
  *
  * Argument tables are AMQP 0-9-1 field tables without their length prefix, as
  * the client sent them (RabbitMQ's dialect, field_table.h).
@@ -35,6 +36,10 @@
 #pragma once
 
 #include <lepus/base.h>
+
+/* In the ids of exchanges and queues that are not durable, and of no others: no log knows one.  The
+ * highest bit is the shards' own. */
+#define LP_ID_TRANSIENT 0x40000000u
 
 /* Flags of exchanges and queues, as records carry them (u8). */
 enum lp_object_flag {

@@ -283,24 +283,108 @@ a_binding_is_as_durable_as_both_its_ends(void **unused)
     fixture_close(&f);
 }
 
+/* The process is replaced. */
+static void
+again(struct fixture *f)
+{
+    lp_catalog_close(&f->catalog);
+    assert_int_equal(lp_catalog_open(&f->store, &entropy, 4, &f->catalog), LP_OK);
+}
+
+static uint32_t
+declared_and_deleted(struct fixture *f, uint8_t flags)
+{
+    make(f, "q", NULL, flags);
+    commit(f);
+    const uint32_t id = queue_of(f, "q")->id;
+    assert_int_equal((id & LP_ID_TRANSIENT) != 0, (flags & D) == 0);
+    lp_catalog_queue_drop(f->catalog, queue_of(f, "q"));
+    commit(f);
+    return id;
+}
+
 static void
 identifiers_are_never_given_twice_while_the_broker_runs(void **unused)
 {
     (void)unused;
     struct fixture f;
+    uint32_t durable = 0;
+    uint32_t transient = 0;
+    fixture_open(&f);
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t id = declared_and_deleted(&f, D);
+        const uint32_t other = declared_and_deleted(&f, 0);
+        assert_true(id > durable && other > transient);
+        durable = id;
+        transient = other;
+        again(&f);
+    }
+    fixture_close(&f);
+}
+
+static void
+a_durable_queues_identifier_is_never_given_again(void **unused)
+{
+    (void)unused;
+    static const char *const all[3] = {".*", ".*", ".*"};
+    struct fixture f;
     uint32_t last = 0;
     fixture_open(&f);
     for (uint32_t i = 0; i < 8; i++) {
-        make(&f, "q", NULL, i % 2 ? D : 0);
-        commit(&f);
-        assert_true(queue_of(&f, "q")->id > last);
-        last = queue_of(&f, "q")->id;
-        lp_catalog_queue_drop(f.catalog, queue_of(&f, "q"));
-        commit(&f);
-        /* The process is replaced. */
-        lp_catalog_close(&f.catalog);
-        assert_int_equal(lp_catalog_open(&f.store, &entropy, 4, &f.catalog), LP_OK);
+        const uint32_t id = declared_and_deleted(&f, D);
+        assert_true(id > last);
+        last = id;
+        (void)declared_and_deleted(&f, 0);
+        lp_store_memory_crash(f.memory); /* and with it the transient store */
+        again(&f);
+        if (i == 4) { /* lepusctl reset */
+            lp_catalog_wipe(f.catalog);
+            assert_int_equal(lp_catalog_vhost_add(f.catalog, lp_bytes_of_text("/")), LP_OK);
+            user_add(&f, "guest", all);
+            commit(&f);
+            again(&f);
+        }
     }
+    fixture_close(&f);
+}
+
+static void
+transient_identifiers_begin_anew_and_pass_over_those_in_use(void **unused)
+{
+    (void)unused;
+    struct fixture f;
+    fixture_open(&f);
+    make(&f, "kept", NULL, 0);
+    make(&f, "x", "direct", 0);
+    const uint32_t first = queue_of(&f, "kept")->id;
+    assert_int_equal(first, LP_ID_TRANSIENT);
+    f.catalog->next_transient_id = 2 * LP_ID_TRANSIENT - 1;
+    make(&f, "last", NULL, 0);
+    make(&f, "anew", NULL, 0);
+    commit(&f);
+    again(&f);
+    make(&f, "next", NULL, 0);
+    assert_int_equal(queue_of(&f, "last")->id, 2 * LP_ID_TRANSIENT - 1);
+    assert_int_equal(queue_of(&f, "anew")->id, first + 2);
+    assert_int_equal(queue_of(&f, "next")->id, first + 3);
+    lp_catalog_check(f.catalog);
+    fixture_close(&f);
+}
+
+static void
+when_durable_identifiers_are_used_up_declares_are_refused(void **unused)
+{
+    (void)unused;
+    struct fixture f;
+    struct lp_fault fault;
+    struct lp_queue_declared declared;
+    fixture_open(&f);
+    f.catalog->next_id = LP_ID_TRANSIENT - 1024;
+    const struct lp_queue_declare request = {.name = lp_bytes_of_text("q"), .flags = D};
+    const struct lp_catalog_actor who = actor(&f, NULL, 0);
+    assert_false(lp_catalog_queue_declare(f.catalog, &who, &request, &declared, &fault));
+    assert_int_equal(fault.code, LP_FAULT_RESOURCE_ERROR);
+    make(&f, "t", NULL, 0);
     fixture_close(&f);
 }
 
@@ -355,6 +439,9 @@ main(void)
         cmocka_unit_test(in_use_means_bindings_that_start_here),
         cmocka_unit_test(a_binding_is_as_durable_as_both_its_ends),
         cmocka_unit_test(identifiers_are_never_given_twice_while_the_broker_runs),
+        cmocka_unit_test(a_durable_queues_identifier_is_never_given_again),
+        cmocka_unit_test(transient_identifiers_begin_anew_and_pass_over_those_in_use),
+        cmocka_unit_test(when_durable_identifiers_are_used_up_declares_are_refused),
         cmocka_unit_test(a_durable_queue_keeps_its_shard_when_there_are_more),
         cmocka_unit_test(a_hundred_thousand_queues_are_fine),
     };
