@@ -118,6 +118,38 @@ sim_loans_return(struct port *port)
     }
 }
 
+/* What a stream's process leaves when it dies. */
+static void
+stream_crash(struct lp_sim_net *net, struct stream *stream)
+{
+    stream->send.active = false;
+    if (stream->near == NEAR_CLOSED) {
+        return;
+    }
+    if (stream->near == NEAR_PENDING || lp_sim_random_chance(&net->random, 500)) {
+        sim_stream_fail(stream);
+    }
+    sim_pipe_clear(&stream->in);
+    stream->near = NEAR_CLOSED;
+    sim_stream_retire(stream);
+}
+
+void
+lp_sim_net_crash(struct lp_sim_net *net)
+{
+    for (uint32_t i = 0; i < net->stream_count; i++) {
+        if (net->streams[i]->live) {
+            stream_crash(net, net->streams[i]);
+        }
+    }
+    for (uint32_t i = 0; i < net->config.shard_count; i++) {
+        struct port *port = &net->ports[i];
+        sim_loans_return(port);
+        *port = (struct port){.net = net, .shard = i, .refused = port->refused};
+    }
+    net->digest = (net->digest ^ 'c') * SIM_DIGEST_PRIME;
+}
+
 /* --- Chance. --------------------------------------------------------------------------------- */
 
 uint64_t

@@ -66,6 +66,13 @@ uint64_t lp_sim_net_shard_next_ns(const struct lp_sim_net *net, uint32_t shard);
 /* Was wake_any() called on this shard's transport since the last look? */
 bool lp_sim_net_wake_take(struct lp_sim_net *net, uint32_t shard);
 
+/*
+ * The process that held the shards' ends is gone: its streams end in order
+ * (what it had sent still arrives) or with a reset.  Connections made before
+ * the next process polls wait for it.
+ */
+void lp_sim_net_crash(struct lp_sim_net *net);
+
 /* A hash of every event delivered so far: two runs of one seed agree. */
 uint64_t lp_sim_net_digest(const struct lp_sim_net *net);
 

@@ -294,6 +294,48 @@ nothing_is_due_before_the_net_says_so(void **state)
     lp_sim_net_destroy(net);
 }
 
+/* A stream with three bytes read and three on their way back; then the shard's process dies. */
+static bool
+crash_is_orderly(uint64_t seed)
+{
+    struct lp_sim_net_config config = lp_sim_net_config_default(seed, 1);
+    config.faults = (struct lp_sim_net_faults){0};
+    struct lp_sim_net *net = lp_sim_net_create(&config);
+    const struct lp_transport transport = lp_sim_net_transport(net, 0);
+    struct lp_transport_event event[4];
+    const lp_handle far = lp_sim_net_connect(net, 0, 0);
+    assert_int_equal(transport.ops->poll(transport.self, event, 4), 1);
+    const struct lp_iovec piece = {.data = "abc", .bytes = 3};
+    assert_true(transport.ops->send(transport.self, event[0].stream, &piece, 1));
+    assert_int_equal(transport.ops->poll(transport.self, event, 4), 1);
+    assert_int_equal(event[0].kind, LP_TRANSPORT_SENT);
+    assert_int_equal(lp_sim_net_far_send(net, far, "xyz", 3), 3);
+
+    lp_sim_net_crash(net);
+    uint8_t buffer[8];
+    const bool orderly = lp_sim_net_far_receive(net, far, buffer, sizeof(buffer)) == 3;
+    assert_int_equal(lp_sim_net_far_state(net, far), orderly ? LP_SIM_FAR_ENDED : LP_SIM_FAR_RESET);
+    assert_int_equal(lp_sim_net_streams(net, 0), 0);
+    /* The next process knows nothing of it, and takes who comes. */
+    assert_int_equal(transport.ops->poll(transport.self, event, 4), 0);
+    (void)lp_sim_net_connect(net, 0, 0);
+    assert_int_equal(transport.ops->poll(transport.self, event, 4), 1);
+    assert_int_equal(event[0].kind, LP_TRANSPORT_ACCEPTED);
+    lp_sim_net_destroy(net);
+    return orderly;
+}
+
+static void
+a_dead_process_leaves_ends_or_resets_and_no_streams(void **state)
+{
+    (void)state;
+    uint32_t orderly = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        orderly += crash_is_orderly(seed);
+    }
+    assert_in_range(orderly, 5, 35);
+}
+
 static void
 the_generator_is_xoshiro_and_forks_do_not_disturb(void **state)
 {
@@ -321,6 +363,7 @@ main(void)
         cmocka_unit_test(in_any_weather_bytes_arrive_once_and_in_order),
         cmocka_unit_test(one_seed_tells_one_story),
         cmocka_unit_test(nothing_is_due_before_the_net_says_so),
+        cmocka_unit_test(a_dead_process_leaves_ends_or_resets_and_no_streams),
         cmocka_unit_test(the_generator_is_xoshiro_and_forks_do_not_disturb),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
