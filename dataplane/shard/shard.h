@@ -20,6 +20,7 @@
 #include <lepus/base.h>
 #include <lepus/clock.h>
 #include <lepus/control_region.h>
+#include <lepus/disk.h>
 #include <lepus/entropy.h>
 #include <lepus/err.h>
 #include <lepus/transport.h>
@@ -57,6 +58,7 @@ struct lp_shard_env {
     struct lp_clock clock; /* the turn's, between turns: for queues with stamps (broker/stamps.h) */
     struct lp_fabric *fabric; /* the mesh, shared by all shards of the process */
     void *region;             /* control_region.h; mapped writable */
+    struct lp_disk disk;      /* for its log */
     /* Listeners in the transport's order, for the control process to list. */
     const struct lp_address *listeners;
     uint32_t listener_count;

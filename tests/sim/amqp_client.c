@@ -167,7 +167,7 @@ properties_write(struct lp_writer *writer, const struct sim_properties *properti
     if (properties->has_headers) {
         lp_writer_long_be(writer, properties->headers);
     }
-    lp_writer_u8(writer, 2);
+    lp_writer_u8(writer, properties->transient ? 1 : 2);
     if (properties->has_priority) {
         lp_writer_u8(writer, properties->priority);
     }
@@ -433,7 +433,7 @@ properties_read(struct lp_reader *reader, struct sim_properties *properties)
         properties->headers = lp_reader_long_be(reader);
     }
     if (flags & 0x1000) {
-        (void)lp_reader_u8(reader); /* delivery mode */
+        properties->transient = lp_reader_u8(reader) == 1;
     }
     if (properties->has_priority) {
         properties->priority = lp_reader_u8(reader);

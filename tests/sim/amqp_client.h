@@ -34,6 +34,7 @@ struct sim_properties {
     bool has_priority;
     bool has_reply_to;
     bool has_expiration;
+    bool transient; /* delivery mode 1; otherwise 2 */
     uint8_t priority;
 };
 

@@ -101,6 +101,7 @@ book_publish(struct book *book, uint32_t publisher, const struct book_message *m
     who->message = list_grow(who->message, who->count, &who->room, sizeof(*who->message));
     who->message[who->count] = *message;
     who->message[who->count].sent_ns = book->now_ns;
+    who->message[who->count].crashes = book->crashes;
     return ++who->count;
 }
 
@@ -127,6 +128,7 @@ book_confirm(struct book *book, uint32_t publisher, uint64_t sequence)
     message->state = BOOK_CONFIRMED;
     message->confirmed_ns = book->now_ns;
     book->confirmed++;
+    book_confirm_durable(book, message);
 }
 
 void
@@ -186,7 +188,12 @@ book_subscribe(struct book *book, uint32_t queue, uint32_t prefetch, bool getter
     book->subscription = list_grow_u32(book->subscription, book->subscriptions,
                                        &book->subscription_room, sizeof(*book->subscription));
     book->subscription[book->subscriptions] = (struct book_subscription){
-        .queue = queue, .said_ns = book->now_ns, .prefetch = prefetch, .getter = getter};
+        .queue = queue,
+        .crashes = book->crashes,
+        .said_ns = book->now_ns,
+        .prefetch = prefetch,
+        .getter = getter,
+    };
     return book->subscriptions++;
 }
 
@@ -435,10 +442,10 @@ check_copy(struct book_copy *copy, const struct book_delivery *delivery,
            const struct book_subscription *subscription, bool redelivered, uint32_t alike)
 {
     if (copy->settled && alike == 1) {
-        LP_ASSERT(subscription->said_ns <= copy->settled_ns); /* B5 */
+        LP_ASSERT(subscription->said_ns <= copy->settled_ns); /* B5, B18 */
     }
     if (!redelivered) {
-        LP_ASSERT(copy->firsts < alike); /* B5 */
+        LP_ASSERT(copy->firsts < alike); /* B5, B19 */
         copy->firsts++;
         copy->subscription = delivery->subscription;
     }
@@ -456,6 +463,9 @@ book_deliver(struct book *book, uint32_t subscription, const struct sim_content 
     const uint32_t level = message_level(queue, message);
 
     LP_ASSERT(message->state != BOOK_OPEN && message->state != BOOK_ROLLED_BACK); /* B9 */
+    if (it->crashes != message->crashes && !queue->quorum) {
+        LP_ASSERT(book_outlives(book, message)); /* B17 */
+    }
     struct book_deaths deaths;
     delivery.lineage = book_headers_check(book, message, delivery.queue, content, &deaths);
     const bool original = delivery.lineage == BOOK_LINEAGE_FIRST;
@@ -471,9 +481,9 @@ book_deliver(struct book *book, uint32_t subscription, const struct sim_content 
         book_deaths_single(&deaths) ? 1 : UINT8_MAX; /* fans of dead letters meet, too */
     check_copy(message_copy(message, delivery.queue, delivery.lineage), &delivery, it,
                content->redelivered, alike);
-    if (first) {
+    if (first || (original && order->all && !queue->quorum)) {
         uint64_t *last = order_last(order, delivery.publisher, delivery.queue, level);
-        LP_ASSERT(delivery.sequence > *last); /* B6 */
+        LP_ASSERT(delivery.sequence > *last); /* B6, B20 */
         *last = delivery.sequence;
     }
     message->handed |= 1u << delivery.queue;
@@ -498,10 +508,11 @@ book_rejected(struct book *book, const struct book_delivery *delivery)
 }
 
 void
-book_settled(struct book *book, const struct book_delivery *delivery)
+book_settled(struct book *book, const struct book_delivery *delivery, bool kept)
 {
     struct book_message *message = book_message(book, delivery->publisher, delivery->sequence);
     struct book_copy *copy = message_copy(message, delivery->queue, delivery->lineage);
     copy->settled = true;
+    copy->kept = kept;
     copy->settled_ns = book->now_ns;
 }

@@ -24,6 +24,13 @@
  *   B11 what is refused (nack) was for a queue that refuses (C106); a return before its confirm
  *   B12 no message comes back into a queue that is in its deaths, unless a consumer rejected it
  *       since (C153)
+ * When all of a node's processes may die, killed or by a loss of power
+ *   B17 no transient message is delivered after that, and of the persistent ones all that B13 says
+ *   B18 what was acknowledged comes again only if it is not certain that this is on disk: by a
+ *       commit-ok, or because a later persistent message to the queue was confirmed while nobody
+ *       had had it
+ *   B19 what a client has had comes again with the redelivered mark (C131): B5 outlives crashes
+ *   B20 who comes last, alone, gets what is left in the order of publishing, marked or not
  * At the end
  *   B13 every confirmed or committed message is accounted for in each queue it was for:
  *       acknowledged there, or it could die there without a trace, or it is accounted for in every
@@ -77,8 +84,9 @@ struct book_queue {
     uint64_t purged_ns;           /* the last answer to a purge */
     struct book_dropped *dropped; /* [publisher] */
     uint32_t dropped_room;
-    bool lossy;    /* a consumer that does not acknowledge died */
-    bool requeued; /* something came back */
+    uint64_t lossy_ns;   /* until then it may have lost some to a consumer without acks that died */
+    uint64_t durable_ns; /* what its home shard had done by then is on disk */
+    bool requeued;       /* something came back */
 };
 
 enum book_state {
@@ -95,6 +103,7 @@ struct book_copy {
     uint8_t queue;
     uint8_t firsts; /* times it was handed out without the redelivered mark */
     bool settled;
+    bool kept; /* ... and that is on disk */
     uint64_t settled_ns;
     uint32_t subscription; /* that had it first */
 };
@@ -112,7 +121,9 @@ struct book_message {
     uint8_t rejects[BOOK_QUEUES_MAX];
     int64_t expiration_ms;
     int64_t priority;
-    uint8_t state; /* enum book_state */
+    uint32_t crashes; /* of the node, before it was published */
+    uint8_t state;    /* enum book_state */
+    bool transient;
     bool mandatory;
     bool returned;
     bool headers; /* it has some: "kept" is among them */
@@ -128,6 +139,7 @@ struct book_publisher {
 /* A consumer's life at one queue, or of what a channel gets from it. */
 struct book_subscription {
     uint32_t queue;
+    uint32_t crashes;
     uint64_t said_ns;
     uint64_t ok_ns;    /* 0: not answered yet */
     uint64_t ended_ns; /* cancel or the end was said; 0: lives */
@@ -149,6 +161,8 @@ struct book {
     uint32_t subscriptions, subscription_room;
     uint64_t transactions;
     uint64_t now_ns, wall_offset_ns;
+    uint32_t crashes; /* of the node */
+    bool kept;        /* it has disks: persistent messages outlive it */
     uint64_t delivered, redelivered, confirmed, deaths, refused;
 };
 
@@ -156,6 +170,7 @@ struct book {
 struct book_order {
     uint64_t *last; /* [publisher][queue][priority] */
     uint32_t publishers;
+    bool all; /* nobody else has anything: of all its deliveries (B20) */
 };
 
 struct book_delivery {
@@ -200,8 +215,15 @@ struct book_delivery book_deliver(struct book *book, uint32_t subscription,
                                   struct book_order *order);
 void book_acked(struct book *book, const struct book_delivery *delivery);
 void book_rejected(struct book *book, const struct book_delivery *delivery);
-/* It was acknowledged for certain, now. */
-void book_settled(struct book *book, const struct book_delivery *delivery);
+/* It was acknowledged for certain, now; `kept`: and that is on disk. */
+void book_settled(struct book *book, const struct book_delivery *delivery, bool kept);
+
+/* All processes of the node are dead.  book_crash.c */
+void book_crash(struct book *book);
+/* Could the message still be there after the crashes since it was published? */
+bool book_outlives(const struct book *book, const struct book_message *message);
+/* The message was confirmed: what does that say of its queues' logs? */
+void book_confirm_durable(struct book *book, const struct book_message *message);
 
 /* The end: B13 to B15.  book_close.c */
 void book_close(struct book *book);

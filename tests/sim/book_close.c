@@ -37,7 +37,8 @@ static struct ends
 message_ends(const struct book_queue *queue, uint32_t number, const struct book_message *message,
              bool original)
 {
-    struct ends ends = {.traceless = queue->lossy || message->sent_ns <= queue->purged_ns};
+    struct ends ends = {.traceless = message->sent_ns <= queue->lossy_ns ||
+                                     message->sent_ns <= queue->purged_ns};
     const bool expires = message_expires(queue, message, original);
     for (uint32_t v = 0; v < queue->variants; v++) {
         const struct book_settings *it = &queue->variant[v];
@@ -92,6 +93,9 @@ accounted(const struct book *book, const struct book_message *message, uint32_t 
 static bool
 message_accounted(const struct book *book, const struct book_message *message)
 {
+    if (!book_outlives(book, message)) {
+        return true;
+    }
     for (uint32_t i = 0; i < book->queues; i++) {
         if ((message->targets >> i & 1) && !accounted(book, message, i, 0)) {
             return false;
@@ -154,7 +158,8 @@ book_close(struct book *book)
                               message->acked);
                 LP_ASSERT(!"a confirmed message is not accounted for"); /* B13 */
             }
-            if (message->state == BOOK_COMMITTING && message->transaction != transaction) {
+            if (message->state == BOOK_COMMITTING && message->transaction != transaction &&
+                message->crashes == book->crashes) {
                 transaction = message->transaction;
                 transaction_close(book, who, n);
             }

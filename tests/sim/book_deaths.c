@@ -374,6 +374,7 @@ check_published(const struct book_message *message, const struct sim_content *co
     LP_ASSERT(lp_field_find(properties->headers, "kept", &field) == message->headers); /* B1 */
     LP_ASSERT(properties->has_priority == (message->priority != BOOK_NONE));
     LP_ASSERT(!properties->has_priority || properties->priority == message->priority);
+    LP_ASSERT(properties->transient == message->transient);
     const bool expires = original && message->expiration_ms != BOOK_NONE;
     LP_ASSERT(properties->has_expiration == expires); /* C145 */
     if (expires) {

@@ -8,6 +8,11 @@
 
 #include "tests/sim/scenario_list.h"
 
+/* Until messages outlive their node: false. */
+#define GRAPH_KEPT false
+/* Of a node's steps; a seed has some hundred thousand. */
+#define CRASH_ONE_IN 15000u
+
 static void *
 graph_open(struct scene *scene, uint32_t flavour)
 {
@@ -17,6 +22,7 @@ graph_open(struct scene *scene, uint32_t flavour)
     graph->features = flavour;
     book_init(&graph->book);
     graph->book.wall_offset_ns = scene->wall_offset_ns;
+    graph->book.kept = GRAPH_KEPT;
     graph_plan(graph);
     graph->publishers = 1 + scene_below(scene, 4);
     graph->consumers = scene_below(scene, 7);
@@ -52,6 +58,10 @@ graph_step(void *self)
     struct graph *graph = self;
     struct scene *scene = graph->scene;
     graph->book.now_ns = scene->now_ns;
+    if (graph->deaths != scene->deaths) {
+        graph->deaths = scene->deaths;
+        book_crash(&graph->book);
+    }
     if (!scene->set_up) {
         return pilot_act(&graph->keeper.pilot);
     }
@@ -114,18 +124,20 @@ graph_finish(void *self)
     scene_note(scene, 9, graph->book.deaths, graph->book.refused);
 }
 
-#define GRAPH(identifier, text, often, features) \
-    const struct scenario identifier = {         \
-        .name = (text),                          \
-        .weight = (often),                       \
-        .flavour = (features),                   \
-        .open = graph_open,                      \
-        .step = graph_step,                      \
-        .done = graph_done,                      \
-        .drain = graph_drain,                    \
-        .drained = graph_drained,                \
-        .finish = graph_finish,                  \
-        .close = graph_close,                    \
+#define GRAPH(identifier, text, often, features)               \
+    const struct scenario identifier = {                       \
+        .name = (text),                                        \
+        .weight = (often),                                     \
+        .flavour = (features),                                 \
+        .disk = ((features)&GRAPH_CRASH) != 0,                 \
+        .deaths = ((features)&GRAPH_CRASH) ? CRASH_ONE_IN : 0, \
+        .open = graph_open,                                    \
+        .step = graph_step,                                    \
+        .done = graph_done,                                    \
+        .drain = graph_drain,                                  \
+        .drained = graph_drained,                              \
+        .finish = graph_finish,                                \
+        .close = graph_close,                                  \
     }
 
 GRAPH(scenario_bare, "bare", 1, GRAPH_PURGE);
@@ -144,3 +156,7 @@ GRAPH(scenario_policies, "policies", 3,
 GRAPH(scenario_graph, "graph", 4,
       GRAPH_DEAD | GRAPH_TTL | GRAPH_EXPIRATION | GRAPH_LIMIT | GRAPH_PRIORITY | GRAPH_SOLE |
           GRAPH_TX | GRAPH_CC | GRAPH_POLICY | GRAPH_PURGE | GRAPH_QUORUM);
+GRAPH(scenario_durable, "durable", 0,
+      GRAPH_CRASH | GRAPH_TX | GRAPH_PURGE | GRAPH_QUORUM | GRAPH_CC);
+GRAPH(scenario_durable_letters, "durable_letters", 0,
+      GRAPH_CRASH | GRAPH_DEAD | GRAPH_TTL | GRAPH_EXPIRATION | GRAPH_LIMIT | GRAPH_QUORUM);

@@ -26,6 +26,7 @@ enum graph_feature {
     GRAPH_CC = 256,
     GRAPH_POLICY = 512,
     GRAPH_PURGE = 1024,
+    GRAPH_CRASH = 2048, /* all processes of the node die, and begin again */
 };
 
 #define GRAPH_CLIENTS_MAX 16u
@@ -103,6 +104,7 @@ struct graph_keeper {
     bool asking;       /* the administrator's answer is awaited */
     uint32_t asked;    /* queue whose policy that is about */
     bool answered;     /* and it was yes */
+    bool purging;
 };
 
 struct graph {
@@ -113,6 +115,7 @@ struct graph {
     struct graph_publisher publisher[GRAPH_CLIENTS_MAX];
     struct graph_consumer consumer[GRAPH_CLIENTS_MAX];
     uint32_t publishers, consumers;
+    uint32_t deaths; /* of the node, that the book knows of */
     bool draining;
 };
 

@@ -134,8 +134,10 @@ consumer_gone(struct pilot *pilot)
 {
     struct graph_consumer *consumer = consumer_of(pilot);
     struct book *book = &consumer->graph->book;
-    for (uint32_t i = 0; i < consumer->acked.count && pilot->client.closed_in_order; i++) {
-        book_settled(book, &consumer->acked.list[i].it);
+    const bool crashed = pilot->deaths != consumer->graph->scene->deaths;
+    const bool certain = pilot->client.closed_in_order && !crashed;
+    for (uint32_t i = 0; i < consumer->acked.count && certain; i++) {
+        book_settled(book, &consumer->acked.list[i].it, false);
     }
     consumer->acked.count = 0;
     for (uint32_t i = 0; i < consumer->uncommitted.count && consumer->committing; i++) {
@@ -143,7 +145,9 @@ consumer_gone(struct pilot *pilot)
     }
     for (uint32_t i = 0; i < book->queues; i++) {
         if (consumer->no_ack && (consumer->queues >> i & 1) && !pilot->client.closed_in_order) {
-            book->queue[i].lossy = true;
+            /* Nobody knows when the broker sees that; of its own end it does. */
+            book->queue[i].lossy_ns =
+                crashed ? LP_MAX(book->queue[i].lossy_ns, book->now_ns) : UINT64_MAX;
         }
     }
     consumer_forget(consumer);
@@ -179,7 +183,7 @@ consumer_method(struct pilot *pilot, uint32_t id, struct lp_reader *args)
         consumer->committing = false;
         for (uint32_t i = 0; i < consumer->uncommitted.count; i++) {
             book_acked(book, &consumer->uncommitted.list[i].it);
-            book_settled(book, &consumer->uncommitted.list[i].it);
+            book_settled(book, &consumer->uncommitted.list[i].it, book->kept);
         }
         consumer->uncommitted.count = 0;
         return false;

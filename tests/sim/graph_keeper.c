@@ -101,6 +101,9 @@ keeper_script(struct pilot *pilot, uint32_t step)
 {
     struct graph_keeper *keeper = keeper_of(pilot);
     const uint32_t shards = keeper->graph->scene->shard_count;
+    if (keeper->state != KEEPER_MAKES) {
+        return false; /* the node died: everything is there again */
+    }
     if (pilot->lives > 0) {
         return say_queue(keeper, pilot->client.shard + step * shards);
     }
@@ -212,6 +215,7 @@ work_meddles(struct graph_keeper *keeper)
         scene->now_ns + lp_sim_random_between(&scene->random, 1000000, 100000000);
     if ((graph->features & GRAPH_PURGE) && below(keeper, 10) == 0) {
         keeper->looking = number;
+        keeper->purging = true;
         pilot_wait(&keeper->pilot);
         say_queue_purge(&keeper->pilot.client, graph_queue_name(number, name));
     } else if (queue->by_policy && queue->variants > 1 && !keeper->asking) {
@@ -294,6 +298,7 @@ work_audits(struct graph_keeper *keeper)
         return true;
     }
     keeper->state = KEEPER_CONSUMES;
+    keeper->order.all = true;
     keeper->at = 0;
     keeper->last_tag = 0;
     keeper->quiet_ns = keeper->graph->scene->now_ns;
@@ -389,6 +394,7 @@ keeper_method(struct pilot *pilot, uint32_t id, struct lp_reader *args)
         scene_note(keeper->graph->scene, 3, keeper->looking, count);
     }
     if (id == SIM_METHOD(50, 31)) {
+        keeper->purging = false;
         book->queue[keeper->looking].purged_ns = book->now_ns;
     }
     if (id == SIM_METHOD(60, 21)) {
@@ -412,10 +418,19 @@ keeper_content(struct pilot *pilot, const struct sim_content *content)
                delivery.sequence * 2 + content->redelivered);
 }
 
+/* Without an answer a purge was done or not. */
 static void
 keeper_gone(struct pilot *pilot)
 {
-    (void)pilot;
+    struct graph_keeper *keeper = keeper_of(pilot);
+    struct book *book = &keeper->graph->book;
+    if (keeper->purging) {
+        book->queue[keeper->looking].purged_ns = book->now_ns;
+        keeper->purging = false;
+    }
+    if (keeper->graph->scene->set_up && keeper->state != KEEPER_DONE) {
+        pilot->lives = 1;
+    }
 }
 
 static const struct pilot_ops keeper_ops = {

@@ -104,6 +104,7 @@ publish_one(struct graph_publisher *publisher)
     if ((graph->features & GRAPH_EXPIRATION) && below(publisher, 3) == 0) {
         message.expiration_ms = expirations[below(publisher, LP_COUNT_OF(expirations))];
     }
+    message.transient = (graph->features & GRAPH_CRASH) && below(publisher, 4) == 0;
     if ((graph->features & GRAPH_PRIORITY) && below(publisher, 4) > 0) {
         message.priority = below(publisher, 13);
     }
@@ -122,6 +123,7 @@ publish_one(struct graph_publisher *publisher)
         .body = lp_bytes_of(body, bytes),
         .properties = {.has_headers = message.headers,
                        .headers = lp_writer_bytes(&table),
+                       .transient = message.transient,
                        .has_priority = message.priority != BOOK_NONE,
                        .priority = (uint8_t)message.priority,
                        .has_expiration = message.expiration_ms != BOOK_NONE,

@@ -91,12 +91,14 @@ run(uint64_t seed, bool twice)
         (void)printf("seed %" PRIu64 ": %s: not run: %s\n", seed, first.scenarios, first.refused);
         return true;
     }
-    (void)printf("seed %" PRIu64 ": %s: %" PRIu64 " steps, %" PRIu64 " ms; published %" PRIu64
-                 ", confirmed %" PRIu64 ", delivered %" PRIu64 " (%" PRIu64 " again), %" PRIu64
-                 " handed; %u connections, %u resets, %u control deaths; trace %016" PRIx64 "\n",
-                 seed, first.scenarios, first.steps, first.virtual_ms, first.published,
-                 first.confirmed, first.delivered, first.redelivered, first.handed, first.connects,
-                 first.resets, first.control_kills, first.digest);
+    (void)printf(
+        "seed %" PRIu64 ": %s: %" PRIu64 " steps, %" PRIu64 " ms; published %" PRIu64
+        ", confirmed %" PRIu64 ", delivered %" PRIu64 " (%" PRIu64 " again), %" PRIu64
+        " handed; %u connections, %u resets, %u control deaths, %u node deaths; trace %016" PRIx64
+        "\n",
+        seed, first.scenarios, first.steps, first.virtual_ms, first.published, first.confirmed,
+        first.delivered, first.redelivered, first.handed, first.connects, first.resets,
+        first.control_kills, first.deaths, first.digest);
     (void)fflush(stdout);
     handed += first.handed;
     far += first.far;

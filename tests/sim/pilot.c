@@ -23,6 +23,8 @@ pilot_script(struct pilot *pilot)
 static void
 pilot_opened(struct sim_client *client)
 {
+    struct pilot *pilot = client->user;
+    pilot->opened = true;
     say_channel_open(client);
 }
 
@@ -75,6 +77,20 @@ static const struct sim_client_ops pilot_client_ops = {
     .dead = pilot_dead,
 };
 
+/* Its node died, or has begun again and takes nobody yet; that costs no life. */
+static bool
+pilot_bereft(struct pilot *pilot)
+{
+    struct scene *scene = pilot->scene;
+    const bool refused = scene->deaths > 0 && !pilot->opened && pilot->client.close_code == 0;
+    if (pilot->deaths == scene->deaths && !refused) {
+        return false;
+    }
+    pilot->lives += scene->calm ? 0 : 1;
+    pilot->refused_until_ns = scene->now_ns + scene_below(scene, 20000000);
+    return true;
+}
+
 static void
 pilot_dead(struct sim_client *client)
 {
@@ -82,7 +98,8 @@ pilot_dead(struct sim_client *client)
     struct scene *scene = pilot->scene;
     if (client->close_code == 540) {
         (void)snprintf(scene->refused, sizeof(scene->refused), "%s", client->close_text);
-    } else if (!client->closed_in_order && !pilot->vanishing && !pilot->tolerant) {
+    } else if (!client->closed_in_order && !pilot->vanishing && !pilot->tolerant &&
+               !pilot_bereft(pilot)) {
         (void)fprintf(stderr, "connection.close %u %s\n", client->close_code, client->close_text);
         LP_ASSERT(!"the broker closed a connection of a client that did nothing wrong");
     }
@@ -160,6 +177,8 @@ pilot_connect(struct pilot *pilot)
     pilot->ready = false;
     pilot->waiting = false;
     pilot->step = 0;
+    pilot->opened = false;
+    pilot->deaths = scene->deaths;
     pilot->connected_ns = scene->now_ns;
     pilot->pause_until_ns = 0;
     scene->connects++;
@@ -193,7 +212,7 @@ pilot_act(struct pilot *pilot)
     struct scene *scene = pilot->scene;
     struct sim_client *client = &pilot->client;
     if (pilot_away(pilot)) {
-        if (pilot->lives == 0) {
+        if (pilot->lives == 0 || scene->down || scene->now_ns < pilot->refused_until_ns) {
             return false;
         }
         pilot_connect(pilot);

@@ -34,14 +34,17 @@ struct pilot {
     uint32_t accident; /* it vanishes once in so many of its turns; 0: never */
     uint32_t shard;    /* where it connects; UINT32_MAX: anywhere */
     uint32_t step;
+    bool opened; /* connection.open-ok came */
     bool ready;
     bool waiting;
-    bool vanishing; /* it goes without a word */
-    bool tolerant;  /* a close by the broker is no failure: gone() looks at it */
+    bool vanishing;  /* it goes without a word */
+    bool tolerant;   /* a close by the broker is no failure: gone() looks at it */
+    uint32_t deaths; /* of the node, when it connected */
     uint64_t waiting_since_ns;
     uint64_t connected_ns;
     uint64_t stall_until_ns;
-    uint64_t pause_until_ns; /* it does not work before */
+    uint64_t pause_until_ns;   /* it does not work before */
+    uint64_t refused_until_ns; /* it does not connect before */
 };
 
 void pilot_init(struct pilot *pilot, struct scene *scene, const struct pilot_ops *ops);

@@ -27,6 +27,8 @@ static const struct scenario *const scenarios[] = {
     &scenario_declares,
     &scenario_stamped_plain,
     &scenario_stamped_graph,
+    &scenario_durable,
+    &scenario_durable_letters,
 };
 /* clang-format on */
 

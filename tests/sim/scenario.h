@@ -14,6 +14,8 @@ struct scenario {
     const char *name;
     uint32_t weight;  /* how often, against the others' */
     uint32_t flavour; /* the file's own: which of its variants this is */
+    bool disk;        /* shards have disks */
+    uint32_t deaths;  /* the node dies once in so many of its steps; 0: never */
     void *(*open)(struct scene *scene, uint32_t flavour);
     /* One of its clients acts; true when anything happened. */
     bool (*step)(void *self);

@@ -11,4 +11,4 @@ extern const struct scenario scenario_plain, scenario_alone, scenario_replies, s
 /* graph.c */
 extern const struct scenario scenario_bare, scenario_expiry, scenario_lengths, scenario_letters,
     scenario_ttl, scenario_limits, scenario_priorities, scenario_sole, scenario_quorum, scenario_tx,
-    scenario_copies, scenario_policies, scenario_graph;
+    scenario_copies, scenario_policies, scenario_graph, scenario_durable, scenario_durable_letters;

@@ -25,6 +25,8 @@ struct scene {
     uint64_t wall_offset_ns; /* wall time is now_ns + this */
     bool set_up;             /* the topology is there: accidents may begin */
     bool calm;               /* no more accidents: let everybody finish */
+    bool down;               /* its processes are dead */
+    uint32_t deaths;         /* how often they died */
     char refused[256];       /* the broker does not do this yet: the scenario does not count */
     uint64_t connects, resets, closes;
     uint64_t published, confirmed, delivered, redelivered;

@@ -14,141 +14,6 @@
 /* Give actors this long before accidents stop and the drainer begins. */
 #define WORK_NS_MAX (120ull * 1000000000ull)
 
-static void
-ignore_wake(void *context, uint32_t shard)
-{
-    (void)context;
-    (void)shard; /* every shard is stepped again anyway */
-}
-
-static void
-ignore_wake_control(void *context)
-{
-    (void)context;
-}
-
-/* ---- making ---- */
-
-/* Zeroed; pages that nobody touches cost nothing. */
-static void *
-memory_get(struct world_node *node, size_t bytes)
-{
-    uint8_t *block = calloc(1, bytes + LP_SPAN_BYTES);
-    LP_ASSERT(block && node->blocks < LP_COUNT_OF(node->block));
-    node->block[node->blocks++] = block;
-    return block + (LP_SPAN_BYTES - (uintptr_t)block % LP_SPAN_BYTES);
-}
-
-static void
-control_start(struct world_node *node)
-{
-    struct lp_control_options options = {
-        .region = node->region,
-        .shard_count = node->shard_count,
-        .generation = ++node->generation,
-        .store = lp_store_memory_store(node->store),
-        .clock = lp_sim_clock_contract(&node->world->clock),
-        .entropy = lp_sim_random_entropy(&node->entropy),
-        .wake_shard = ignore_wake,
-        .context = node,
-    };
-    lp_control_settings_default(&options.settings);
-    static const char *const nobody[1] = {NULL};
-    options.settings.loopback_users = nobody; /* simulated peers have no loopback */
-    options.settings.loopback_user_count = 0;
-    const enum lp_err err = lp_control_open_boot(&options, &node->control);
-    LP_ASSERT(err == LP_OK);
-}
-
-static void
-shard_start(struct world_node *node, uint32_t index, uint64_t memory_bytes)
-{
-    static const struct lp_address listener = {.family = LP_ADDRESS_IPV4, .port = 5672};
-    struct world *world = node->world;
-    const struct lp_shard_config config = {
-        .index = index,
-        .count = node->shard_count,
-        .frame_max_bytes = 131072,
-        .channel_max = 2047,
-        .heartbeat_s = 0,
-        .handshake_timeout_ms = 3600 * 1000,
-        .control_timeout_ms = 600 * 1000,
-        .message_bytes_max = 16 * 1024 * 1024,
-        .connections_max = 256,
-        .cluster_name = "sim",
-    };
-    node->memory[index] = memory_get(node, memory_bytes);
-    const struct lp_shard_env env = {
-        .memory = node->memory[index],
-        .memory_bytes = memory_bytes,
-        .watermark_bytes = memory_bytes / 10 * 6,
-        .transport = lp_sim_net_transport(node->net, index),
-        .entropy = lp_sim_random_entropy(&node->entropy),
-        .clock = lp_sim_clock_contract(&world->clock),
-        .fabric = node->fabric,
-        .region = node->region,
-        .listeners = &listener,
-        .listener_count = 1,
-        .wake_shard = ignore_wake,
-        .wake_control = ignore_wake_control,
-        .wake_context = node,
-    };
-    const enum lp_err err =
-        lp_shard_init_boot(&config, &env, world->clock.now_ns,
-                           world->clock.now_ns + world->clock.wall_offset_ns, &node->shard[index]);
-    LP_ASSERT(err == LP_OK);
-}
-
-static void
-node_make(struct world *world, uint32_t index, const struct scenario *scenario)
-{
-    struct world_node *node = &world->node[index];
-    node->world = world;
-    node->index = index;
-    node->shard_count = (uint32_t)lp_sim_random_between(&world->random, 1, WORLD_SHARDS_MAX);
-    node->region = memory_get(node, lp_control_region_bytes(node->shard_count));
-    lp_control_region_init_boot(node->region, node->shard_count);
-    node->fabric_memory = memory_get(node, lp_fabric_bytes(node->shard_count));
-    node->fabric = lp_fabric_init_boot(node->fabric_memory, node->shard_count);
-    lp_sim_random_fork(&world->random, &node->entropy);
-    struct lp_sim_net_config net =
-        lp_sim_net_config_default(lp_sim_random_next(&world->random), node->shard_count);
-    net.faults.reset = 0; /* accidents are the workload's, so that it knows of them */
-    if (lp_sim_random_chance(&world->random, 300)) {
-        net.window_bytes = 2048;
-    }
-    node->net = lp_sim_net_create(&net);
-    node->store = lp_store_memory_open();
-    /* Mostly plenty, sometimes so little that publishers run into the watermark. */
-    const uint64_t memory_bytes =
-        lp_sim_random_chance(&world->random, 250) ? 6ull << 20 : 24ull << 20;
-    for (uint32_t i = 0; i < node->shard_count; i++) {
-        shard_start(node, i, memory_bytes);
-    }
-    control_start(node);
-    struct scene *scene = &node->scene;
-    lp_sim_random_seed(&scene->random, lp_sim_random_next(&world->random));
-    scene->net = node->net;
-    scene->node = node;
-    scene->shard_count = node->shard_count;
-    scene->now_ns = world->clock.now_ns;
-    scene->wall_offset_ns = world->clock.wall_offset_ns;
-    node->scenario = scenario;
-    node->play = scenario->open(scene, scenario->flavour);
-}
-
-static void
-node_free(struct world_node *node)
-{
-    node->scenario->close(node->play);
-    lp_control_close(&node->control);
-    lp_store_memory_close(&node->store);
-    lp_sim_net_destroy(node->net);
-    for (uint32_t i = 0; i < node->blocks; i++) {
-        free(node->block[i]);
-    }
-}
-
 /* ---- stepping ---- */
 
 static bool
@@ -159,7 +24,7 @@ step_control(struct world_node *node)
         if (world->clock.now_ns < node->control_back_ns) {
             return false;
         }
-        control_start(node);
+        node_control_start(node);
         return true;
     }
     if (!node->scene.calm && node->scene.set_up && lp_sim_random_below(&world->random, 3000) == 0) {
@@ -189,11 +54,45 @@ step_shard(struct world_node *node, uint32_t index)
     return result.work > 0;
 }
 
+static void
+node_die(struct world_node *node)
+{
+    const bool killed = lp_sim_random_chance(&node->world->random, 300);
+    node_crash(node, killed ? LP_SIM_DISK_KILLED : LP_SIM_DISK_POWER);
+}
+
+/* Its processes die, or begin again. */
+static bool
+node_fate(struct world_node *node)
+{
+    struct world *world = node->world;
+    struct scene *scene = &node->scene;
+    if (scene->down) {
+        if (world->clock.now_ns < node->back_ns) {
+            return false;
+        }
+        node_back(node);
+        return true;
+    }
+    if (scene->calm || !scene->set_up ||
+        lp_sim_random_below(&world->random, node->scenario->deaths) != 0) {
+        return false;
+    }
+    node_die(node);
+    return true;
+}
+
 static bool
 step_node(struct world_node *node)
 {
     struct world *world = node->world;
+    if (node->scenario->deaths > 0 && node_fate(node)) {
+        return true;
+    }
     const uint32_t pick = (uint32_t)lp_sim_random_below(&world->random, 10);
+    if (pick < 5 && node->scene.down) {
+        return false;
+    }
     if (pick < 4) {
         return step_shard(node, (uint32_t)lp_sim_random_below(&world->random, node->shard_count));
     }
@@ -255,15 +154,7 @@ world_next_ns(const struct world *world)
 {
     uint64_t next = world->clock.now_ns + 50000000; /* actors' own pauses are not listed anywhere */
     for (uint32_t n = 0; n < world->node_count; n++) {
-        const struct world_node *node = &world->node[n];
-        next = LP_MIN(next, lp_sim_net_next_ns(node->net));
-        for (uint32_t i = 0; i < node->shard_count; i++) {
-            next = LP_MIN(next, node->shard_next_ns[i]);
-        }
-        if (node->control) {
-            const uint64_t wait = lp_control_wait_ns(node->control);
-            next = wait == UINT64_MAX ? next : LP_MIN(next, world->clock.now_ns + wait);
-        }
+        next = LP_MIN(next, node_next_ns(&world->node[n]));
     }
     return LP_MAX(next, world->clock.now_ns + 1000);
 }
@@ -283,7 +174,7 @@ world_advance(struct world *world, bool worked)
         lp_sim_clock_advance(&world->clock, lp_sim_random_below(&world->random, 50000));
     }
     for (uint32_t n = 0; n < world->node_count; n++) {
-        lp_sim_net_advance(world->node[n].net, world->clock.now_ns);
+        node_advance(&world->node[n]);
     }
 }
 
@@ -295,9 +186,13 @@ node_done(struct world_node *node)
         return true;
     }
     if (!node->draining) {
-        if (node->scene.set_up && (node->scenario->done(node->play) || now_ns > WORK_NS_MAX)) {
+        if (node->scene.set_up && !node->scene.down &&
+            (node->scenario->done(node->play) || now_ns > WORK_NS_MAX)) {
             node->draining = true;
             node->scene.calm = true;
+            if (node->scenario->deaths > 0 && lp_sim_random_chance(&node->world->random, 500)) {
+                node_die(node);
+            }
             node->scenario->drain(node->play);
         }
         return false;
@@ -324,7 +219,7 @@ node_at_rest(struct world_node *node)
     for (uint32_t round = 0; round < 20000; round++) {
         bool rest = true;
         lp_sim_clock_advance(&world->clock, 1000000);
-        lp_sim_net_advance(node->net, world->clock.now_ns);
+        node_advance(node);
         (void)step_control(node);
         for (uint32_t i = 0; i < node->shard_count; i++) {
             (void)step_shard(node, i);
@@ -360,9 +255,14 @@ node_finish(struct world_node *node, struct world_result *result)
     result->digest = result->digest * 31 + lp_sim_net_digest(node->net);
     result->published += scene->published;
     result->handed += node->handed;
+    result->far += node->far;
     for (uint32_t i = 0; i < node->shard_count; i++) {
         result->far += node->shard[i]->broker.mesh.sent;
+        if (node->disk[i]) {
+            result->digest = result->digest * 31 + lp_sim_disk_digest(node->disk[i]);
+        }
     }
+    result->deaths += scene->deaths;
     result->confirmed += scene->confirmed;
     result->delivered += scene->delivered;
     result->redelivered += scene->redelivered;

@@ -7,6 +7,7 @@
 
 #include "control/link/control.h"
 #include "dataplane/shard/shard.h"
+#include "drivers/sim/disk.h"
 #include "drivers/sim/net.h"
 #include "drivers/sim/sim.h"
 #include "tests/sim/scenario.h"
@@ -26,7 +27,10 @@ struct world_node {
     void *memory[WORLD_SHARDS_MAX];
     struct lp_shard *shard[WORLD_SHARDS_MAX];
     uint64_t shard_next_ns[WORLD_SHARDS_MAX];
+    uint64_t memory_bytes; /* of each shard */
     struct lp_sim_net *net;
+    struct lp_sim_disk *disk[WORLD_SHARDS_MAX]; /* NULL: the scenario has none */
+    uint64_t back_ns;                           /* down: when it boots again */
     struct lp_store_memory *store;
     struct lp_control *control; /* NULL: dead */
     uint32_t generation;
@@ -37,6 +41,7 @@ struct world_node {
     void *play; /* the scenario's own */
     uint32_t control_kills;
     uint64_t handed; /* messages to queues by a call, not by the mesh */
+    uint64_t far;    /* records to shards, of lives that are over */
     bool draining;
 };
 
@@ -56,7 +61,7 @@ struct world_result {
     uint64_t virtual_ms;
     uint64_t published, confirmed, delivered, redelivered;
     uint64_t handed, far; /* messages by a call; records to shards, themselves included */
-    uint32_t connects, resets, control_kills;
+    uint32_t connects, resets, control_kills, deaths;
     char scenarios[64]; /* what was played, node by node */
     char refused[256];  /* the broker does not do this yet: the seed does not count */
 };
@@ -66,3 +71,14 @@ struct world_result {
  * `scenario`: on every node; NULL: the seed chooses.
  */
 void world_run(uint64_t seed, const struct scenario *scenario, struct world_result *ret_result);
+
+/* node.c */
+void node_make(struct world *world, uint32_t index, const struct scenario *scenario);
+void node_control_start(struct world_node *node);
+/* All its processes die; what is on disks and in the control process's store stays. */
+void node_crash(struct world_node *node, enum lp_sim_disk_crash how);
+void node_back(struct world_node *node);
+void node_advance(struct world_node *node);
+/* When something is due, actors' own pauses aside. */
+uint64_t node_next_ns(const struct world_node *node);
+void node_free(struct world_node *node);
