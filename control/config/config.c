@@ -113,7 +113,7 @@ value_allowed(const struct config_key *row, const char *key, const char *text,
                  key, row->help);
         return false;
     }
-    if (row->status == CONFIG_IMPLEMENTED &&
+    if (row->status != CONFIG_REFUSED &&
         !config_value_parse(row, text, ret_integer, wanted, sizeof(wanted))) {
         complain(place, "\"%s\" cannot be \"%s\": %s", key, text, wanted);
         return false;

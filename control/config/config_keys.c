@@ -33,6 +33,11 @@
     {                                                                    \
         pattern, CONFIG_TEXT, CONFIG_IGNORED, "", 0, 0, NULL, NULL, help \
     }
+/* The same, and as RabbitMQ it takes no nonsense. */
+#define TUNES(pattern, type, least, most, help)                          \
+    {                                                                    \
+        pattern, type, CONFIG_IGNORED, "", least, most, NULL, NULL, help \
+    }
 
 /*
  * Order: what an operator meets first comes first, families last, since a
@@ -132,8 +137,15 @@ const struct config_key config_keys[] = {
     NOT_YET("definitions.*", NULL, "Say 'lepusctl import_definitions' when the broker runs."),
     NOT_YET("max_connections", "infinity", "A limit on connections."),
     NOT_YET("max_channels_per_connection", NULL, "Use channel_max."),
+    NOT_YET("ranch_connection_max", "infinity", "Use connection_max."),
+    NOT_YET("consumer_max_per_channel", "infinity", "A limit on consumers."),
+    NOT_YET("session_max_per_connection", NULL, "AMQP 1.0."),
+    NOT_YET("link_max_per_session", NULL, "AMQP 1.0."),
+    NOT_YET("runtime_parameters.limits.$category", NULL, "Limits on parameters."),
+    NOT_YET("cluster_tags.$tag", NULL, "Tags of clusters."),
+    NOT_YET("node_tags.$tag", NULL, "Tags of nodes."),
     NOT_YET("initial_frame_max", "4096", "The largest frame before tune-ok."),
-    IGNORED("classic_queue.default_version", "Classic queues have one form."),
+    TUNES("classic_queue.default_version", CONFIG_INTEGER, 2, INT32_MAX, "Classic queues have one form; RabbitMQ's version 1 is gone since 4.0."),
     NOT_YET("quorum_queue.*", NULL, "Quorum queues."),
     NOT_YET("stream.*", NULL, "Streams."),
     NOT_YET("cluster_formation.*", NULL, "Clusters."),
@@ -162,7 +174,7 @@ const struct config_key config_keys[] = {
     IGNORED("tcp_listen_options", "Socket options are chosen by the transport."),
     IGNORED("tcp_listen_options.*", "Socket options are chosen by the transport."),
     IGNORED("socket_writer.*", "Tunes the Erlang garbage collector."),
-    IGNORED("vm_memory_high_watermark_paging_ratio", "Messages are not paged out."),
+    TUNES("vm_memory_high_watermark_paging_ratio", CONFIG_SHARE, 0, 1000000, "Not used by RabbitMQ since 4.0; lepus.log.backlog_bytes says what stays in memory."),
     IGNORED("vm_memory_calculation_strategy", "Memory is counted exactly."),
     IGNORED("memory_monitor_interval", "Memory is counted at each message."),
     IGNORED("collect_statistics_interval", "Counters are read when somebody asks."),
@@ -174,8 +186,9 @@ const struct config_key config_keys[] = {
     IGNORED("background_gc_target_interval", "Tunes the Erlang garbage collector."),
     IGNORED("mnesia_table_loading_retry_timeout", "There is no Mnesia."),
     IGNORED("mnesia_table_loading_retry_limit", "There is no Mnesia."),
-    IGNORED("message_store_shutdown_timeout", "There is no such store."),
-    IGNORED("queue_index_embed_msgs_below", "There is no such index."),
+    TUNES("message_store_shutdown_timeout", CONFIG_INTEGER, 1, INT64_MAX, "Nothing has to be written when the broker stops."),
+    TUNES("queue_index_embed_msgs_below", CONFIG_BYTES, 0, 0, "Messages of all sizes are in one log, each once."),
+    IGNORED("metadata_store.khepri.*", "There is no Khepri."),
     IGNORED("vhost_restart_strategy", "Virtual hosts are not processes."),
     IGNORED("net_ticktime", "Tunes the Erlang distribution."),
     IGNORED("cluster_partition_handling", "One node has no partitions."),

@@ -210,6 +210,18 @@ mistakes_are_named_with_file_line_and_remedy(void **unused)
          "F:1: \"channel_max\" cannot be \"99999999999999999999\": it must be a whole number"},
         {"lepus.transport = dpdk", "F:1: \"lepus.transport\" cannot be \"dpdk\": it must be one "
                                    "of auto|io_uring|epoll"},
+        {"classic_queue.default_version = 1",
+         "F:1: \"classic_queue.default_version\" cannot be \"1\": it must be between 2 and "
+         "2147483647"},
+        {"queue_index_embed_msgs_below = much",
+         "F:1: \"queue_index_embed_msgs_below\" cannot be \"much\": it must be a size such as "
+         "16777216, 512MB or 2GiB"},
+        {"vm_memory_high_watermark_paging_ratio = 1.5",
+         "F:1: \"vm_memory_high_watermark_paging_ratio\" cannot be \"1.5\": it must be between 0 "
+         "and 1"},
+        {"lepus.log.segment_bytes = 1000",
+         "F:1: \"lepus.log.segment_bytes\" cannot be \"1000\": it must be between 1048576 and "
+         "1073741824"},
         {"log.console = maybe",
          "F:1: \"log.console\" cannot be \"maybe\": it must be true or false"},
         {"vm_memory_high_watermark.relative = 1.5",
@@ -244,6 +256,27 @@ what_lepus_does_anyway_is_no_error(void **unused)
     lp_config_ignored_each(config, collect, &pairs);
     assert_string_equal(pairs.text, "raft.wal_max_size_bytes=There is no Raft log.;"
                                     "hipe_compile=Tunes the Erlang compiler.;");
+    lp_config_close(&config);
+}
+
+static void
+rabbitmqs_knobs_for_storage_are_taken_without_effect(void **unused)
+{
+    struct lp_config *config;
+    struct pairs pairs = {""};
+
+    (void)unused;
+    config = good_text("classic_queue.default_version = 2\nqueue_index_embed_msgs_below = 4KiB\n"
+                       "vm_memory_high_watermark_paging_ratio = 0.75\n"
+                       "message_store_shutdown_timeout = 600000\n");
+    lp_config_ignored_each(config, collect, &pairs);
+    assert_string_equal(
+        pairs.text,
+        "classic_queue.default_version=Classic queues have one form; RabbitMQ's version 1 is gone "
+        "since 4.0.;queue_index_embed_msgs_below=Messages of all sizes are in one log, each once.;"
+        "vm_memory_high_watermark_paging_ratio=Not used by RabbitMQ since 4.0; "
+        "lepus.log.backlog_bytes says what stays in memory.;message_store_shutdown_timeout=Nothing "
+        "has to be written when the broker stops.;");
     lp_config_close(&config);
 }
 
@@ -418,6 +451,7 @@ main(void)
         cmocka_unit_test(none_turns_a_pattern_off),
         cmocka_unit_test(mistakes_are_named_with_file_line_and_remedy),
         cmocka_unit_test(what_lepus_does_anyway_is_no_error),
+        cmocka_unit_test(rabbitmqs_knobs_for_storage_are_taken_without_effect),
         cmocka_unit_test(limits_are_numbers_or_infinity),
         cmocka_unit_test(a_family_is_read_name_by_name),
         cmocka_unit_test(addresses),
