@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * driver.h - what the files of this folder know of each other: uring.c has
- * the ring and accepts, stream.c does what one stream wants.
+ * the ring and accepts, stream.c does what one stream wants, disk.c reads and
+ * writes files through the same ring.
  *
  *   Memory    uring.c's
  *   Runs on   owner core
@@ -21,6 +22,9 @@
 enum uring_kind {
     URING_KIND_ACCEPT = 1,
     URING_KIND_WAKE,
+    URING_KIND_DISK,
+    URING_KIND_DISK_SYNC,
+    /* From here on they are of streams. */
     URING_KIND_RECEIVE,
     URING_KIND_SEND,
     URING_KIND_CANCEL,
@@ -52,13 +56,17 @@ struct uring_listener {
     bool dead;   /* shut down under us */
 };
 
+struct uring_disk;
+
 struct uring_driver {
     struct lp_port port;
+    struct uring_disk *disk; /* NULL: there is none */
     struct io_uring ring;
     struct uring_buffers buffers;
     bool ring_made;
     bool enabled;
     bool wake_armed;
+    bool flushed; /* since the last poll() */
     struct uring_listener listener[LP_LISTENERS_MAX];
 };
 
@@ -84,6 +92,19 @@ uring_tag_handle(uint64_t tag)
 
 /* NULL: the queue is full, and the kernel takes nothing now; try in the next poll(). */
 struct io_uring_sqe *uring_sqe_get(struct uring_driver *driver);
+
+/* Those of transport.h that the disk needs, too. */
+void uring_enable_once(struct uring_driver *driver);
+void uring_flush(void *self);
+
+/* A read, a write or a sync has ended. */
+void uring_disk_completed(struct uring_driver *driver, const struct io_uring_cqe *cqe);
+/* Submit what found no room before. */
+void uring_disk_push(struct uring_disk *disk);
+/* Does its poll() have something to hand out? */
+bool uring_disk_waiting(const struct uring_disk *disk);
+/* Before the ring goes: what runs writes into memory that will not be there. */
+void uring_disk_close(struct uring_driver *driver);
 
 /* A receive, a send or a cancellation has got on or ended. */
 void uring_stream_completed(struct uring_driver *driver, const struct io_uring_cqe *cqe,

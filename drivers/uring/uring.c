@@ -93,13 +93,15 @@ static void
 completed(struct uring_driver *driver, const struct io_uring_cqe *cqe, struct lp_sink *sink)
 {
     const enum uring_kind kind = uring_tag_kind(cqe->user_data);
-    if (kind == URING_KIND_ACCEPT) {
+    if (kind > URING_KIND_DISK_SYNC) {
+        uring_stream_completed(driver, cqe, sink);
+    } else if (kind >= URING_KIND_DISK) {
+        uring_disk_completed(driver, cqe);
+    } else if (kind == URING_KIND_ACCEPT) {
         accept_completed(driver, cqe, sink);
-    } else if (kind == URING_KIND_WAKE) {
+    } else {
         driver->wake_armed = (cqe->flags & IORING_CQE_F_MORE) != 0;
         lp_socket_wake_drain(driver->port.wake_fd);
-    } else {
-        uring_stream_completed(driver, cqe, sink);
     }
 }
 
@@ -113,8 +115,8 @@ fetch(struct uring_driver *driver)
     }
 }
 
-static void
-enable(struct uring_driver *driver)
+void
+uring_enable_once(struct uring_driver *driver)
 {
     if (!driver->enabled) {
         driver->enabled = true;
@@ -130,10 +132,11 @@ driver_poll(void *self, struct lp_transport_event *events, uint32_t events_max)
     struct uring_driver *driver = self;
     struct lp_streams *streams = &driver->port.streams;
     struct lp_sink sink = {.events = events, .max = events_max};
-    enable(driver);
+    uring_enable_once(driver);
     uring_buffers_return(&driver->buffers);
     listeners_push(driver);
     wake_push(driver);
+    driver->flushed = false;
     fetch(driver);
     struct io_uring_cqe *cqe;
     while (!lp_sink_full(&sink) && io_uring_peek_cqe(&driver->ring, &cqe) == 0) {
@@ -146,14 +149,18 @@ driver_poll(void *self, struct lp_transport_event *events, uint32_t events_max)
             lp_streams_push(streams, stream);
         }
     }
+    if (driver->disk != NULL) {
+        uring_disk_push(driver->disk);
+    }
     return sink.count;
 }
 
-static void
-driver_flush(void *self)
+void
+uring_flush(void *self)
 {
     struct uring_driver *driver = self;
-    enable(driver);
+    uring_enable_once(driver);
+    driver->flushed = true;
     if (uring_unsubmitted(&driver->ring)) {
         driver->port.counters.kernel_enters++;
         /* What it could not take stays in the queue for the next time. */
@@ -165,10 +172,11 @@ static void
 driver_wait(void *self, uint64_t timeout_ns)
 {
     struct uring_driver *driver = self;
-    enable(driver);
+    uring_enable_once(driver);
     listeners_push(driver);
     wake_push(driver);
-    if (driver->port.streams.queue_count > 0 || io_uring_cq_ready(&driver->ring) > 0) {
+    if (driver->port.streams.queue_count > 0 || io_uring_cq_ready(&driver->ring) > 0 ||
+        (driver->disk != NULL && uring_disk_waiting(driver->disk))) {
         return;
     }
     struct __kernel_timespec timeout = {.tv_sec = (int64_t)(timeout_ns / 1000000000u),
@@ -197,7 +205,7 @@ driver_accept_stop(void *self)
     if (!driver->port.accepting) {
         return;
     }
-    enable(driver);
+    uring_enable_once(driver);
     for (uint32_t i = 0; i < driver->port.listeners->count; i++) {
         accept_cancel(driver, i);
     }
@@ -212,7 +220,7 @@ driver_accept_pause(void *self, bool paused)
     if (!driver->port.accepting || driver->port.paused == paused) {
         return;
     }
-    enable(driver);
+    uring_enable_once(driver);
     for (uint32_t i = 0; paused && i < driver->port.listeners->count; i++) {
         if (lp_port_is_pausing(&driver->port, i)) {
             driver->listener[i].paused = driver->listener[i].armed;
@@ -230,7 +238,7 @@ static const struct lp_transport_ops uring_ops = {
     .receive_stop = uring_stream_receive_stop,
     .receive_start = uring_stream_receive_start,
     .close = uring_stream_close,
-    .flush = driver_flush,
+    .flush = uring_flush,
     .accept_stop = driver_accept_stop,
     .accept_pause = driver_accept_pause,
     .wait = driver_wait,
@@ -259,6 +267,7 @@ driver_open(struct uring_driver *driver, const struct lp_socket_options *options
 static void
 driver_free(struct uring_driver *driver)
 {
+    uring_disk_close(driver);
     /* The ring goes before the memory that its operations point into. */
     if (driver->ring_made) {
         io_uring_queue_exit(&driver->ring);

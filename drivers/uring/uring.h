@@ -13,6 +13,7 @@
 #pragma once
 
 #include <drivers/common/socket.h>
+#include <drivers/common/volume.h>
 
 #define LP_URING_WHY_BYTES 160
 
@@ -35,3 +36,30 @@ void lp_uring_close(struct lp_transport *transport);
 
 void lp_uring_counters(const struct lp_transport *transport,
                        struct lp_socket_counters *ret_counters);
+
+/*
+ * The disk of the shard that has this transport, over the same ring: one
+ * system call a turn submits sends and writes, and a shard that sleeps is
+ * woken by either.  It goes with the transport's close.
+ *
+ *   Runs on   the host's thread, before the first poll(); its operations on the transport's owner
+ *             core, and poll() of the disk after poll() of the transport
+ *
+ * LP_ERR_NO_MEMORY, LP_ERR_IO  see lp_volume_open_boot()
+ */
+LP_MUST_CHECK enum lp_err lp_uring_disk_open_boot(struct lp_transport *transport,
+                                                  const struct lp_volume_options *options,
+                                                  struct lp_disk *ret_disk);
+/*
+ * Owner core, before its thread ends: waits until the kernel has no operation
+ * of the disk any more.
+ */
+void lp_uring_disk_drain(const struct lp_disk *disk);
+/* Is its data registered with the kernel? */
+bool lp_uring_disk_registered(const struct lp_disk *disk);
+
+/* What lp_measure_run() needs, over a ring of its own; NULL: no ring. */
+struct lp_uring_meter;
+struct lp_uring_meter *lp_uring_meter_open_boot(void);
+void lp_uring_meter_close(struct lp_uring_meter **meter);
+int lp_uring_meter_write(void *context, int fd, const void *page, uint64_t offset, bool dsync);

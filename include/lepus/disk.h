@@ -67,8 +67,11 @@ struct lp_disk_ops {
     uint32_t (*files)(void *self, struct lp_disk_file *ret_files, uint32_t max);
     /* False: LP_DISK_OPS_MAX are in flight, and nothing was taken. */
     bool (*submit)(void *self, const struct lp_disk_op *op);
-    /* What was submitted may wait for this: once a turn, after the last submit. */
+    /* What was submitted may wait for this: once a turn, after the last submit, and before the
+     * transport's flush(), which then takes both to the kernel. */
     void (*flush)(void *self);
+    /* After the transport's poll() of the same turn, which may fetch completions, or forget a wake
+     * that told of one. */
     uint32_t (*poll)(void *self, struct lp_disk_completion *completions, uint32_t max);
     /* Bytes that files may still take on this device; some seconds old. */
     uint64_t (*free_bytes)(void *self);
