@@ -7,7 +7,8 @@
  *
  *   options.c   the command line        machine.c  what the processors are like
  *   memory.c    region, reservations    transport.c  io_uring or epoll, listeners
- *   entropy.c   seeded generator        loop.c     a shard's thread
+ *   disk.c      folders, measurement    entropy.c  seeded generator
+ *   loop.c      a shard's thread
  *   panic.c     the last words          main.c     in which order
  *
  *   Memory    mapped at boot, given back by the end of the process
@@ -18,6 +19,7 @@
 #include <pthread.h>
 
 #include <dataplane/shard/shard.h>
+#include <drivers/common/keeper.h>
 #include <drivers/common/listeners.h>
 
 #define HOST_WHY_BYTES 320
@@ -88,6 +90,7 @@ struct host_shard {
     struct host *host;
     struct lp_shard *shard;
     struct lp_transport transport;
+    struct lp_disk disk; /* ops NULL: there is none */
     struct host_entropy entropy;
     void *memory;
     pthread_t thread;
@@ -106,6 +109,8 @@ struct host {
     void *region;
     uint64_t shard_bytes;
     bool uring;
+    int disk_lock_fd;
+    struct lp_keeper *keeper; /* NULL: there is no disk */
     struct host_shard shard[LP_SHARDS_MAX];
 };
 
@@ -130,6 +135,14 @@ LP_MUST_CHECK bool host_memory_map(struct host *host, char *ret_why);
 /* Listeners and a transport a shard; `streams_max` of each. */
 LP_MUST_CHECK bool host_transports_open(struct host *host, uint32_t streams_max, char *ret_why);
 void host_transports_close(struct host *host);
+
+/* ---- disk.c: after the transports ---- */
+/* Locks the folder, measures what is faster, opens a disk a shard, and says so in a line. */
+LP_MUST_CHECK bool host_disks_open(struct host *host, char *ret_why);
+/* The shard's thread, at its end. */
+void host_disk_drain(const struct host_shard *self);
+/* Before the transports. */
+void host_disks_close(struct host *host);
 
 /* ---- entropy.c ---- */
 LP_MUST_CHECK bool host_entropy_init_boot(struct host_entropy *entropy);

@@ -169,6 +169,7 @@ host_shard_run(void *argument)
     for (;;) {
         const struct lp_turn_result result = lp_shard_turn(self->shard, now, host_wall_ns());
         if (result.stopped && all_stopped(self)) {
+            host_disk_drain(self);
             return NULL;
         }
         /* The end of this turn is the beginning of the next: one look at the clock a turn. */

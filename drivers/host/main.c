@@ -2,7 +2,7 @@
 /*
  * lepus-dataplane - started by `lepus`, never by hand.
  *
- * Boot order: arguments, machine, shared region, reservations, sockets,
+ * Boot order: arguments, machine, shared region, reservations, sockets, disks,
  * shards, "ready", threads.  Everything that can fail does so before the first
  * thread runs, with a sentence, and the exit status is 1.
  *
@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include <drivers/common/address.h>
+#include <drivers/common/files.h>
 #include <drivers/common/socket.h>
 
 /* More connections than this on one shard and the tables would cost more than they serve. */
@@ -50,6 +51,7 @@ signals_arrange(void)
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a write beyond a limit fails, which is enough */
 }
 
 /* As many descriptors as we may have; gives how many streams a shard may hold. */
@@ -67,8 +69,9 @@ streams_allow(const struct host_options *options)
             limit.rlim_cur = before;
         }
     }
+    const uint64_t files = options->data != NULL ? LP_FILES_OPEN_MAX + 4u : 0;
     const uint64_t other =
-        DESCRIPTORS_OTHER + (uint64_t)options->shard.count * (4u + options->listener_count);
+        DESCRIPTORS_OTHER + (uint64_t)options->shard.count * (4u + options->listener_count + files);
     const uint64_t streams = limit.rlim_cur > other ? limit.rlim_cur - other : 1;
     return (uint32_t)LP_MIN(streams, (uint64_t)STREAMS_MAX);
 }
@@ -105,6 +108,7 @@ shard_make(struct host *host, uint32_t i, char *ret_why)
         .memory_bytes = host->shard_bytes,
         .watermark_bytes = LP_MIN(host->options.watermark_bytes / config.count, host->shard_bytes),
         .transport = self->transport,
+        .disk = self->disk,
         .entropy = host_entropy_contract(&self->entropy),
         .clock = host_clock_contract(),
         .fabric = host->fabric,
@@ -166,8 +170,13 @@ boot(struct host *host, int argc, char **argv, char *ret_why)
         !host_transports_open(host, config->connections_max, ret_why)) {
         return false;
     }
+    if (!host_disks_open(host, ret_why)) {
+        host_transports_close(host);
+        return false;
+    }
     for (uint32_t i = 0; i < config->count; i++) {
         if (!shard_make(host, i, ret_why)) {
+            host_disks_close(host);
             host_transports_close(host);
             return false;
         }
@@ -213,6 +222,7 @@ main(int argc, char **argv)
         (void)fprintf(stderr, "lepus-dataplane: %s\n", why);
         _exit(1);
     }
+    host_disks_close(host);
     host_transports_close(host);
     free(host);
     return 0;

@@ -38,6 +38,12 @@ host_panic_shard_set(uint32_t shard)
     (void)shard;
 }
 
+void
+host_disk_drain(const struct host_shard *self)
+{
+    (void)self;
+}
+
 /* --- Arguments. ------------------------------------------------------------------------------ */
 
 #define NEEDED "--region-fd=3", "--control-wake-fd=4", "--shards=2", "--shard-wake-fds=5,6"
