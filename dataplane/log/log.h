@@ -27,7 +27,12 @@
 #define LP_LOG_BATCH_BYTES (512u * 1024u)
 #define LP_LOG_READS       8u
 #define LP_LOG_READ_BYTES  (256u * 1024u)
-/* Content of one record, at most: what is larger is several (lp_log_begin() keeps them together). */
+/* Buffers of batches and of reads, and a slot of the root. */
+#define LP_LOG_ARENA_BYTES                                                    \
+    (LP_LOG_BATCHES * LP_LOG_BATCH_BYTES + LP_LOG_READS * LP_LOG_READ_BYTES + \
+     2u * LP_DISK_ALIGN_BYTES)
+/* Content of one record, at most: what is larger is several (lp_log_begin() keeps them together).
+ */
 #define LP_LOG_RECORD_BYTES_MAX (LP_LOG_READ_BYTES / 2)
 
 /* Where a record is: of 8 bytes each, from the beginning of a segment's file. Segment 0 is none. */
@@ -81,7 +86,9 @@ struct lp_log_options {
     struct lp_disk disk;
     struct lp_memory *memory;
     uint32_t shard;
-    uint64_t segment_bytes;      /* 64 MiB; a multiple of LP_DISK_ALIGN_BYTES */
+    /* A random number for a folder that is new: no message can contain what passes for a batch. */
+    uint64_t salt;
+    uint64_t segment_bytes;       /* 64 MiB; a multiple of LP_DISK_ALIGN_BYTES, at least 32 KiB */
     uint64_t segment_bytes_first; /* segments grow from this to segment_bytes, doubling */
     struct lp_log_hooks hooks;
 };
@@ -96,6 +103,8 @@ enum lp_log_state {
 /* LP_ERR_NO_MEMORY, LP_ERR_BAD_CONFIG */
 LP_MUST_CHECK enum lp_err lp_log_init_boot(const struct lp_log_options *options,
                                            struct lp_log **ret_log);
+/* Its memory goes back.  Nothing may be on its way: see lp_log_idle().  `*log` is cleared. */
+void lp_log_fini(struct lp_log **log);
 
 /* Completions, then what follows from them; gives how many.  Once a turn, at its beginning. */
 uint32_t lp_log_step(struct lp_log *log);
@@ -135,8 +144,17 @@ uint64_t lp_log_durable(const struct lp_log *log);
 struct lp_log_place lp_log_durable_place(const struct lp_log *log);
 /* The number that was sealed last. */
 uint64_t lp_log_sealed(const struct lp_log *log);
-/* Nothing is on its way to the disk. */
+/* No operation is under way, and none waits for its turn. */
 bool lp_log_idle(const struct lp_log *log);
+
+/*
+ * A clean end.  From now on lp_log_begin() says no; when all that was sealed is
+ * durable the root says that nothing comes behind it, so that a next run would
+ * miss even the last batch.
+ */
+void lp_log_close_begin(struct lp_log *log);
+/* It has ended: the root is on disk, or never will be (the log is fenced or damaged). */
+bool lp_log_closed(const struct lp_log *log);
 
 /* ---- reading back ---- */
 
@@ -182,14 +200,14 @@ bool lp_log_checkpoint_due(const struct lp_log *log);
 
 struct lp_log_stats {
     uint64_t batches;
-    uint64_t bytes_written;  /* to the disk, padding included */
-    uint64_t bytes_records;  /* in records, headers included */
+    uint64_t bytes_written; /* to the disk, padding included */
+    uint64_t bytes_records; /* in records, headers included */
     uint64_t bytes_read;
-    uint64_t segments;       /* files there are */
-    uint64_t segment_bytes;  /* of all of them */
+    uint64_t segments;      /* files there are */
+    uint64_t segment_bytes; /* of all of them */
     uint64_t held_bytes;
     uint64_t checkpoints;
-    uint64_t free_bytes;     /* of the device */
+    uint64_t free_bytes; /* of the device */
 };
 void lp_log_stats(const struct lp_log *log, struct lp_log_stats *ret_stats);
 
