@@ -54,12 +54,11 @@ struct lp_shard_env {
     uint64_t memory_bytes; /* the hard limit */
     uint64_t watermark_bytes;
     struct lp_transport transport;
-    struct lp_disk disk; /* of its log; ops NULL: nothing is kept */
     struct lp_entropy entropy;
     struct lp_clock clock; /* the turn's, between turns: for queues with stamps (broker/stamps.h) */
     struct lp_fabric *fabric; /* the mesh, shared by all shards of the process */
     void *region;             /* control_region.h; mapped writable */
-    struct lp_disk disk;      /* for its log */
+    struct lp_disk disk;      /* for its log; ops NULL: nothing is kept */
     /* Listeners in the transport's order, for the control process to list. */
     const struct lp_address *listeners;
     uint32_t listener_count;
