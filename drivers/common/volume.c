@@ -468,7 +468,6 @@ lp_volume_closing(struct lp_volume *volume)
 void
 lp_volume_close(struct lp_volume *volume)
 {
-    LP_ASSERT(volume->running == 0);
     lp_files_fini(&volume->files);
     lp_segments_close(&volume->segments);
 }

@@ -86,7 +86,7 @@ LP_MUST_CHECK enum lp_err lp_volume_open_boot(struct lp_volume *volume, const ch
                                               const struct lp_volume_options *options);
 /* The keeper is closed: what is with it has no answer any more, and what runs may still end. */
 void lp_volume_closing(struct lp_volume *volume);
-/* When nothing runs any more. */
+/* When nobody works for it any more. */
 void lp_volume_close(struct lp_volume *volume);
 
 /* files(), submit() and free_bytes() of disk.h. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <drivers/common/measure.h>
+#include <drivers/file/file.h>
 #include <drivers/uring/uring.h>
 
 /* The kernel ends the writes of a process that was killed within milliseconds, or a disk's timeout.
@@ -164,12 +165,13 @@ static bool
 measure(const struct host *host, struct lp_measure *ret_measure, char *ret_why)
 {
     char path[PATH_MAX];
-    struct lp_uring_meter *meter = lp_uring_meter_open_boot();
-    if (meter == NULL) {
-        return complain(ret_why, "no io_uring to measure the disk with");
+    struct lp_uring_meter *meter = host->uring ? lp_uring_meter_open_boot() : NULL;
+    if (host->uring && meter == NULL) {
+        return complain(ret_why, "no io_uring to measure the disk with; try lepus.transport=epoll");
     }
     shard_folder(host, 0, path);
-    const int error = lp_measure_run(path, lp_uring_meter_write, meter, ret_measure);
+    const int error = lp_measure_run(
+        path, meter != NULL ? lp_uring_meter_write : lp_file_meter_write, meter, ret_measure);
     lp_uring_meter_close(&meter);
     if (error != 0) {
         return complain(ret_why, "cannot write in %s: %s; choose another --data DIR", path,
@@ -220,7 +222,9 @@ disk_open(struct host *host, uint32_t shard, const struct lp_measure *measure, c
                                               .lock_fd = host->disk_lock_fd,
                                               .wake_fd = host->options.shard_wake_fd[shard]};
     errno = 0;
-    const enum lp_err err = lp_uring_disk_open_boot(&self->transport, &options, &self->disk);
+    const enum lp_err err = host->uring
+                                ? lp_uring_disk_open_boot(&self->transport, &options, &self->disk)
+                                : lp_file_disk_open_boot(&options, &self->disk);
     if (err == LP_OK) {
         return true;
     }
@@ -257,10 +261,6 @@ host_disks_open(struct host *host, char *ret_why)
     if (host->options.data == NULL) {
         return true;
     }
-    if (!host->uring) {
-        (void)fprintf(stderr, "lepus-dataplane: no disk yet without io_uring\n");
-        return true;
-    }
     if (!disks_open(host, ret_why)) {
         host_disks_close(host);
         return false;
@@ -271,7 +271,7 @@ host_disks_open(struct host *host, char *ret_why)
 void
 host_disk_drain(const struct host_shard *self)
 {
-    if (self->disk.ops != NULL) {
+    if (self->disk.ops != NULL && self->host->uring) {
         lp_uring_disk_drain(&self->disk);
     }
 }
@@ -281,7 +281,11 @@ host_disks_close(struct host *host)
 {
     lp_keeper_close(&host->keeper);
     for (uint32_t i = 0; i < host->options.shard.count; i++) {
-        host->shard[i].disk = (struct lp_disk){0};
+        struct lp_disk *disk = &host->shard[i].disk;
+        if (disk->ops != NULL && !host->uring) {
+            lp_file_disk_close(disk);
+        }
+        *disk = (struct lp_disk){0}; /* that of io_uring goes with its transport */
     }
     if (host->disk_lock_fd >= 0) {
         (void)close(host->disk_lock_fd); /* the lock is all there was */

@@ -270,7 +270,6 @@ uring_disk_close(struct uring_driver *driver)
     lp_volume_closing(&disk->volume);
     lp_uring_disk_drain(&contract);
     driver->disk = NULL;
-    disk->volume.running = 0; /* what the kernel still has it will not find again */
     lp_volume_close(&disk->volume);
     free(disk);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -20,6 +21,8 @@
 
 #include <drivers/common/listeners.h>
 #include <drivers/common/volume.h>
+#include <drivers/epoll/epoll.h>
+#include <drivers/file/file.h>
 #include <drivers/uring/uring.h>
 
 #define MEGABYTE    (1024u * 1024u)
@@ -34,10 +37,9 @@ struct rig_kind {
 };
 
 static const struct rig_kind rig_kinds[] = {
-    {"io_uring", true, true},
-    {"io_uring", true, false},
-    {"io_uring", false, true},
-    {"io_uring", false, false},
+    {"io_uring", true, true},   {"io_uring", true, false}, {"io_uring", false, true},
+    {"io_uring", false, false}, {"threads", true, true},   {"threads", true, false},
+    {"threads", false, true},   {"threads", false, false},
 };
 
 /* cmocka gives a group's tests nothing of its own. */
@@ -48,9 +50,11 @@ struct disk_rig {
     struct lp_listeners listeners;
     struct lp_keeper *keeper;
     struct lp_disk disk;
+    bool uring;
     bool direct;
     bool dsync;
     bool mounted;
+    int wake_fd;
     uint8_t *arena;
     char path[64];
     uint32_t submitted;
@@ -98,15 +102,20 @@ rig_open(struct disk_rig *rig)
 {
     assert_int_equal(lp_keeper_open_boot(&rig->keeper), LP_OK);
     const struct lp_socket_options sockets = {
-        .listeners = &rig->listeners, .streams_max = 4, .wake_fd = -1};
-    assert_int_equal(lp_uring_open_boot(&sockets, &rig->transport), LP_OK);
+        .listeners = &rig->listeners, .streams_max = 4, .wake_fd = rig->wake_fd};
     const struct lp_volume_options options = {.path = rig->path,
                                               .keeper = rig->keeper,
                                               .direct = rig->direct,
                                               .dsync = rig->dsync,
                                               .lock_fd = -1,
-                                              .wake_fd = -1};
-    assert_int_equal(lp_uring_disk_open_boot(&rig->transport, &options, &rig->disk), LP_OK);
+                                              .wake_fd = rig->wake_fd};
+    if (rig->uring) {
+        assert_int_equal(lp_uring_open_boot(&sockets, &rig->transport), LP_OK);
+        assert_int_equal(lp_uring_disk_open_boot(&rig->transport, &options, &rig->disk), LP_OK);
+    } else {
+        assert_int_equal(lp_epoll_open_boot(&sockets, &rig->transport), LP_OK);
+        assert_int_equal(lp_file_disk_open_boot(&options, &rig->disk), LP_OK);
+    }
     rig->disk.ops->arena(rig->disk.self, rig->arena, ARENA_BYTES);
 }
 
@@ -114,7 +123,12 @@ static void
 rig_close(struct disk_rig *rig)
 {
     lp_keeper_close(&rig->keeper);
-    lp_uring_close(&rig->transport);
+    if (rig->uring) {
+        lp_uring_close(&rig->transport);
+    } else {
+        lp_file_disk_close(&rig->disk);
+        lp_epoll_close(&rig->transport);
+    }
     rig->submitted = 0;
     rig->answered = 0;
 }
@@ -137,6 +151,9 @@ rig_setup(void **state)
                    base != NULL && strlen(base) < 40 ? base : "/tmp");
     assert_non_null(mkdtemp(rig->path));
     (void)signal(SIGXFSZ, SIG_IGN);
+    rig->uring = strcmp(rig_kind->driver, "io_uring") == 0;
+    rig->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    assert_true(rig->wake_fd >= 0);
     rig->direct = rig_kind->direct;
     rig->dsync = rig_kind->dsync;
     rig->arena = aligned_alloc(4096, ARENA_BYTES);
@@ -187,6 +204,7 @@ rig_teardown(void **state)
         assert_int_equal(umount(rig->path), 0);
     }
     assert_int_equal(rmdir(rig->path), 0);
+    assert_int_equal(close(rig->wake_fd), 0);
     free(rig->arena);
     free(rig);
     return 0;
@@ -371,6 +389,22 @@ rig_foreign_files(const struct disk_rig *rig)
         path_make(rig, names[i], path);
         const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         assert_true(fd >= 0);
+        assert_int_equal(close(fd), 0);
+    }
+}
+
+/* Files 1 to `count` of a page, as an earlier run may have left them. */
+static void
+rig_files_make(const struct disk_rig *rig, uint32_t count)
+{
+    for (uint32_t i = 1; i <= count; i++) {
+        char name[32];
+        char path[512];
+        (void)snprintf(name, sizeof(name), "%08u.log", i);
+        path_make(rig, name, path);
+        const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(ftruncate(fd, 4096), 0);
         assert_int_equal(close(fd), 0);
     }
 }
