@@ -52,6 +52,17 @@ lp_binary_heap_push(struct lp_binary_heap *heap, struct lp_heap_node *node, lp_h
     *at = node;
 }
 
+/* The node of a place, from 1 at the top to `count`. */
+static inline struct lp_heap_node *
+lp_binary_heap_at(const struct lp_binary_heap *heap, uint64_t place)
+{
+    struct lp_heap_node *node = heap->first;
+    for (uint32_t bit = 63u - (uint32_t)__builtin_clzll(place); bit > 0; bit--) {
+        node = node->child[place >> (bit - 1) & 1u];
+    }
+    return node;
+}
+
 /* The last one leaves its place. */
 static inline struct lp_heap_node *
 lp_binary_heap_cut(struct lp_binary_heap *heap)

@@ -28,6 +28,7 @@
 #include "dataplane/mesh/mesh.h"
 
 struct lp_queue;
+struct lp_store;
 
 #define LP_PROTOCOLS_MAX 8u
 
@@ -107,6 +108,7 @@ struct lp_broker {
                                                  watermark */
     struct lp_release_list release[LP_SHARDS_MAX];
     struct lp_dying dying;
+    struct lp_store *store; /* NULL: nothing is kept */
 
     /* of either side */
     struct lp_own own;

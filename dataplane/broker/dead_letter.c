@@ -3,6 +3,7 @@
 
 #include "dataplane/broker/deaths.h"
 #include "dataplane/broker/queue.h"
+#include "dataplane/broker/store/store.h"
 
 /* Bytes of bodies that one step copies: a large message takes several. */
 #define COPY_BYTES_MAX (256u * 1024u)
@@ -14,9 +15,10 @@
 /* ---- what queues say about their dead ---- */
 
 enum lp_err
-lp_dead_letters_make(struct lp_memory *memory, uint32_t vhost_id, struct lp_bytes queue,
+lp_dead_letters_make(struct lp_memory *memory, const struct lp_queue_ref *ref,
                      const struct lp_queue_settings *settings, struct lp_dead_letters **ret_letters)
 {
+    const struct lp_bytes queue = lp_queue_ref_name(ref);
     const struct lp_bytes exchange = settings->dead_letter_exchange;
     const struct lp_bytes key = settings->dead_letter_key;
     const uint64_t names = (uint64_t)queue.size + exchange.size + key.size;
@@ -26,7 +28,8 @@ lp_dead_letters_make(struct lp_memory *memory, uint32_t vhost_id, struct lp_byte
     }
     struct lp_writer writer = lp_writer_of(letters->data, names);
     letters->references = 1;
-    letters->vhost_id = vhost_id;
+    letters->vhost_id = ref->vhost_id;
+    letters->queue_id = ref->id;
     letters->has_key = settings->has_dead_letter_key;
     letters->queue = lp_bytes_of(writer.at, queue.size);
     lp_writer_copy(&writer, queue.data, queue.size);
@@ -69,11 +72,14 @@ lp_queue_entry_dead(struct lp_queue *queue, struct lp_entry *entry, enum lp_deat
     struct lp_broker *broker = queue->broker;
     LP_ASSERT(entry->state < LP_ENTRY_DYING);
     if (!queue->dead_letters) {
+        if (entry->flags & LP_ENTRY_STORED) {
+            lp_store_settle(queue, entry);
+        }
         lp_queue_entry_done(broker, entry);
         return;
     }
     entry->state = LP_ENTRY_DYING;
-    entry->death = (uint8_t)why;
+    entry->death = (uint32_t)why & 0xffu;
     entry->dead_letters = queue->dead_letters;
     queue->dead_letters->references++;
     entry->link = (struct lp_list){NULL, NULL};
@@ -174,7 +180,7 @@ letter_write(struct lp_broker *broker, const struct lp_entry *entry,
     const struct lp_dead_letters *letters = entry->dead_letters;
     struct lp_writer writer = lp_writer_of(letter->block, letter->block_bytes);
     const struct lp_death_record now = {
-        .why = entry->death,
+        .why = (uint8_t)entry->death,
         .expires = (source->flags & LP_MESSAGE_EXPIRES) != 0,
         .time_ms = broker->wall_ns / 1000000u,
         .expiration_ms = lp_message_expiration_ms(source),
@@ -270,15 +276,35 @@ letter_copy(struct lp_broker *broker, uint64_t *budget)
     return true;
 }
 
+/* What the log has of it is there until what it becomes is. */
+static void
+dying_hand_on(struct lp_broker *broker, struct lp_entry *entry)
+{
+    const struct lp_dead_letters *letters = entry->dead_letters;
+    const struct lp_store_source source = lp_store_source_of(broker, letters->queue_id, entry);
+    broker->stats->messages_dead_lettered++;
+    lp_own_publish_dead(broker, letters->vhost_id, broker->dying.message, &source);
+    broker->dying.message = LP_HANDLE_NONE;
+}
+
+static void
+dying_lose(struct lp_broker *broker, struct lp_entry *entry)
+{
+    const struct lp_store_source source =
+        lp_store_source_of(broker, entry->dead_letters->queue_id, entry);
+    broker->stats->messages_own_lost++;
+    lp_store_source_settle(broker, &source);
+}
+
 /* The first of the dying becomes a message, or nothing.  False: it waits. */
 static bool
-dying_publish(struct lp_broker *broker, const struct lp_entry *entry, uint64_t *budget)
+dying_publish(struct lp_broker *broker, struct lp_entry *entry, uint64_t *budget)
 {
     const struct lp_dead_letters *letters = entry->dead_letters;
     struct lp_dying *dying = &broker->dying;
     if (dying->message == LP_HANDLE_NONE) {
         if (!lp_topology_exchange(&broker->topology, letters->vhost_id, letters->exchange)) {
-            broker->stats->messages_own_lost++; /* silently (C151) */
+            dying_lose(broker, entry); /* silently (C151) */
             return true;
         }
         if (!lp_own_room(&broker->own) ||
@@ -289,9 +315,7 @@ dying_publish(struct lp_broker *broker, const struct lp_entry *entry, uint64_t *
     if (!letter_copy(broker, budget)) {
         return false;
     }
-    broker->stats->messages_dead_lettered++;
-    lp_own_publish_dead(broker, letters->vhost_id, dying->message);
-    dying->message = LP_HANDLE_NONE;
+    dying_hand_on(broker, entry);
     return true;
 }
 
@@ -303,7 +327,7 @@ lp_dead_letter_step(struct lp_broker *broker, uint32_t budget)
     uint32_t done = 0;
     while (done < budget && !lp_list_empty(entries)) {
         struct lp_entry *entry = LP_LIST_ITEM(entries->next, struct lp_entry, link);
-        if (!dying_publish(broker, entry, &bytes)) {
+        if (!lp_store_written(entry) || !dying_publish(broker, entry, &bytes)) {
             break;
         }
         lp_list_remove(&entry->link);

@@ -27,11 +27,13 @@
 #include "dataplane/broker/message.h"
 
 struct lp_broker;
+struct lp_queue_ref;
 
 /* What a queue says about its dead.  Outlives the queue while some of them are dying. */
 struct lp_dead_letters {
     uint32_t references; /* the queue's, and each dying entry's */
     uint32_t vhost_id;
+    uint32_t queue_id;
     bool has_key;          /* else the message's own keys (C152) */
     struct lp_bytes queue; /* these three lie in data */
     struct lp_bytes exchange;
@@ -40,8 +42,8 @@ struct lp_dead_letters {
 };
 
 /* LP_ERR_NO_MEMORY.  Names are copied. */
-LP_MUST_CHECK enum lp_err lp_dead_letters_make(struct lp_memory *memory, uint32_t vhost_id,
-                                               struct lp_bytes queue,
+LP_MUST_CHECK enum lp_err lp_dead_letters_make(struct lp_memory *memory,
+                                               const struct lp_queue_ref *queue,
                                                const struct lp_queue_settings *settings,
                                                struct lp_dead_letters **ret_letters);
 /* One reference less; clears it. */

@@ -3,6 +3,7 @@
 
 #include "dataplane/broker/queue.h"
 #include "dataplane/broker/session_private.h"
+#include "dataplane/broker/store/store.h"
 
 static inline bool
 outgoing_near(const struct lp_outgoing *outgoing, const struct lp_queue_ref *queue)
@@ -110,6 +111,10 @@ lp_outgoing_hand(struct lp_broker *broker, struct lp_outgoing *outgoing, struct 
         LP_ASSERT(sent); /* there was room, and only these have used it since */
     }
     record.flags |= LP_MESH_NEAR;
+    const bool several = near > 1;
+    if (several) {
+        lp_store_tie(broker);
+    }
     for (uint32_t i = 0; near > 0; i++) {
         const struct lp_queue_ref *queue = broker->topology.route[i];
         if (outgoing_near(outgoing, queue)) {
@@ -118,6 +123,9 @@ lp_outgoing_hand(struct lp_broker *broker, struct lp_outgoing *outgoing, struct 
             local->type->handle(local, broker->shard, &record);
             near--;
         }
+    }
+    if (several) {
+        lp_store_untie(broker);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "dataplane/broker/broker.h"
 #include "dataplane/broker/dead_letter.h"
 #include "dataplane/broker/message.h"
+#include "dataplane/broker/store/store.h"
 
 /* Names, properties and small blocks that a message takes beside its body. */
 #define OWN_EXTRA_BYTES (64u * 1024u)
@@ -27,26 +28,30 @@ lp_own_memory(const struct lp_broker *broker, uint64_t body_bytes)
 }
 
 static void
-own_add(struct lp_own *own, uint32_t vhost_id, lp_handle message, bool dead)
+own_add(struct lp_own *own, uint32_t vhost_id, lp_handle message,
+        const struct lp_store_source *source)
 {
+    static const struct lp_store_source none = {0};
     LP_ASSERT(own->count < LP_OWN_MAX);
     const uint32_t last = (own->first + own->count) % LP_OWN_MAX;
     own->waiting[last].message = message;
     own->waiting[last].vhost_id = vhost_id;
-    own->waiting[last].dead = dead;
+    own->waiting[last].dead = source != NULL;
+    own->waiting[last].source = source ? *source : none;
     own->count++;
 }
 
 void
 lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message)
 {
-    own_add(&broker->own, vhost_id, message, false);
+    own_add(&broker->own, vhost_id, message, NULL);
 }
 
 void
-lp_own_publish_dead(struct lp_broker *broker, uint32_t vhost_id, lp_handle message)
+lp_own_publish_dead(struct lp_broker *broker, uint32_t vhost_id, lp_handle message,
+                    const struct lp_store_source *source)
 {
-    own_add(&broker->own, vhost_id, message, true);
+    own_add(&broker->own, vhost_id, message, source);
 }
 
 /* Where the message goes now.  False: memory was short. */
@@ -135,12 +140,26 @@ own_send(struct lp_broker *broker)
     return own_start(broker, handle, message);
 }
 
+/* What it was goes, in the log, with what it is now. */
+static bool
+own_send_stored(struct lp_broker *broker)
+{
+    const struct lp_store_source *source = &broker->own.waiting[broker->own.first].source;
+    lp_store_tie(broker);
+    const bool sent = own_send(broker);
+    if (sent) {
+        lp_store_source_settle(broker, source);
+    }
+    lp_store_untie(broker);
+    return sent;
+}
+
 uint32_t
 lp_own_step(struct lp_broker *broker, uint32_t budget)
 {
     struct lp_own *own = &broker->own;
     uint32_t sent = 0;
-    while (own->count > 0 && sent < budget && own_send(broker)) {
+    while (own->count > 0 && sent < budget && own_send_stored(broker)) {
         own->first = (own->first + 1) % LP_OWN_MAX;
         own->count--;
         sent++;

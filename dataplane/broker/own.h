@@ -22,6 +22,7 @@
 #include <lepus/base.h>
 
 #include "dataplane/broker/outgoing.h"
+#include "dataplane/broker/store/records.h"
 
 struct lp_broker;
 
@@ -34,6 +35,7 @@ struct lp_own {
     struct {
         lp_handle message;
         uint32_t vhost_id;
+        struct lp_store_source source; /* of a dead letter: what it was, until it is stored */
         bool dead; /* just now: it does not enter queues that it went round through (C153) */
     } waiting[LP_OWN_MAX];
 };
@@ -52,8 +54,10 @@ bool lp_own_memory(const struct lp_broker *broker, uint64_t body_bytes);
 
 /* The message, whole and with LP_MESSAGE_OWN, is the broker's from here on.  There must be room. */
 void lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message);
-/* The same for a message that comes out of a queue where it died. */
-void lp_own_publish_dead(struct lp_broker *broker, uint32_t vhost_id, lp_handle message);
+/* The same for a message that comes out of a queue where it died: `source` is settled when it is
+ * where it goes. */
+void lp_own_publish_dead(struct lp_broker *broker, uint32_t vhost_id, lp_handle message,
+                         const struct lp_store_source *source);
 
 /* Send what can be sent, at most `budget` messages; gives how many. */
 uint32_t lp_own_step(struct lp_broker *broker, uint32_t budget);

@@ -76,6 +76,7 @@ lp_queue_up(void *context, struct lp_queue_ref *ref)
     queue->id = ref->id;
     queue->settings = lp_queue_settings_none();
     lp_list_init(&queue->subscriptions);
+    queue->stored.on = broker->store && (ref->flags & LP_OBJECT_DURABLE) != 0 && ref->owner == 0;
     if (!queue->type->open(queue)) {
         lp_pool_release(&broker->queues, self);
         return LP_ERR_NO_MEMORY;
@@ -98,8 +99,7 @@ lp_queue_configure(void *context, struct lp_queue_ref *ref, struct lp_bytes enco
         return LP_ERR_BAD_RECORD;
     }
     if (settings.dead_letters) {
-        const enum lp_err err = lp_dead_letters_make(broker->memory, ref->vhost_id,
-                                                     lp_queue_ref_name(ref), &settings, &letters);
+        const enum lp_err err = lp_dead_letters_make(broker->memory, ref, &settings, &letters);
         if (err != LP_OK) {
             return err;
         }

@@ -15,6 +15,21 @@
 #include "dataplane/broker/broker.h"
 #include "dataplane/broker/deaths.h"
 #include "dataplane/broker/records.h"
+#include "dataplane/log/log.h"
+
+/* What a queue must know that is kept (store/store.h). */
+struct lp_stored {
+    struct lp_list in_long; /* lp_store.queues_long */
+    uint64_t given;         /* entries of positions below may be handed to clients: that they may
+                               have been is on disk */
+    uint64_t given_asked;   /* ... will be */
+    uint64_t given_fresh;   /* from here on and below given_asked: may be handed out at once */
+    uint64_t redelivered_below; /* they may have been before the last start */
+    uint64_t next_position;
+    uint32_t slack; /* positions that are asked for at a time */
+    bool on;        /* it is durable, and there is a disk */
+    bool adopted;
+};
 
 struct lp_queue {
     const struct lp_queue_type *type;
@@ -28,6 +43,7 @@ struct lp_queue {
     struct lp_dead_letters *dead_letters; /* NULL: what dies is dropped */
     uint64_t reply_key;       /* of a reply queue (reply.h): who sends to it knows it; else 0 */
     struct lp_stamps *stamps; /* NULL: nobody asks where the time goes */
+    struct lp_stored stored;
     uint32_t id;
     bool deleting;          /* DELETE_CHECK allowed it: takes nothing more */
     uint32_t deleted_ready; /* what that check counted */
@@ -52,13 +68,17 @@ enum lp_entry_state {
 enum lp_entry_flag {
     LP_ENTRY_REDELIVERED = 1,
     LP_ENTRY_PERSISTENT = 2,
-    LP_ENTRY_STAMPED = 4, /* there may be a probe for it (stamps.h) */
+    LP_ENTRY_STAMPED = 4,  /* there may be a probe for it (stamps.h) */
+    LP_ENTRY_STORED = 8,   /* the store knows of it */
+    LP_ENTRY_PAGE = 16,    /* no message: a page of them (struct lp_store_page) */
+    LP_ENTRY_READING = 32, /* its message is on disk, and is being read */
+    LP_ENTRY_READ = 64,    /* its message was on disk, and is in memory again */
 };
 
 /* lp_entry.delivered counts in units of 2^30 ns: a little more than a second. */
 #define LP_ENTRY_DELIVERED_SHIFT 30u
 
-/* A message in a queue: one loan. */
+/* A message in a queue: one loan, or the place of a message on disk. */
 struct lp_entry {
     union {
         /* In a queue's list, a subscription's unacked list, the list of the dying, or a release
@@ -66,24 +86,27 @@ struct lp_entry {
         struct lp_list link;
         struct lp_heap_node in_heap; /* while returned */
     };
-    lp_handle message;
+    lp_handle message;         /* NONE: on disk only; of a page: its struct */
+    uint64_t position;         /* order of arrival in the queue */
+    uint64_t expires_ns;       /* 0: never */
+    struct lp_log_place place; /* of its message; segment 0: not in the log (yet) */
+    uint32_t record_bytes;     /* there */
+    uint32_t returns : 24;     /* how often it came back, where the queue counts that */
+    uint32_t death : 8;        /* while dying: enum lp_death */
     union {
-        uint64_t position;                    /* order of arrival in the queue */
+        struct {
+            uint32_t subscription; /* its index in lp_broker.subscriptions, while unacked */
+            uint32_t delivered;    /* when, while unacked */
+        };
         struct lp_dead_letters *dead_letters; /* while dying: a reference */
     };
-    uint64_t expires_ns;   /* 0: never */
-    uint32_t subscription; /* its index in lp_broker.subscriptions, while unacked */
-    uint32_t delivered;    /* when, while unacked */
     uint32_t body_bytes;
     uint8_t owner; /* the message's shard */
     uint8_t state; /* enum lp_entry_state */
     uint8_t flags; /* enum lp_entry_flag */
-    union {
-        uint8_t level; /* of priority, as its queue has them */
-        uint8_t death; /* while dying: enum lp_death */
-    };
+    uint8_t level; /* of priority, as its queue has them */
 };
-LP_STATIC_ASSERT(sizeof(struct lp_entry) + sizeof(struct lp_pool_header) == LP_CACHE_LINE_BYTES,
+LP_STATIC_ASSERT(sizeof(struct lp_entry) + sizeof(struct lp_pool_header) == 80,
                  "there may be a great many");
 LP_STATIC_ASSERT(LP_SHARDS_MAX <= UINT8_MAX + 1, "an owner fits");
 

@@ -9,6 +9,7 @@
 #include "dataplane/broker/queue.h"
 #include "dataplane/broker/reply.h"
 #include "dataplane/broker/session.h"
+#include "dataplane/broker/store/store.h"
 
 /* ---- confirms: several numbers of one session share a record ---- */
 
@@ -113,8 +114,12 @@ lp_queue_entry_alloc(struct lp_queue *queue, uint32_t from, const struct lp_mesh
 void
 lp_queue_entry_done(struct lp_broker *broker, struct lp_entry *entry)
 {
-    LP_ASSERT(entry->state != LP_ENTRY_DONE);
+    LP_ASSERT(entry->state != LP_ENTRY_DONE && (entry->flags & LP_ENTRY_STORED) == 0);
     entry->state = LP_ENTRY_DONE;
+    if (LP_UNLIKELY(entry->message == LP_HANDLE_NONE)) { /* it was on disk only */
+        lp_pool_release(&broker->entries, lp_pool_self(entry));
+        return;
+    }
     if (entry->owner == broker->shard) {
         lp_message_unlend(&broker->messages, entry->message, 1);
         lp_pool_release(&broker->entries, lp_pool_self(entry));
@@ -190,7 +195,9 @@ gone_detach(struct lp_broker *broker, struct lp_subscription *subscription)
 {
     struct lp_list *link;
     while ((link = lp_list_pop_front(&subscription->unacked)) != NULL) {
-        lp_queue_entry_done(broker, LP_LIST_ITEM(link, struct lp_entry, link));
+        struct lp_entry *entry = LP_LIST_ITEM(link, struct lp_entry, link);
+        lp_store_forget(broker, entry);
+        lp_queue_entry_done(broker, entry);
     }
     lp_list_remove(&subscription->in_news);
     lp_pool_release(&broker->subscriptions, subscription->self);

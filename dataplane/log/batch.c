@@ -37,8 +37,8 @@ lp_log_begin(struct lp_log *log, uint64_t chain_bytes)
         buffer->state != LOG_BUFFER_FREE) {
         return false;
     }
-    /* A chain has found its segment when it began. */
-    if (!log->chained && !log_segment_room(log, chain_room(chain_bytes))) {
+    /* A chain goes on where it began as long as there is room for what was said of it. */
+    if (!log_segment_room(log, chain_room(chain_bytes))) {
         return false;
     }
     const uint64_t left = log->segment_bytes - log->offset;

@@ -33,7 +33,7 @@
      2u * LP_DISK_ALIGN_BYTES)
 /* Content of one record, at most: what is larger is several (lp_log_begin() keeps them together).
  */
-#define LP_LOG_RECORD_BYTES_MAX (LP_LOG_READ_BYTES / 2)
+#define LP_LOG_RECORD_BYTES_MAX (LP_LOG_READ_BYTES - 2 * LP_DISK_ALIGN_BYTES)
 
 /* Where a record is: of 8 bytes each, from the beginning of a segment's file. Segment 0 is none. */
 struct lp_log_place {
@@ -41,6 +41,24 @@ struct lp_log_place {
     uint32_t unit;
 };
 #define LP_LOG_UNIT_BYTES 8u
+
+/* Where a record is that was written behind one with so much content, in the same batch ... */
+static inline struct lp_log_place
+lp_log_place_behind(struct lp_log_place place, uint32_t content_bytes)
+{
+    place.unit += 1u + (content_bytes + LP_LOG_UNIT_BYTES - 1) / LP_LOG_UNIT_BYTES;
+    return place;
+}
+
+/* ... or, when that is where the batch ends, in the next one. */
+#define LP_LOG_HEADER_BYTES 72u
+static inline struct lp_log_place
+lp_log_place_next_batch(struct lp_log_place place)
+{
+    const uint32_t units = LP_DISK_ALIGN_BYTES / LP_LOG_UNIT_BYTES;
+    place.unit = (place.unit + units - 1) / units * units + LP_LOG_HEADER_BYTES / LP_LOG_UNIT_BYTES;
+    return place;
+}
 
 /* Places are in the order of writing. */
 static inline bool

@@ -12,6 +12,7 @@
 #include "dataplane/broker/message.h"
 #include "dataplane/broker/queue.h"
 #include "dataplane/broker/session.h"
+#include "dataplane/broker/store/store.h"
 #include "dataplane/shard/shard_private.h"
 
 /* The list in dataplane/protocol/meson.build makes this table. */
@@ -164,7 +165,16 @@ shard_broker_init(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
     };
     err = lp_link_init_boot(&broker->link, &link);
     broker->link.now_ns = now_ns;
-    return err;
+    if (err != LP_OK) {
+        return err;
+    }
+    const struct lp_store_options store = {
+        .disk = shard->env.disk,
+        .segment_bytes = config->log_segment_bytes,
+        .segment_bytes_first = config->log_first_segment_bytes,
+        .backlog_bytes = config->log_backlog_bytes,
+    };
+    return lp_store_init_boot(broker, &store);
 }
 
 uint64_t
@@ -399,6 +409,7 @@ turn_flush(struct lp_shard *shard)
     if (stamps) {
         lp_stamps_flush_begin(broker);
     }
+    lp_store_flush(broker);
     while ((link = lp_list_pop_front(&broker->connections_flush)) != NULL) {
         lp_connection_flush(LP_LIST_ITEM(link, struct lp_connection, in_flush));
     }
@@ -492,10 +503,14 @@ lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
     broker->near_left += LP_NEAR_PER_TURN / 2;
     work += turn_resume(broker);
     work += turn_transport(shard);
-    work += lp_link_poll(&broker->link, now_ns, CONTROL_BUDGET);
+    work += lp_store_step(broker);
+    const bool ready = lp_store_ready(broker); /* else what is kept is not known yet */
+    if (LP_LIKELY(ready)) {
+        work += lp_link_poll(&broker->link, now_ns, CONTROL_BUDGET);
+    }
     work += turn_mesh(broker);
     work += lp_wheel_advance(&broker->wheel, now_ns, TIMER_BUDGET, broker);
-    work += shard_control_step(shard);
+    work += ready ? shard_control_step(shard) : 0;
     turn_pressure(broker);
     turn_flush(shard);
     turn_stats(shard, work);

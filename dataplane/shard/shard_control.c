@@ -11,6 +11,7 @@
 #include "dataplane/base/list.h"
 #include "dataplane/broker/connection.h"
 #include "dataplane/broker/queue.h"
+#include "dataplane/broker/store/store.h"
 #include "dataplane/shard/shard_private.h"
 
 static struct lp_shard *
@@ -158,6 +159,7 @@ control_sync_end(struct lp_broker *broker)
     while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
         lp_queue_synced(queue);
     }
+    lp_store_synced(broker);
 }
 
 void

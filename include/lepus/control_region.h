@@ -101,6 +101,7 @@ struct lp_control_region {
     X(messages_paged_out)     \
     X(messages_paged_in)      \
     X(messages_recovered)     \
+    X(messages_unreadable)    \
     X(confirms_waiting)       \
     X(log_batches)            \
     X(log_bytes_written)      \

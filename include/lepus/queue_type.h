@@ -13,9 +13,11 @@
  */
 #pragma once
 
-#include <lepus/base.h>
+#include <lepus/bytes.h>
 
 struct lp_broker;
+struct lp_entry;
+struct lp_log_place;
 struct lp_mesh_record;
 struct lp_queue;
 
@@ -54,4 +56,14 @@ struct lp_queue_type {
     uint64_t (*purge)(struct lp_queue *queue, bool transient);
     /* Asserts the type's invariants. */
     void (*check)(const struct lp_queue *queue);
+
+    /* ---- of queues that are kept (dataplane/broker/store) ---- */
+
+    /* Every entry that is the queue's, ready or not. */
+    void (*visit)(struct lp_queue *queue, void (*each)(void *context, struct lp_entry *entry),
+                  void *context);
+    /* lp_store_read() has ended: `data` begins at `place`; size 0: it failed. */
+    void (*read)(struct lp_queue *queue, const struct lp_log_place *place, struct lp_bytes data);
+    /* Put entries that nobody will want soon on a page; false: there are no such. */
+    bool (*spill)(struct lp_queue *queue);
 };

@@ -9,7 +9,7 @@
 #include "tests/sim/scenario_list.h"
 
 /* Until messages outlive their node: false. */
-#define GRAPH_KEPT false
+#define GRAPH_KEPT true
 /* Of a node's steps; a seed has some hundred thousand. */
 #define CRASH_ONE_IN 15000u
 

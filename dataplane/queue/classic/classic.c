@@ -88,6 +88,36 @@ classic_pop(struct lp_engine *engine)
     return classic_level_pop(&classic->level);
 }
 
+static struct lp_list *
+classic_fresh(struct lp_engine *engine, uint32_t level)
+{
+    struct classic_queue *classic = classic_of(engine);
+    if (level == 0) {
+        return &classic->level.fresh;
+    }
+    const bool there = classic->levels && level <= classic->levels->count;
+    return there ? &classic->levels->level[level - 1].fresh : NULL;
+}
+
+static uint8_t
+classic_level_again(struct lp_engine *engine, uint8_t level)
+{
+    uint8_t again = 0; /* without memory for its own */
+    (void)classic_level_for(engine, level, &again);
+    return again;
+}
+
+static void
+classic_visit_returned(struct lp_engine *engine,
+                       void (*each)(void *context, struct lp_entry *entry), void *context)
+{
+    struct classic_queue *classic = classic_of(engine);
+    classic_heap_visit(&classic->level.returned, each, context);
+    for (uint32_t i = 0; classic->levels && i < classic->levels->count; i++) {
+        classic_heap_visit(&classic->levels->level[i].returned, each, context);
+    }
+}
+
 static void
 classic_order_check(const struct lp_engine *engine)
 {
@@ -103,6 +133,9 @@ static const struct lp_engine_order classic_order = {
     .add_returned = classic_add_returned,
     .peek = classic_peek,
     .pop = classic_pop,
+    .fresh = classic_fresh,
+    .level_again = classic_level_again,
+    .visit_returned = classic_visit_returned,
     .check = classic_order_check,
 };
 
@@ -142,4 +175,7 @@ const struct lp_queue_type lp_queue_type_classic = {
     .counts = lp_engine_counts,
     .purge = lp_engine_purge,
     .check = lp_engine_check,
+    .visit = lp_engine_visit,
+    .read = lp_engine_read,
+    .spill = lp_engine_spill,
 };

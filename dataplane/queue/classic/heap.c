@@ -29,3 +29,12 @@ classic_heap_pop(struct lp_binary_heap *heap)
     struct lp_heap_node *least = lp_binary_heap_pop(heap, entry_before);
     return least ? LP_CONTAINER_OF(least, struct lp_entry, in_heap) : NULL;
 }
+
+void
+classic_heap_visit(const struct lp_binary_heap *heap,
+                   void (*each)(void *context, struct lp_entry *entry), void *context)
+{
+    for (uint64_t place = 1; place <= heap->count; place++) {
+        each(context, LP_CONTAINER_OF(lp_binary_heap_at(heap, place), struct lp_entry, in_heap));
+    }
+}

@@ -172,7 +172,8 @@ engine_goes_on(struct lp_engine *engine, uint32_t *budget)
     if (LP_UNLIKELY(engine->expiring)) {
         engine_expire(engine, budget);
     }
-    return engine->ready_count > 0 && *budget > 0 && !lp_list_empty(&engine->round);
+    return engine->ready_count > 0 && *budget > 0 && !lp_list_empty(&engine->round) &&
+           (LP_LIKELY(!engine->base.stored.on) || engine_next_can_go(engine));
 }
 
 bool
@@ -186,6 +187,10 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
         return true;
     }
     engine_returned(engine);
+    engine->waits = false;
+    if (LP_UNLIKELY(!lp_list_empty(&engine->gets))) {
+        engine_gets_go_on(engine);
+    }
     while (engine_goes_on(engine, &budget)) {
         struct lp_subscription *subscription =
             LP_LIST_ITEM(engine->round.next, struct lp_subscription, in_ready);
@@ -212,7 +217,7 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
         engine_ungrant(engine);
         return true;
     }
-    return budget > 0 && lp_list_empty(&engine->round);
+    return engine->waits || (budget > 0 && lp_list_empty(&engine->round));
 }
 
 void

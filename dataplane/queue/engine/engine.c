@@ -13,7 +13,8 @@ lp_engine_open(struct lp_engine *engine, const struct lp_engine_order *order,
     engine->order = order;
     engine->rules = rules;
     lp_list_init(&engine->round);
-    engine->next_position = 1;
+    lp_list_init(&engine->gets);
+    engine->base.stored.next_position = 1;
 }
 
 void
@@ -28,6 +29,9 @@ lp_engine_configure(struct lp_queue *queue)
     engine->trims = limited && settings->overflow == LP_OVERFLOW_DROP_HEAD;
     engine_sole_configure(engine);
     engine_timeout_configure(engine);
+    if (queue->stored.on && !queue->stored.adopted) {
+        engine_restore(engine);
+    }
     if (engine->ready_count > 0) {
         lp_queue_dirty(queue); /* there may be too much now */
     }
@@ -83,6 +87,11 @@ lp_engine_close(struct lp_queue *queue)
     struct lp_engine *engine = engine_of(queue);
     lp_timer_disarm(&queue->broker->wheel, &engine->head_timer);
     lp_timer_disarm(&queue->broker->wheel, &engine->look_timer);
+    queue->deleting = true;
+    if (queue->stored.on) {
+        lp_store_dropped(queue);
+    }
+    engine_gets_end(engine);
     engine_drop_ready(engine);
     for (struct lp_list *at = queue->subscriptions.next; at != &queue->subscriptions;
          at = at->next) {
@@ -155,7 +164,7 @@ lp_engine_check(const struct lp_queue *queue)
     if (head && head->expires_ns != 0 && !queue->deleting) {
         /* It cannot be forgotten: the timer comes, or dispatch() does. */
         LP_ASSERT(engine->expiring);
-        LP_ASSERT(lp_list_linked(&queue->in_dirty) ||
+        LP_ASSERT(lp_list_linked(&queue->in_dirty) || engine->reads > 0 || engine->unreadable ||
                   (lp_timer_armed(&engine->head_timer) &&
                    engine->head_timer.deadline_ns <= head->expires_ns));
     }

@@ -17,8 +17,12 @@
 
 #include "dataplane/broker/queue.h"
 #include "dataplane/broker/session.h"
+#include "dataplane/broker/store/store.h"
 
 struct lp_engine;
+
+/* Reads of one queue that may be under way. */
+#define ENGINE_READS_MAX 4u
 
 /* The order in which a type gives its messages. */
 struct lp_engine_order {
@@ -34,13 +38,24 @@ struct lp_engine_order {
     struct lp_entry *(*peek)(const struct lp_engine *engine);
     /* The same, taken off.  Its link is clear. */
     struct lp_entry *(*pop)(struct lp_engine *engine);
+
+    /* ---- of queues that are kept ---- */
+    /* Messages that never were anybody's, by level, each in the order of arrival: lp_entry.link.
+     * NULL: there is no such level, nor a higher one. */
+    struct lp_list *(*fresh)(struct lp_engine *engine, uint32_t level);
+    /* The level of one that comes from the disk, where it was this. */
+    uint8_t (*level_again)(struct lp_engine *engine, uint8_t level);
+    /* Those that came back. */
+    void (*visit_returned)(struct lp_engine *engine,
+                           void (*each)(void *context, struct lp_entry *entry), void *context);
     /* Asserts the order's invariants. */
     void (*check)(const struct lp_engine *engine);
 };
 
 /* What a type does its own way; classic queues have none of these. */
 struct lp_engine_rules {
-    bool counts_returns;    /* lp_entry.position is how often it came back, once it has (C132) */
+    bool keeps_all;         /* messages that are not persistent are kept, too, where the queue is */
+    bool counts_returns;    /* lp_entry.returns is told to consumers, and limited (C132) */
     bool sole_by_priority;  /* single active: a consumer of a higher priority takes over (C120) */
     bool no_get_from_sole;  /* single active: no basic.get (C120) */
     bool no_exclusive;      /* the exclusive flag of consumers means nothing (C119) */
@@ -60,8 +75,7 @@ struct lp_engine {
     uint64_t ready_bytes;
     uint64_t unacked_count;
     uint64_t unacked_bytes;
-    uint64_t persistent_count; /* of both */
-    uint64_t next_position;
+    uint64_t persistent_count;  /* of both */
     struct lp_timer head_timer; /* when the next message expires, or earlier */
     struct lp_timer look_timer; /* for deliveries that nobody acknowledges */
 
@@ -74,6 +88,21 @@ struct lp_engine {
     bool trims;     /* has a limit, and drops its head for it */
     bool returning; /* messages came back, and the limit was not looked at since */
     bool expiring;  /* messages that expire were here since it was last empty */
+
+    /* Of a queue that is kept. */
+    bool waits;            /* what is next cannot be handed out: it is made dirty when it can */
+    bool unreadable;       /* what is next cannot be read */
+    uint32_t reads;        /* under way */
+    uint64_t absent_count; /* of the ready ones: on disk only, those on pages included */
+    uint64_t ahead_bytes;  /* read, or being read, and not taken yet */
+    struct lp_entry
+        *fetched;           /* the last that is being read, or was, and was not taken; NULL: none */
+    struct lp_entry *paged; /* the page that was written last, if it is there; NULL: none */
+    struct lp_list gets;    /* struct engine_get_waiting: basic.get that waits for what is next */
+    struct engine_read {
+        struct lp_log_place place;
+        lp_handle first; /* the first entry of those it is for; NONE: there is no such read */
+    } read[ENGINE_READS_MAX];
 };
 
 static inline struct lp_engine *
@@ -169,6 +198,9 @@ void engine_grant(struct lp_engine *engine, const struct lp_mesh_record *record,
 
 /* basic.get */
 void engine_get(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record);
+/* Those that wait: as many as can be answered now, or all. */
+void engine_gets_go_on(struct lp_engine *engine);
+void engine_gets_end(struct lp_engine *engine);
 /* STAT and PURGE */
 void engine_counts_reply(struct lp_engine *engine, uint32_t from,
                          const struct lp_mesh_record *record);
@@ -179,9 +211,7 @@ void engine_counts_reply(struct lp_engine *engine, uint32_t from,
 static inline uint64_t
 engine_returns(const struct lp_engine *engine, const struct lp_entry *entry)
 {
-    return (entry->flags & LP_ENTRY_REDELIVERED) != 0 && engine->rules->counts_returns
-               ? entry->position
-               : 0;
+    return engine->rules->counts_returns ? entry->returns : 0;
 }
 
 /* The next message, off the queue; NULL when there is none. */
@@ -207,7 +237,65 @@ engine_returned(struct lp_engine *engine)
         engine_returned_trim(engine);
     }
 }
+/* All of them; of a queue that is deleted nothing is noted. */
 void engine_drop_ready(struct lp_engine *engine);
+
+/* ---- fetch.c: messages that are on disk only ---- */
+
+/* Is what is next in memory?  False: it is being fetched, and the queue is made dirty then. */
+bool engine_fetch(struct lp_engine *engine);
+void lp_engine_read(struct lp_queue *queue, const struct lp_log_place *place, struct lp_bytes data);
+/* The entry is not ready any more. */
+void engine_fetch_taken(struct lp_engine *engine, struct lp_entry *entry);
+
+/* What is next is a message, though perhaps not in memory.  False: it is not known yet. */
+static inline bool
+engine_next_known(struct lp_engine *engine)
+{
+    const struct lp_entry *next = engine->absent_count > 0 ? engine->order->peek(engine) : NULL;
+    return !next || (next->flags & LP_ENTRY_PAGE) == 0 || engine_fetch(engine);
+}
+
+/* It can die: where that makes a dead letter, its message must be there. */
+static inline bool
+engine_next_can_die(struct lp_engine *engine)
+{
+    return LP_LIKELY(engine->absent_count == 0) ||
+           (engine->base.dead_letters ? engine_fetch(engine) : engine_next_known(engine));
+}
+
+/* It can be given to a client. */
+static inline bool
+engine_next_can_go(struct lp_engine *engine)
+{
+    const struct lp_entry *next = engine->order->peek(engine);
+    engine->waits = next && !((engine->absent_count == 0 || engine_fetch(engine)) &&
+                              lp_store_may_give(&engine->base, next));
+    return !engine->waits;
+}
+
+/* ---- restore.c ---- */
+
+/* Entries that the store has of it. */
+void engine_restore(struct lp_engine *engine);
+/* One that comes from the disk is made to fit. */
+void engine_again(struct lp_engine *engine, struct lp_entry *entry);
+void lp_engine_visit(struct lp_queue *queue, void (*each)(void *context, struct lp_entry *entry),
+                     void *context);
+
+/* ---- spill.c: messages that nobody will want soon ---- */
+
+bool lp_engine_spill(struct lp_queue *queue);
+/* It has become long enough for it. */
+#define ENGINE_LONG (4096u + 2 * LP_STORE_PAGE_ENTRIES)
+
+/* Is it to be kept? */
+static inline bool
+engine_keeps(const struct lp_engine *engine, const struct lp_mesh_record *record)
+{
+    return engine->base.stored.on &&
+           ((record->flags & LP_MESSAGE_PERSISTENT) != 0 || engine->rules->keeps_all);
+}
 
 /* ---- round.c ---- */
 

@@ -28,7 +28,27 @@ struct place {
     uint8_t level;
 };
 
-/* NULL: it was answered. */
+/* It is confirmed when it is on disk.  False: no memory, and it was refused. */
+static bool
+enqueue_keep(struct lp_engine *engine, struct lp_entry *entry, uint32_t from,
+             const struct lp_mesh_record *record)
+{
+    struct lp_queue *queue = &engine->base;
+    if (queue->consumers > 0) {
+        lp_store_will_give(queue, entry->position);
+    }
+    if (!lp_store_enqueue(queue, entry, from, record)) {
+        lp_pool_release(&queue->broker->entries, lp_pool_self(entry));
+        enqueue_fail(engine, from, record);
+        return false;
+    }
+    if (LP_UNLIKELY(engine->ready_count - engine->absent_count > ENGINE_LONG)) {
+        lp_store_long(queue);
+    }
+    return true;
+}
+
+/* The last one, taken and confirmed.  NULL: it was refused. */
 static inline struct lp_entry *
 enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record,
             struct place place)
@@ -38,9 +58,14 @@ enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record
         enqueue_fail(engine, from, record);
         return NULL;
     }
-    entry->position = engine->next_position++;
+    entry->position = engine->base.stored.next_position++;
     entry->expires_ns = place.expires_ns;
     entry->level = place.level;
+    if (!engine_keeps(engine, record)) {
+        lp_queue_confirm(engine->base.broker, from, record);
+    } else if (!enqueue_keep(engine, entry, from, record)) {
+        return NULL;
+    }
     engine->order->add(engine, entry);
     engine->ready_count++;
     engine->ready_bytes += entry->body_bytes;
@@ -123,7 +148,6 @@ enqueue_guarded(struct lp_engine *engine, uint32_t from, const struct lp_mesh_re
     if (stamps) {
         lp_stamps_stored(&engine->base, entry, arrival);
     }
-    lp_queue_confirm(engine->base.broker, from, record);
     engine->expiring |= place.expires_ns != 0;
     uint32_t budget = LP_QUEUE_DISPATCH_BUDGET;
     if (taken) {
@@ -157,11 +181,11 @@ engine_enqueue(struct lp_engine *engine, uint32_t from, const struct lp_mesh_rec
     /* Handed out while it is warm; of one that came by the mesh records behind it are heard first.
      */
     const bool warm = wanted && engine->ready_count == 0 && (record->flags & LP_MESH_NEAR) != 0;
-    if (!(warm && engine_pass(engine, record)) &&
-        !enqueue_add(engine, from, record, (struct place){0, 0})) {
+    if (warm && engine_pass(engine, record)) {
+        lp_queue_confirm(engine->base.broker, from, record);
+    } else if (!enqueue_add(engine, from, record, (struct place){0, 0})) {
         return;
     }
-    lp_queue_confirm(engine->base.broker, from, record);
     if (warm) {
         engine_hand_out(engine);
     } else if (wanted) {

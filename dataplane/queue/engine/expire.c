@@ -29,12 +29,18 @@ expire_arm(struct lp_engine *engine, uint64_t expires_ns)
 void
 engine_expire(struct lp_engine *engine, uint32_t *budget)
 {
-    const struct lp_entry *next = engine->order->peek(engine);
-    while (next && engine_expired(engine, next) && *budget > 0) {
+    const struct lp_entry *next = engine_next_known(engine) ? engine->order->peek(engine) : NULL;
+    if (!next && engine->ready_count > 0) {
+        return; /* until it is known */
+    }
+    while (next && engine_expired(engine, next) && *budget > 0 && engine_next_can_die(engine)) {
         engine->base.broker->stats->messages_expired++;
         engine_entry_dead(engine, engine_pop(engine), LP_DEATH_EXPIRED);
-        next = engine->order->peek(engine);
         (*budget)--;
+        if (!engine_next_known(engine)) {
+            return;
+        }
+        next = engine->order->peek(engine);
     }
     if (next && next->expires_ns != 0) {
         expire_arm(engine, next->expires_ns);

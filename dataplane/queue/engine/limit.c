@@ -58,13 +58,16 @@ engine_trim(struct lp_engine *engine, uint32_t *budget)
     if (!engine->trims || engine->base.deleting) {
         return;
     }
-    while (engine_over(engine) && *budget > 0) {
+    bool can = true;
+    while (engine_over(engine) && *budget > 0 && (can = engine_next_can_die(engine))) {
         engine->base.broker->stats->messages_overflowed++;
         engine_entry_dead(engine, engine_pop(engine), LP_DEATH_MAXLEN);
         (*budget)--;
     }
     if (engine_over(engine)) {
-        lp_queue_dirty(&engine->base);
+        if (can) {
+            lp_queue_dirty(&engine->base);
+        }
     } else if (engine->expiring) {
         engine_expire(engine, budget); /* another message is next */
     }

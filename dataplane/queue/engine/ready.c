@@ -11,9 +11,12 @@ engine_pop(struct lp_engine *engine)
     if (!entry) {
         return NULL;
     }
-    LP_ASSERT(engine->ready_count > 0);
+    LP_ASSERT(engine->ready_count > 0 && (entry->flags & LP_ENTRY_PAGE) == 0);
     engine->ready_count--;
     engine->ready_bytes -= entry->body_bytes;
+    if (LP_UNLIKELY(engine->base.stored.on)) {
+        engine_fetch_taken(engine, entry);
+    }
     return entry;
 }
 
@@ -21,6 +24,9 @@ void
 engine_entry_done(struct lp_engine *engine, struct lp_entry *entry)
 {
     engine->persistent_count -= (entry->flags & LP_ENTRY_PERSISTENT) != 0;
+    if (LP_UNLIKELY(entry->flags & LP_ENTRY_STORED)) {
+        lp_store_settle(&engine->base, entry);
+    }
     lp_queue_entry_done(engine->base.broker, entry);
 }
 
@@ -62,8 +68,8 @@ engine_returned_trim(struct lp_engine *engine)
 static bool
 ready_count_return(struct lp_engine *engine, struct lp_entry *entry)
 {
-    entry->position = engine_returns(engine, entry) + 1;
-    if (entry->position <= engine->base.settings.delivery_limit) {
+    entry->returns = (entry->returns + 1u) & 0xffffffu;
+    if (entry->returns <= engine->base.settings.delivery_limit) {
         return false;
     }
     engine->base.broker->stats->messages_overdelivered++;
@@ -80,6 +86,9 @@ engine_requeue(struct lp_engine *engine, struct lp_entry *entry)
         return;
     }
     entry->flags |= LP_ENTRY_REDELIVERED;
+    if (engine->rules->counts_returns && (entry->flags & LP_ENTRY_STORED) != 0) {
+        lp_store_returned(&engine->base, entry);
+    }
     engine->order->add_returned(engine, entry);
     engine->ready_count++;
     engine->ready_bytes += entry->body_bytes;
@@ -87,11 +96,36 @@ engine_requeue(struct lp_engine *engine, struct lp_entry *entry)
     lp_queue_dirty(&engine->base);
 }
 
+static void
+engine_drop_page(struct lp_engine *engine, struct lp_entry *entry)
+{
+    const struct lp_store_page *page = lp_store_page_of(entry);
+    engine->ready_count -= page->count;
+    engine->ready_bytes -= page->body_bytes;
+    engine->persistent_count -= page->count;
+    engine->absent_count -= page->count;
+    engine->paged = engine->paged == entry ? NULL : engine->paged;
+    if (engine->base.deleting) {
+        lp_store_page_forget(engine->base.broker, entry);
+    } else {
+        lp_store_page_drop(&engine->base, entry);
+    }
+}
+
 void
 engine_drop_ready(struct lp_engine *engine)
 {
+    struct lp_queue *queue = &engine->base;
     struct lp_entry *entry;
-    while ((entry = engine_pop(engine)) != NULL) {
+    while ((entry = engine->order->peek(engine)) != NULL) {
+        if (entry->flags & LP_ENTRY_PAGE) {
+            engine_drop_page(engine, engine->order->pop(engine));
+            continue;
+        }
+        (void)engine_pop(engine);
+        if (queue->stored.on && queue->deleting) {
+            lp_store_forget(queue->broker, entry);
+        }
         engine_entry_done(engine, entry);
     }
 }

@@ -75,6 +75,79 @@ engine_give(struct lp_engine *engine, struct lp_subscription *getter, struct lp_
     engine_emptied(engine);
 }
 
+/* ---- those that wait for the disk ---- */
+
+struct engine_get_waiting {
+    struct lp_list link; /* lp_engine.gets */
+    uint32_t from;
+    struct lp_mesh_record record;
+};
+
+static bool
+engine_get_waits(struct lp_engine *engine)
+{
+    return !lp_list_empty(&engine->gets) || !engine_next_can_go(engine);
+}
+
+static bool
+engine_get_put_aside(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
+{
+    struct engine_get_waiting *get = lp_memory_alloc(engine->base.broker->memory, sizeof(*get));
+    if (!get) {
+        return false;
+    }
+    *get = (struct engine_get_waiting){.from = from, .record = *record};
+    lp_list_push_back(&engine->gets, &get->link);
+    return true;
+}
+
+void
+engine_gets_go_on(struct lp_engine *engine)
+{
+    struct lp_list waiting;
+    if (engine->ready_count > 0 && !engine_next_can_go(engine)) {
+        return;
+    }
+    /* Each once: one that has to wait again is behind those that are left. */
+    lp_list_init(&waiting);
+    while (!lp_list_empty(&engine->gets)) {
+        lp_list_push_back(&waiting, lp_list_pop_front(&engine->gets));
+    }
+    while (!lp_list_empty(&waiting)) {
+        struct lp_list *link = lp_list_pop_front(&waiting);
+        struct engine_get_waiting *get = LP_LIST_ITEM(link, struct engine_get_waiting, link);
+        if (!lp_list_empty(&engine->gets)) {
+            lp_list_push_back(&engine->gets, link); /* one before it waits */
+            continue;
+        }
+        const uint32_t from = get->from;
+        const struct lp_mesh_record record = get->record;
+        void *block = get;
+        lp_memory_release(engine->base.broker->memory, &block);
+        engine_get(engine, from, &record);
+    }
+}
+
+void
+engine_gets_end(struct lp_engine *engine)
+{
+    struct lp_list *link;
+    while ((link = lp_list_pop_front(&engine->gets)) != NULL) {
+        struct engine_get_waiting *get = LP_LIST_ITEM(link, struct engine_get_waiting, link);
+        const struct lp_mesh_record reply = {
+            .op = LP_MESH_GOT,
+            .flags = LP_MESH_EMPTY,
+            .credits = 1,
+            .w = {get->record.w[0], 0, 0, 0, 0, LP_FAULT_NOT_FOUND},
+        };
+        lp_mesh_reply(&engine->base.broker->mesh, get->from, &reply);
+        void *block = get;
+        lp_memory_release(engine->base.broker->memory, &block);
+    }
+}
+
+/* ---- get ---- */
+
 void
 engine_get(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
 {
@@ -82,7 +155,13 @@ engine_get(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record 
         .op = LP_MESH_GOT, .flags = LP_MESH_EMPTY, .credits = 1, .w = {record->w[0]}};
     lp_queue_used(&engine->base);
     reply.w[5] = engine_get_fault(engine, record);
-    if (reply.w[5] == 0 && engine_look(engine) && engine->ready_count > 0) {
+    const bool there = reply.w[5] == 0 && engine_look(engine) && engine->ready_count > 0;
+    if (LP_UNLIKELY(there && engine->base.stored.on) && engine_get_waits(engine)) {
+        if (engine_get_put_aside(engine, from, record)) {
+            return;
+        }
+        reply.w[5] = LP_FAULT_RESOURCE_ERROR;
+    } else if (there) {
         struct lp_subscription *getter = engine_getter(&engine->base, from, record);
         if (getter) {
             engine_give(engine, getter, &reply);

@@ -95,11 +95,34 @@ quorum_pop(struct lp_engine *engine)
     if (!entry) {
         return NULL;
     }
-    if ((entry->flags & LP_ENTRY_REDELIVERED) == 0) {
+    if (entry != quorum_first(&quorum->returned)) {
         quorum->turn = quorum->turn == HIGH_IN_A_ROW ? 0 : quorum->turn + 1;
     }
     lp_list_unlink(&entry->link);
     return entry;
+}
+
+static struct lp_list *
+quorum_fresh(struct lp_engine *engine, uint32_t level)
+{
+    return level < QUORUM_LEVELS ? &quorum_of(engine)->fresh[level] : NULL;
+}
+
+static uint8_t
+quorum_level_again(struct lp_engine *engine, uint8_t level)
+{
+    (void)engine;
+    return (uint8_t)LP_MIN(level, QUORUM_LEVELS - 1u);
+}
+
+static void
+quorum_visit_returned(struct lp_engine *engine, void (*each)(void *context, struct lp_entry *entry),
+                      void *context)
+{
+    struct lp_list *returned = &quorum_of(engine)->returned;
+    for (struct lp_list *link = returned->next; link != returned; link = link->next) {
+        each(context, LP_LIST_ITEM(link, struct lp_entry, link));
+    }
 }
 
 static void
@@ -112,7 +135,6 @@ quorum_order_check(const struct lp_engine *engine)
     for (uint32_t level = 0; level < QUORUM_LEVELS; level++) {
         const struct lp_entry *fresh = quorum_first(&quorum->fresh[level]);
         LP_ASSERT(!fresh || fresh->level == level);
-        LP_ASSERT(!fresh || (fresh->flags & LP_ENTRY_REDELIVERED) == 0);
     }
 }
 
@@ -123,12 +145,16 @@ static const struct lp_engine_order quorum_order = {
     .add_returned = quorum_add_returned,
     .peek = quorum_peek,
     .pop = quorum_pop,
+    .fresh = quorum_fresh,
+    .level_again = quorum_level_again,
+    .visit_returned = quorum_visit_returned,
     .check = quorum_order_check,
 };
 
 /* ---- the type ---- */
 
 static const struct lp_engine_rules quorum_rules = {
+    .keeps_all = true,
     .counts_returns = true,
     .sole_by_priority = true,
     .no_get_from_sole = true,
@@ -163,4 +189,7 @@ const struct lp_queue_type lp_queue_type_quorum = {
     .dispatch = lp_engine_dispatch,
     .counts = lp_engine_counts,
     .check = lp_engine_check,
+    .visit = lp_engine_visit,
+    .read = lp_engine_read,
+    .spill = lp_engine_spill,
 };

@@ -535,12 +535,12 @@ credits_of_dead_letters_are_not_withheld(void **unused)
     void *chain = hog(memory, RIG_MEMORY_BYTES / 8 - 1024); /* just above the watermark */
     (void)rig_turn(&rig);
     assert_true(rig.shard[2]->broker.pressed);
-    for (uint32_t i = 0; i < 4000; i++) {
+    for (uint32_t i = 0; i < 3000; i++) {
         die(&rig, &(struct victim){.owner = 1, .queue = 1, .value = i, .why = LP_DEATH_MAXLEN});
     }
     rig_settle(&rig);
     assert_true(rig.shard[2]->broker.pressed);
-    assert_int_equal(rig.shard[2]->broker.entries.used, 4000);
+    assert_int_equal(rig.shard[2]->broker.entries.used, 3000);
     hog_free(memory, chain);
     rig_queue_down(&rig, SOURCE + 2);
     rig_close(&rig);

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apply.c - recovery: records of the log become what was found.
+ *
+ * Records of a chain are put aside until the chain is complete; then they are
+ * applied in order.  Of messages only what an entry needs is put aside.
+ */
+#include <string.h>
+
+#include "dataplane/broker/store/store_private.h"
+
+#define PENDING_FIRST (16u * 1024u)
+
+/* What is put aside: this, then `bytes` of content, to 8 bytes. */
+struct pending_head {
+    struct lp_log_place place;
+    uint32_t content_bytes; /* of the record */
+    uint32_t bytes;         /* of it that are here */
+    uint32_t kind;
+    uint32_t zero;
+};
+
+/* ---- putting aside ---- */
+
+static bool
+pending_grow(struct lp_memory *memory, struct store_pending *pending, uint64_t bytes)
+{
+    if (pending->used + bytes <= pending->room) {
+        return true;
+    }
+    uint64_t room = LP_MAX(2 * pending->room, (uint64_t)PENDING_FIRST);
+    while (room < pending->used + bytes) {
+        room *= 2;
+    }
+    uint8_t *data = lp_memory_alloc(memory, room);
+    if (!data) {
+        return false;
+    }
+    if (pending->data) {
+        memcpy(data, pending->data, pending->used);
+        void *block = pending->data;
+        lp_memory_release(memory, &block);
+    }
+    pending->data = data;
+    pending->room = room;
+    return true;
+}
+
+static uint32_t
+pending_bytes(uint8_t kind, uint32_t content_bytes)
+{
+    switch (kind) {
+    case STORE_MESSAGE:
+        return LP_MIN(content_bytes, (uint32_t)sizeof(struct store_message_head));
+    case STORE_MORE:
+        return 0;
+    default:
+        return content_bytes;
+    }
+}
+
+bool
+store_apply(struct lp_store *store, const struct lp_log_record *record)
+{
+    if (record->kind == 0 || record->kind >= STORE_KIND_COUNT) {
+        return false;
+    }
+    struct store_pending *pending = &store->pending;
+    const struct pending_head head = {
+        .place = record->place,
+        .content_bytes = record->content.size,
+        .bytes = pending_bytes(record->kind, record->content.size),
+        .kind = record->kind,
+    };
+    const uint64_t padded = (head.bytes + 7u) & ~7u;
+    if (!pending_grow(store->broker->memory, pending, sizeof(head) + padded)) {
+        return false;
+    }
+    memcpy(pending->data + pending->used, &head, sizeof(head));
+    if (head.bytes > 0) {
+        memcpy(pending->data + pending->used + sizeof(head), record->content.data, head.bytes);
+    }
+    pending->used += sizeof(head) + padded;
+    return true;
+}
+
+/* ---- applying ---- */
+
+/* A message whose records have not all come. */
+struct message_under_way {
+    struct store_message_head head;
+    struct store_item item;
+    uint64_t left;
+};
+
+struct applying {
+    struct lp_store *store;
+    struct message_under_way message;
+    bool failed; /* no memory */
+};
+
+static void
+message_end(struct applying *applying)
+{
+    const struct store_message_head *head = &applying->message.head;
+    struct store_found *found = store_found_get(applying->store, head->queue, true);
+    applying->message.left = 0;
+    if (!found || !store_found_add(applying->store, found, &applying->message.item, head->position,
+                                   head->moved != 0)) {
+        applying->failed = true;
+    }
+}
+
+static bool
+apply_message(struct applying *applying, const struct pending_head *pending, const uint8_t *data)
+{
+    struct message_under_way *message = &applying->message;
+    if (pending->bytes < sizeof(message->head)) {
+        return false;
+    }
+    memcpy(&message->head, data, sizeof(message->head));
+    const struct store_message_head *head = &message->head;
+    const uint64_t all = sizeof(*head) + (uint64_t)head->head_bytes + head->annotations_bytes +
+                         (uint64_t)head->body_bytes;
+    if (pending->content_bytes > all) {
+        return false;
+    }
+    message->left = all - pending->content_bytes;
+    message->item = (struct store_item){
+        .place = pending->place,
+        .record_bytes = (uint32_t)lp_log_record_bytes(pending->content_bytes),
+        .body_bytes = head->body_bytes,
+        .expires_ms = head->expires_ms,
+        .level = head->level,
+        .flags = head->flags,
+        .returns = head->returns,
+    };
+    if (message->left == 0) {
+        message_end(applying);
+    }
+    return true;
+}
+
+static bool
+apply_more(struct applying *applying, const struct pending_head *pending)
+{
+    struct message_under_way *message = &applying->message;
+    if (pending->content_bytes > message->left) {
+        return message->left == 0; /* of one that was given up half-way */
+    }
+    message->left -= pending->content_bytes;
+    message->item.record_bytes += (uint32_t)lp_log_record_bytes(pending->content_bytes);
+    if (message->left == 0) {
+        message_end(applying);
+    }
+    return true;
+}
+
+static bool
+apply_enqueue(struct applying *applying, struct lp_reader *reader)
+{
+    struct store_enqueue record;
+    const uint8_t *data = lp_reader_take(reader, sizeof(record));
+    if (!data) {
+        return false;
+    }
+    memcpy(&record, data, sizeof(record));
+    struct store_found *found = store_found_get(applying->store, record.queue, true);
+    applying->failed |= !found || !store_found_add(applying->store, found, &record.item,
+                                                   record.position, record.moved != 0);
+    return true;
+}
+
+static bool
+apply_acks(struct lp_store *store, struct lp_reader *reader)
+{
+    struct store_acks record;
+    const uint8_t *data = lp_reader_take(reader, sizeof(record));
+    if (!data) {
+        return false;
+    }
+    memcpy(&record, data, sizeof(record));
+    struct store_found *found = store_found_get(store, record.queue, false);
+    for (uint32_t i = 0; found && i < record.count; i++) {
+        store_found_ack(store, found, record.first + i);
+    }
+    return true;
+}
+
+static bool
+apply_return(struct lp_store *store, struct lp_reader *reader)
+{
+    struct store_return record;
+    const uint8_t *data = lp_reader_take(reader, sizeof(record));
+    if (!data) {
+        return false;
+    }
+    memcpy(&record, data, sizeof(record));
+    struct store_found *found = store_found_get(store, record.queue, false);
+    struct lp_entry *entry = found ? store_found_at(found, record.position) : NULL;
+    if (entry && entry->position == record.position && (entry->flags & LP_ENTRY_PAGE) == 0) {
+        entry->returns = record.returns & 0xffffffu;
+        entry->flags |= LP_ENTRY_REDELIVERED;
+    }
+    return true;
+}
+
+static bool
+apply_given(struct lp_store *store, struct lp_reader *reader)
+{
+    struct store_given record;
+    const uint8_t *data = lp_reader_take(reader, sizeof(record));
+    if (!data) {
+        return false;
+    }
+    memcpy(&record, data, sizeof(record));
+    struct store_found *found = store_found_get(store, record.queue, true);
+    if (found) {
+        found->given = LP_MAX(found->given, record.below);
+    }
+    return found != NULL;
+}
+
+static bool
+apply_drop(struct lp_store *store, struct lp_reader *reader)
+{
+    const uint32_t queue = lp_reader_u32le(reader);
+    struct store_found *found = store_found_get(store, queue, false);
+    if (found) {
+        store_found_drop(store, found);
+    }
+    return !reader->failed;
+}
+
+static bool
+apply_unpage(struct lp_store *store, struct lp_reader *reader)
+{
+    struct store_unpage record;
+    const uint8_t *data = lp_reader_take(reader, sizeof(record));
+    if (!data) {
+        return false;
+    }
+    memcpy(&record, data, sizeof(record));
+    struct store_found *found = store_found_get(store, record.queue, false);
+    if (found) {
+        store_found_remove(store, found, record.first);
+    }
+    return true;
+}
+
+static bool
+apply_one(struct applying *applying, const struct pending_head *pending, const uint8_t *data)
+{
+    struct lp_store *store = applying->store;
+    struct lp_reader reader = lp_reader_of(data, pending->bytes);
+    if (pending->kind != STORE_MORE) {
+        applying->message.left = 0; /* one that was given up half-way is none */
+    }
+    switch ((enum store_kind)pending->kind) {
+    case STORE_MESSAGE:
+        return apply_message(applying, pending, data);
+    case STORE_MORE:
+        return apply_more(applying, pending);
+    case STORE_ENQUEUE:
+        return apply_enqueue(applying, &reader);
+    case STORE_ACKS:
+        return apply_acks(store, &reader);
+    case STORE_RETURN:
+        return apply_return(store, &reader);
+    case STORE_GIVEN:
+        return apply_given(store, &reader);
+    case STORE_DROP:
+        return apply_drop(store, &reader);
+    case STORE_PAGE:
+        return store_apply_page(store, pending->place, pending->content_bytes, &reader);
+    case STORE_UNPAGE:
+        return apply_unpage(store, &reader);
+    case STORE_QUEUE:
+        return store_apply_queue(store, &reader);
+    case STORE_KIND_COUNT:
+        break;
+    }
+    return false;
+}
+
+bool
+store_apply_commit(struct lp_store *store)
+{
+    struct store_pending *pending = &store->pending;
+    struct applying applying = {.store = store};
+    bool fine = true;
+    for (uint64_t at = 0; fine && at < pending->used;) {
+        struct pending_head head;
+        memcpy(&head, pending->data + at, sizeof(head));
+        fine = apply_one(&applying, &head, pending->data + at + sizeof(head));
+        at += sizeof(head) + ((head.bytes + 7u) & ~7u);
+    }
+    pending->used = 0;
+    store->failed |= !fine || applying.failed;
+    return fine && !applying.failed;
+}

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * checkpoint.c - all that is known of every queue, written down, so that
+ * recovery need not read what was written before.
+ *
+ * Queues are taken one after the other while everything goes on.  What is said
+ * of one is what is so at that moment: operations on it that are written
+ * later are in the tail behind it, and those written before are void by it.
+ */
+#include <string.h>
+
+#include "dataplane/broker/store/store_private.h"
+
+/* Queues that one flush looks at. */
+#define QUEUES_BUDGET 512u
+/* Of a record; a page's holes are the largest item. */
+#define RECORD_BYTES (64u * 1024u)
+#define ITEM_BYTES_MAX                                                               \
+    (sizeof(uint64_t) + sizeof(struct store_item) + sizeof(struct store_page_item) + \
+     LP_STORE_PAGE_ENTRIES * sizeof(uint64_t))
+LP_STATIC_ASSERT(RECORD_BYTES + ITEM_BYTES_MAX + sizeof(struct store_queue_head) <=
+                     LP_LOG_RECORD_BYTES_MAX,
+                 "a record takes one item more than it should");
+
+/* ---- a queue, as records: each its size, then its content ---- */
+
+struct writing {
+    struct lp_store *store;
+    struct lp_queue *queue;
+    uint64_t record; /* where the record being written begins, at its size */
+    bool failed;
+};
+
+static bool
+blob_room(struct lp_store *store, uint64_t bytes)
+{
+    struct store_pending *blob = &store->checkpoint.blob;
+    if (blob->used + bytes <= blob->room) {
+        return true;
+    }
+    uint64_t room = LP_MAX(2 * blob->room, (uint64_t)(4u * 1024u));
+    while (room < blob->used + bytes) {
+        room *= 2;
+    }
+    uint8_t *data = lp_memory_alloc(store->broker->memory, room);
+    if (!data) {
+        return false;
+    }
+    if (blob->data) {
+        memcpy(data, blob->data, blob->used);
+        void *block = blob->data;
+        lp_memory_release(store->broker->memory, &block);
+    }
+    blob->data = data;
+    blob->room = room;
+    return true;
+}
+
+static void
+blob_write(struct lp_store *store, const void *data, uint64_t bytes)
+{
+    struct store_pending *blob = &store->checkpoint.blob;
+    memcpy(blob->data + blob->used, data, bytes);
+    blob->used += bytes;
+}
+
+static void
+blob_free(struct lp_store *store)
+{
+    struct store_pending *blob = &store->checkpoint.blob;
+    if (blob->data) {
+        void *block = blob->data;
+        lp_memory_release(store->broker->memory, &block);
+    }
+    *blob = (struct store_pending){NULL, 0, 0};
+    store->checkpoint.written = 0;
+}
+
+static uint64_t
+given_of(const struct lp_store *store, const struct lp_queue *queue)
+{
+    /* At rest every entry says for itself whether it was handed out. */
+    return store->closing ? queue->stored.redelivered_below : queue->stored.given_asked;
+}
+
+static void
+record_begin(struct writing *writing, bool first)
+{
+    struct lp_store *store = writing->store;
+    const struct lp_queue *queue = writing->queue;
+    const uint32_t none = 0;
+    const struct store_queue_head head = {
+        .queue = queue->id,
+        .first = first,
+        .given = given_of(store, queue),
+        .next_position = queue->stored.next_position,
+    };
+    if (!blob_room(store, sizeof(none) + sizeof(head))) {
+        writing->failed = true;
+        return;
+    }
+    writing->record = store->checkpoint.blob.used;
+    blob_write(store, &none, sizeof(none));
+    blob_write(store, &head, sizeof(head));
+}
+
+static uint32_t
+record_bytes(const struct writing *writing)
+{
+    return (uint32_t)(writing->store->checkpoint.blob.used - writing->record - sizeof(uint32_t));
+}
+
+static void
+record_end(struct writing *writing)
+{
+    const uint32_t bytes = record_bytes(writing);
+    memcpy(writing->store->checkpoint.blob.data + writing->record, &bytes, sizeof(bytes));
+}
+
+static void
+page_write(struct lp_store *store, const struct lp_store_page *page)
+{
+    struct store_page_item item = {
+        .last = page->last,
+        .body_bytes = page->body_bytes,
+        .made_count = page->made_count,
+        .hole_count = page->hole_count,
+        .segment_count = page->segment_count,
+    };
+    for (uint32_t i = 0; i < page->segment_count; i++) {
+        item.segment[i].segment = page->segment[i].segment;
+        item.segment[i].count = page->segment[i].count;
+        item.segment[i].bytes = page->segment[i].bytes;
+    }
+    blob_write(store, &item, sizeof(item));
+    if (page->hole_count > 0) {
+        blob_write(store, page->holes, page->hole_count * sizeof(page->holes[0]));
+    }
+}
+
+static void
+entry_write(void *context, struct lp_entry *entry)
+{
+    struct writing *writing = context;
+    struct lp_store *store = writing->store;
+    if ((entry->flags & LP_ENTRY_STORED) == 0 || entry->place.segment == 0 || writing->failed) {
+        return; /* what is not written yet is in the tail */
+    }
+    if (record_bytes(writing) >= RECORD_BYTES) {
+        record_end(writing);
+        record_begin(writing, false);
+    }
+    if (writing->failed || !blob_room(store, ITEM_BYTES_MAX)) {
+        writing->failed = true;
+        return;
+    }
+    const struct store_item item = store_item_of(store->broker, entry);
+    blob_write(store, &entry->position, sizeof(entry->position));
+    blob_write(store, &item, sizeof(item));
+    if (entry->flags & LP_ENTRY_PAGE) {
+        page_write(store, lp_store_page_of(entry));
+    }
+}
+
+/* False: no memory; nothing was written. */
+static bool
+queue_write(struct lp_store *store, struct lp_queue *queue)
+{
+    struct writing writing = {.store = store, .queue = queue};
+    record_begin(&writing, true);
+    if (!writing.failed) {
+        queue->type->visit(queue, entry_write, &writing);
+    }
+    if (writing.failed) {
+        blob_free(store);
+        return false;
+    }
+    record_end(&writing);
+    return true;
+}
+
+bool
+store_checkpoint_go_on(struct lp_store *store)
+{
+    struct store_checkpoint *checkpoint = &store->checkpoint;
+    const struct store_pending *blob = &checkpoint->blob;
+    while (checkpoint->written < blob->used) {
+        uint32_t bytes;
+        memcpy(&bytes, blob->data + checkpoint->written, sizeof(bytes));
+        if (!store_room(store, bytes, bytes)) {
+            return false;
+        }
+        (void)store_put(store, STORE_QUEUE, blob->data + checkpoint->written + sizeof(bytes),
+                        bytes);
+        checkpoint->written += sizeof(bytes) + bytes;
+        store->chained = checkpoint->written < blob->used;
+    }
+    if (blob->used > 0) {
+        blob_free(store);
+    }
+    return true;
+}
+
+/* ---- the whole ---- */
+
+/* False: it goes on with another flush. */
+static bool
+queues_write(struct lp_store *store)
+{
+    struct store_checkpoint *checkpoint = &store->checkpoint;
+    lp_handle handle;
+    struct lp_queue *queue;
+    for (uint32_t i = 0; i < QUEUES_BUDGET; i++) {
+        const uint32_t before = checkpoint->cursor;
+        queue = lp_pool_next(&store->broker->queues, &checkpoint->cursor, &handle);
+        if (!queue) {
+            return true;
+        }
+        if (!queue->stored.on) {
+            continue;
+        }
+        if (!queue_write(store, queue)) {
+            checkpoint->cursor = before;
+            return false;
+        }
+        if (!store_checkpoint_go_on(store)) {
+            return false;
+        }
+    }
+    return false;
+}
+
+static bool
+source_write(struct lp_store *store, uint32_t queue, uint64_t position,
+             const struct store_item *item)
+{
+    const struct store_enqueue record = {.queue = queue, .position = position, .item = *item};
+    if (!store_room(store, sizeof(record), sizeof(record))) {
+        return false;
+    }
+    (void)store_put(store, STORE_ENQUEUE, &record, sizeof(record));
+    return true;
+}
+
+/* What died and is not what it will become yet is nobody's but the log's. */
+static bool
+sources_write(struct lp_store *store)
+{
+    struct lp_broker *broker = store->broker;
+    const struct lp_list *dying = &broker->dying.entries;
+    for (const struct lp_list *at = dying->next; at != dying; at = at->next) {
+        const struct lp_entry *entry =
+            (const struct lp_entry *)(const void *)((const char *)at -
+                                                    offsetof(struct lp_entry, link));
+        if ((entry->flags & LP_ENTRY_STORED) == 0 || entry->place.segment == 0) {
+            continue;
+        }
+        const struct store_item item = store_item_of(broker, entry);
+        if (!source_write(store, entry->dead_letters->queue_id, entry->position, &item)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < broker->own.count; i++) {
+        const struct lp_store_source *source =
+            &broker->own.waiting[(broker->own.first + i) % LP_OWN_MAX].source;
+        if (source->queue_id != 0 &&
+            !source_write(store, source->queue_id, source->position, &source->item)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+checkpoint_wanted(const struct lp_store *store)
+{
+    return store->synced && !lp_log_checkpointing(store->log) && !store->open &&
+           !store->chain_open && (lp_log_checkpoint_due(store->log) || store->closing);
+}
+
+void
+store_checkpoint_step(struct lp_store *store)
+{
+    struct store_checkpoint *checkpoint = &store->checkpoint;
+    if (checkpoint->phase == STORE_CHECKPOINT_NONE) {
+        if (!checkpoint_wanted(store)) {
+            return;
+        }
+        lp_log_checkpoint_begin(store->log);
+        checkpoint->phase = STORE_CHECKPOINT_QUEUES;
+        checkpoint->cursor = 0;
+    }
+    if (checkpoint->phase == STORE_CHECKPOINT_QUEUES) {
+        if (!queues_write(store)) {
+            return;
+        }
+        checkpoint->phase = STORE_CHECKPOINT_SOURCES;
+    }
+    if (!sources_write(store)) {
+        return; /* again from the first: it is said twice, which is harmless */
+    }
+    if (store->open) {
+        store_seal(store);
+    }
+    lp_log_checkpoint_end(store->log, lp_log_sealed(store->log));
+    checkpoint->phase = STORE_CHECKPOINT_NONE;
+}
+
+/* ---- recovery ---- */
+
+static bool
+apply_page_item(struct lp_store *store, struct store_found *found, const struct store_item *item,
+                uint64_t position, struct lp_reader *reader)
+{
+    struct store_page_item said;
+    const uint8_t *data = lp_reader_take(reader, sizeof(said));
+    if (!data) {
+        return false;
+    }
+    memcpy(&said, data, sizeof(said));
+    if (said.segment_count > LP_STORE_PAGE_SEGMENTS || said.made_count > LP_STORE_PAGE_ENTRIES ||
+        said.hole_count > said.made_count) {
+        return false;
+    }
+    struct lp_entry *entry = store_page_make(store->broker);
+    if (!entry) {
+        store->failed = true;
+        return false;
+    }
+    struct lp_store_page *page = lp_store_page_of(entry);
+    page->first = position;
+    page->last = said.last;
+    page->body_bytes = said.body_bytes;
+    page->made_count = said.made_count;
+    page->count = said.made_count;
+    page->segment_count = (uint8_t)said.segment_count;
+    for (uint32_t i = 0; i < said.segment_count; i++) {
+        page->segment[i].segment = said.segment[i].segment;
+        page->segment[i].count = said.segment[i].count;
+        page->segment[i].bytes = said.segment[i].bytes;
+    }
+    for (uint32_t i = 0; i < said.hole_count; i++) {
+        if (!store_page_hole(store->broker, page, lp_reader_u64le(reader))) {
+            store->failed = true;
+        }
+    }
+    entry->position = position;
+    entry->place = item->place;
+    entry->record_bytes = item->record_bytes;
+    entry->level = item->level;
+    store_page_hold(store, entry);
+    store->failed |= !store_found_push(store, found, entry);
+    found->next_position = LP_MAX(found->next_position, page->last + 1);
+    return !reader->failed && !store->failed;
+}
+
+static bool
+apply_entry_item(struct lp_store *store, struct store_found *found, const struct store_item *item,
+                 uint64_t position)
+{
+    lp_handle self;
+    struct lp_entry *entry = lp_pool_alloc(&store->broker->entries, &self);
+    if (!entry || !store_found_push(store, found, entry)) {
+        store->failed = true;
+        return false;
+    }
+    store_item_take(store->broker, entry, item, position);
+    lp_log_hold(store->log, entry->place, entry->record_bytes);
+    return true;
+}
+
+bool
+store_apply_queue(struct lp_store *store, struct lp_reader *reader)
+{
+    struct store_queue_head head;
+    const uint8_t *data = lp_reader_take(reader, sizeof(head));
+    if (!data) {
+        return false;
+    }
+    memcpy(&head, data, sizeof(head));
+    struct store_found *found = store_found_get(store, head.queue, true);
+    if (!found) {
+        store->failed = true;
+        return false;
+    }
+    if (head.first) {
+        store_found_clear(store, found);
+        found->given = head.given;
+    }
+    found->next_position = LP_MAX(found->next_position, head.next_position);
+    while (lp_reader_left(reader) > 0) {
+        const uint64_t position = lp_reader_u64le(reader);
+        struct store_item item;
+        data = lp_reader_take(reader, sizeof(item));
+        if (!data) {
+            return false;
+        }
+        memcpy(&item, data, sizeof(item));
+        const bool fine = (item.flags & LP_ENTRY_PAGE) != 0
+                              ? apply_page_item(store, found, &item, position, reader)
+                              : apply_entry_item(store, found, &item, position);
+        if (!fine) {
+            return false;
+        }
+    }
+    return true;
+}

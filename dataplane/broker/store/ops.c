@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ops.c - what is noted until it is written, and what waits until that is
+ * durable.
+ */
+#include "dataplane/broker/store/store_private.h"
+
+/* Positions that a queue is allowed to hand out, at first and at most, before it has to ask. */
+#define SLACK_FIRST 64u
+#define SLACK_MAX   65536u
+
+/* ---- noting ---- */
+
+struct store_op *
+store_note(struct lp_store *store, enum store_op_kind kind, uint32_t queue, uint64_t position)
+{
+    uint64_t number;
+    struct store_op *op = lp_window_append(&store->ops, &number);
+    if (LP_UNLIKELY(!op)) {
+        return NULL;
+    }
+    op->kind = (uint8_t)kind;
+    op->flags = store->tying > 0 ? STORE_OP_TIED : 0;
+    op->queue = queue;
+    op->position = position;
+    return op;
+}
+
+void
+lp_store_tie(struct lp_broker *broker)
+{
+    struct lp_store *store = broker->store;
+    if (store && store->tying++ == 0) {
+        store->tie_first = store->ops.next;
+    }
+}
+
+void
+lp_store_untie(struct lp_broker *broker)
+{
+    struct lp_store *store = broker->store;
+    if (!store || --store->tying > 0) {
+        return;
+    }
+    if (store->ops.next > store->tie_first) {
+        struct store_op *last = lp_window_get(&store->ops, store->ops.next - 1);
+        if (last) {
+            last->flags &= (uint8_t)~STORE_OP_TIED;
+        }
+    }
+}
+
+/* The operation that wrote, or will write, an entry which has no place yet. */
+static struct store_op *
+op_of(const struct lp_store *store, const struct lp_entry *entry)
+{
+    const uint64_t newest = store->ops.next - 1;
+    return lp_window_get(&store->ops, newest - (uint32_t)((uint32_t)newest - entry->place.unit));
+}
+
+bool
+lp_store_enqueue(struct lp_queue *queue, struct lp_entry *entry, uint32_t from,
+                 const struct lp_mesh_record *record)
+{
+    struct lp_broker *broker = queue->broker;
+    struct lp_store *store = broker->store;
+    const uint64_t number = store->ops.next;
+    struct store_op *op = store_note(store, STORE_OP_ENQUEUE, queue->id, entry->position);
+    if (LP_UNLIKELY(!op)) {
+        return false;
+    }
+    op->entry = lp_pool_self(entry);
+    entry->flags |= LP_ENTRY_STORED;
+    entry->place = (struct lp_log_place){0, (uint32_t)number};
+    if (record->w[1] == LP_HANDLE_NONE) {
+        lp_queue_confirm(broker, from, record); /* nobody asks when it is on disk */
+        return true;
+    }
+    op->flags |= STORE_OP_WAITS;
+    op->from = (uint8_t)from;
+    op->record_flags = record->flags;
+    op->session = record->w[1];
+    op->number = record->w[2];
+    return true;
+}
+
+/* Positions that leave in a row are one operation. */
+static bool
+settle_joins(struct lp_store *store, uint32_t queue, uint64_t position)
+{
+    if (store->ops.next == store->encode_next) {
+        return false;
+    }
+    struct store_op *last = lp_window_get(&store->ops, store->ops.next - 1);
+    if (!last || last->kind != STORE_OP_ACKS || last->queue != queue ||
+        last->position + last->count != position || store->tying > 0) {
+        return false;
+    }
+    last->count++;
+    return true;
+}
+
+static void
+settle_note(struct lp_store *store, uint32_t queue, uint64_t position)
+{
+    if (settle_joins(store, queue, position)) {
+        return;
+    }
+    struct store_op *op = store_note(store, STORE_OP_ACKS, queue, position);
+    if (op) {
+        op->count = 1;
+    } /* else it may come back, if nothing else comes of it first: a checkpoint does not know it */
+}
+
+/* Nothing is held for it any more.  False: it was never written, and will not be. */
+static bool
+entry_let_go(struct lp_store *store, struct lp_entry *entry)
+{
+    entry->flags &= (uint8_t)~LP_ENTRY_STORED;
+    if (entry->place.segment == 0) {
+        struct store_op *op = op_of(store, entry);
+        LP_ASSERT(op && op->kind == STORE_OP_ENQUEUE);
+        op->kind = STORE_OP_NONE;
+        return false;
+    }
+    if (entry->message != LP_HANDLE_NONE) {
+        lp_store_resident(store->broker, -(int64_t)lp_store_resident_bytes(entry));
+    }
+    lp_log_let_go(store->log, entry->place, entry->record_bytes);
+    return true;
+}
+
+void
+lp_store_settle(struct lp_queue *queue, struct lp_entry *entry)
+{
+    struct lp_store *store = queue->broker->store;
+    LP_ASSERT((entry->flags & (LP_ENTRY_STORED | LP_ENTRY_PAGE)) == LP_ENTRY_STORED);
+    if (entry_let_go(store, entry)) {
+        settle_note(store, queue->id, entry->position);
+    }
+}
+
+void
+lp_store_forget(struct lp_broker *broker, struct lp_entry *entry)
+{
+    if (entry->flags & LP_ENTRY_STORED) {
+        (void)entry_let_go(broker->store, entry);
+    }
+}
+
+void
+lp_store_returned(struct lp_queue *queue, const struct lp_entry *entry)
+{
+    struct store_op *op =
+        store_note(queue->broker->store, STORE_OP_RETURN, queue->id, entry->position);
+    if (op) {
+        op->returns = entry->returns;
+    }
+}
+
+void
+lp_store_dropped(struct lp_queue *queue)
+{
+    lp_list_remove(&queue->stored.in_long);
+    (void)store_note(queue->broker->store, STORE_OP_DROP, queue->id, 0);
+    /* Without memory for it: recovery finds a queue that nobody names. */
+}
+
+/* ---- sources ---- */
+
+struct lp_store_source
+lp_store_source_of(struct lp_broker *broker, uint32_t queue_id, struct lp_entry *entry)
+{
+    struct lp_store_source source = {0};
+    if ((entry->flags & LP_ENTRY_STORED) == 0) {
+        return source;
+    }
+    LP_ASSERT(entry->place.segment != 0);
+    if (entry->message != LP_HANDLE_NONE) {
+        lp_store_resident(broker, -(int64_t)lp_store_resident_bytes(entry));
+    }
+    entry->flags &= (uint8_t)~LP_ENTRY_STORED;
+    source.queue_id = queue_id;
+    source.position = entry->position;
+    source.item = store_item_of(broker, entry);
+    return source;
+}
+
+void
+lp_store_source_settle(struct lp_broker *broker, const struct lp_store_source *source)
+{
+    struct lp_store *store = broker->store;
+    if (source->queue_id == 0) {
+        return;
+    }
+    lp_log_let_go(store->log, source->item.place, source->item.record_bytes);
+    settle_note(store, source->queue_id, source->position);
+}
+
+/* ---- handing out ---- */
+
+/*
+ * An entry that is noted after it was asked whether it may be handed out is
+ * never on disk without that: it need not wait.  These are from `given_fresh`
+ * on: all that came since, as long as it was always asked in time.
+ */
+static void
+given_ask(struct lp_queue *queue, uint64_t position)
+{
+    struct lp_stored *stored = &queue->stored;
+    stored->slack = stored->slack == 0 ? SLACK_FIRST : LP_MIN(2 * stored->slack, SLACK_MAX);
+    struct store_op *op =
+        store_note(queue->broker->store, STORE_OP_GIVEN, queue->id, position + stored->slack);
+    if (!op) {
+        return;
+    }
+    op->flags |= STORE_OP_WAITS;
+    if (stored->next_position > stored->given_asked) {
+        stored->given_fresh = stored->next_position;
+    }
+    stored->given_asked = LP_MAX(stored->given_asked, op->position);
+}
+
+void
+lp_store_will_give(struct lp_queue *queue, uint64_t position)
+{
+    const struct lp_stored *stored = &queue->stored;
+    if (LP_UNLIKELY(position + stored->slack / 2 >= stored->given_asked)) {
+        given_ask(queue, position);
+    }
+}
+
+bool
+lp_store_may_give(struct lp_queue *queue, const struct lp_entry *entry)
+{
+    const struct lp_stored *stored = &queue->stored;
+    if ((entry->flags & LP_ENTRY_STORED) == 0) {
+        return true;
+    }
+    lp_store_will_give(queue, entry->position);
+    return entry->position < stored->given ||
+           (entry->position >= stored->given_fresh && entry->position < stored->given_asked);
+}
+
+/* ---- durable ---- */
+
+static void
+op_goes_on(struct lp_store *store, const struct store_op *op)
+{
+    struct lp_broker *broker = store->broker;
+    if (op->kind == STORE_OP_GIVEN) {
+        struct lp_queue *queue = lp_queue_find(broker, op->queue);
+        if (queue) {
+            queue->stored.given = LP_MAX(queue->stored.given, op->position);
+            lp_queue_dirty(queue);
+        }
+        return;
+    }
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_ENQUEUE,
+        .flags = op->record_flags,
+        .w = {LP_HANDLE_NONE, op->session, op->number},
+    };
+    lp_queue_confirm(broker, op->from, &record);
+}
+
+uint32_t
+store_durable(struct lp_store *store)
+{
+    uint32_t done = 0;
+    const uint64_t lsn = lp_log_durable(store->log);
+    while (store->sealed_count > 0) {
+        const struct store_sealed *sealed = &store->sealed[store->sealed_first];
+        if (sealed->lsn > lsn) {
+            break;
+        }
+        uint64_t number;
+        struct store_op *op;
+        while ((op = lp_window_next_open(&store->ops, store->ops.first_open, &number)) != NULL &&
+               number < sealed->end) {
+            op_goes_on(store, op);
+            lp_window_close(&store->ops, number);
+            done++;
+        }
+        store->sealed_first = (store->sealed_first + 1) % LP_COUNT_OF(store->sealed);
+        store->sealed_count--;
+        done++;
+    }
+    return done;
+}
+
+/* ---- entries as records have them ---- */
+
+/* Monotonic time is this run's; what is kept has wall time. */
+uint64_t
+store_wall_ms(const struct lp_broker *broker, uint64_t expires_ns)
+{
+    if (expires_ns == 0) {
+        return 0;
+    }
+    const uint64_t wall_ns = broker->wall_ns + expires_ns - broker->now_ns;
+    return LP_MAX(wall_ns / 1000000u, (uint64_t)1);
+}
+
+uint64_t
+store_expires_ns(const struct lp_broker *broker, uint64_t wall_ms)
+{
+    if (wall_ms == 0) {
+        return 0;
+    }
+    const uint64_t wall_ns = wall_ms * 1000000u;
+    if (wall_ns <= broker->wall_ns) {
+        return LP_MAX(broker->now_ns, (uint64_t)1);
+    }
+    return broker->now_ns + (wall_ns - broker->wall_ns);
+}
+
+struct store_item
+store_item_of(const struct lp_broker *broker, const struct lp_entry *entry)
+{
+    return (struct store_item){
+        .place = entry->place,
+        .record_bytes = entry->record_bytes,
+        .body_bytes = entry->body_bytes,
+        .expires_ms = store_wall_ms(broker, entry->expires_ns),
+        .level = entry->level,
+        .flags = entry->flags & (LP_ENTRY_REDELIVERED | LP_ENTRY_PERSISTENT | LP_ENTRY_PAGE),
+        .returns = (uint16_t)LP_MIN(entry->returns, (uint32_t)UINT16_MAX),
+    };
+}
+
+void
+store_item_take(const struct lp_broker *broker, struct lp_entry *entry,
+                const struct store_item *item, uint64_t position)
+{
+    entry->message = LP_HANDLE_NONE;
+    entry->position = position;
+    entry->expires_ns = store_expires_ns(broker, item->expires_ms);
+    entry->place = item->place;
+    entry->record_bytes = item->record_bytes;
+    entry->body_bytes = item->body_bytes;
+    entry->returns = item->returns;
+    entry->owner = (uint8_t)broker->shard;
+    entry->state = LP_ENTRY_READY;
+    entry->level = item->level;
+    entry->flags =
+        (uint8_t)(LP_ENTRY_STORED | (item->flags & (LP_ENTRY_REDELIVERED | LP_ENTRY_PERSISTENT)));
+}

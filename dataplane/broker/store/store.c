@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store.c - boot, and the store's part of a turn.
+ */
+#include "dataplane/broker/store/store.h"
+
+#include <string.h>
+
+#include "dataplane/broker/store/store_private.h"
+
+/* Pages that one flush may write. */
+#define SPILL_BUDGET 8u
+
+/* ---- the log's hooks ---- */
+
+static bool
+hook_record(void *context, const struct lp_log_record *record)
+{
+    return store_apply(context, record);
+}
+
+static bool
+hook_commit(void *context)
+{
+    return store_apply_commit(context);
+}
+
+static void
+hook_read(void *context, uint64_t user, struct lp_bytes data, const struct lp_log_fault *fault)
+{
+    (void)fault; /* the log has noted it */
+    store_read_done(context, user, data);
+}
+
+/* ---- boot ---- */
+
+enum lp_err
+lp_store_init_boot(struct lp_broker *broker, const struct lp_store_options *options)
+{
+    broker->store = NULL;
+    if (!options->disk.ops) {
+        return LP_OK;
+    }
+    struct lp_store *store = lp_memory_alloc(broker->memory, sizeof(*store));
+    if (!store) {
+        return LP_ERR_NO_MEMORY;
+    }
+    memset(store, 0, sizeof(*store));
+    store->broker = broker;
+    store->backlog_bytes = options->backlog_bytes;
+    lp_window_init(&store->ops, broker->memory, sizeof(struct store_op));
+    store->encode_next = store->ops.next;
+    lp_list_init(&store->found_all);
+    lp_list_init(&store->queues_long);
+    enum lp_err err = lp_hash_init(&store->found, broker->memory);
+    if (err != LP_OK) {
+        return err;
+    }
+    uint64_t salt;
+    lp_broker_random(broker, &salt, sizeof(salt));
+    const struct lp_log_options log = {
+        .salt = salt,
+        .disk = options->disk,
+        .memory = broker->memory,
+        .shard = broker->shard,
+        .segment_bytes = options->segment_bytes,
+        .segment_bytes_first = options->segment_bytes_first,
+        .hooks = {hook_record, hook_commit, hook_read, store},
+    };
+    err = lp_log_init_boot(&log, &store->log);
+    if (err == LP_OK) {
+        broker->store = store;
+    }
+    return err;
+}
+
+bool
+lp_store_ready(const struct lp_broker *broker)
+{
+    if (!broker->store) {
+        return true;
+    }
+    const enum lp_log_state state = lp_log_state(broker->store->log);
+    return state == LP_LOG_OPEN || state == LP_LOG_FENCED;
+}
+
+const struct lp_log *
+lp_store_log(const struct lp_broker *broker)
+{
+    return broker->store ? broker->store->log : NULL;
+}
+
+/* ---- the turn ---- */
+
+/* Recovery is over: what it needed goes. */
+static void
+store_opened(struct lp_store *store)
+{
+    if (store->pending.data) {
+        void *block = store->pending.data;
+        lp_memory_release(store->broker->memory, &block);
+        store->pending = (struct store_pending){NULL, 0, 0};
+    }
+}
+
+static void
+store_tell(struct lp_store *store)
+{
+    struct lp_stats_page *stats = store->broker->stats;
+    struct lp_log_stats log;
+    lp_log_stats(store->log, &log);
+    stats->log_batches = log.batches;
+    stats->log_bytes_written = log.bytes_written;
+    stats->log_bytes_records = log.bytes_records;
+    stats->log_bytes_read = log.bytes_read;
+    stats->log_segments = log.segments;
+    stats->log_held_bytes = log.held_bytes;
+    stats->log_checkpoints = log.checkpoints;
+}
+
+uint32_t
+lp_store_step(struct lp_broker *broker)
+{
+    struct lp_store *store = broker->store;
+    if (!store) {
+        return 0;
+    }
+    uint32_t done = lp_log_step(store->log);
+    if (done > 0 && lp_log_state(store->log) == LP_LOG_OPEN) {
+        store_opened(store);
+        done += store_durable(store);
+        store_tell(store);
+    }
+    return done;
+}
+
+static void
+store_spill(struct lp_store *store)
+{
+    for (uint32_t i = 0; i < SPILL_BUDGET && lp_store_over(store->broker); i++) {
+        struct lp_list *link = lp_list_pop_front(&store->queues_long);
+        if (!link) {
+            return;
+        }
+        struct lp_stored *stored = LP_LIST_ITEM(link, struct lp_stored, in_long);
+        struct lp_queue *queue = LP_CONTAINER_OF(stored, struct lp_queue, stored);
+        if (queue->type->spill(queue)) {
+            lp_list_push_back(&store->queues_long, link);
+        } /* else it is long again when there is more */
+    }
+}
+
+/* A chain that nothing follows must have an end. */
+static void
+store_chain_end(struct lp_store *store)
+{
+    if (store->chain_open && !store->open && !store->chained && !store->stream.message) {
+        (void)store_room(store, 0, 0);
+    }
+}
+
+void
+lp_store_flush(struct lp_broker *broker)
+{
+    struct lp_store *store = broker->store;
+    if (!store) {
+        return;
+    }
+    if (lp_log_state(store->log) == LP_LOG_OPEN) {
+        if (store_checkpoint_go_on(store) && store_encode(store)) {
+            store_spill(store);
+            store_checkpoint_step(store);
+        }
+        store_chain_end(store);
+        if (store->open) {
+            store_seal(store);
+        }
+    }
+    lp_log_flush(store->log);
+}
+
+bool
+lp_store_busy(const struct lp_broker *broker)
+{
+    const struct lp_store *store = broker->store;
+    return store && lp_log_state(store->log) == LP_LOG_OPEN &&
+           (store->ops.open_count > 0 || !lp_log_idle(store->log) ||
+            store->checkpoint.phase != STORE_CHECKPOINT_NONE);
+}
+
+/* ---- memory ---- */
+
+void
+lp_store_resident(struct lp_broker *broker, int64_t bytes)
+{
+    broker->store->resident_bytes += (uint64_t)bytes;
+}
+
+bool
+lp_store_over(const struct lp_broker *broker)
+{
+    return broker->store->resident_bytes > broker->store->backlog_bytes;
+}
+
+void
+lp_store_long(struct lp_queue *queue)
+{
+    if (!lp_list_linked(&queue->stored.in_long)) {
+        lp_list_push_back(&queue->broker->store->queues_long, &queue->stored.in_long);
+    }
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store_private.h - the store's own structs, for the files of this folder.
+ *
+ *   ops.c      what is noted, and what waits for it     encode.c   operations become records
+ *   found.c    what recovery finds, queue by queue      apply.c    records become that
+ *   read.c     messages read back                       page.c     entries on disk
+ *   checkpoint.c  what is known, written down           move.c     messages written anew
+ */
+#pragma once
+
+#include "dataplane/base/window.h"
+#include "dataplane/broker/store/records.h"
+#include "dataplane/broker/store/store.h"
+
+enum store_op_kind {
+    STORE_OP_NONE, /* there is nothing to write any more */
+    STORE_OP_ENQUEUE,
+    STORE_OP_ACKS,
+    STORE_OP_RETURN,
+    STORE_OP_GIVEN,
+    STORE_OP_DROP,
+    STORE_OP_UNPAGE,
+};
+
+enum store_op_flag {
+    STORE_OP_TIED = 1,  /* to the next one */
+    STORE_OP_WAITS = 2, /* something goes on when it is durable */
+};
+
+struct store_op {
+    uint8_t kind;
+    uint8_t flags;
+    uint8_t from;         /* the publisher's shard */
+    uint8_t record_flags; /* of its ENQUEUE */
+    uint32_t queue;
+    uint64_t position; /* ACKS: the first */
+    union {
+        lp_handle entry;
+        uint64_t count;
+        uint64_t returns;
+    };
+    lp_handle session;
+    uint64_t number;
+};
+LP_STATIC_ASSERT(sizeof(struct store_op) == 40, "one for every stored message under way");
+
+/* Operations below `end` are durable with batch `lsn`. */
+struct store_sealed {
+    uint64_t lsn;
+    uint64_t end;
+};
+
+/* A message on its way into the log. */
+struct store_stream {
+    const struct lp_message *message;
+    uint64_t bytes; /* all of it, without store_message_head */
+    uint64_t done;
+    uint32_t record_bytes; /* of the records so far */
+    struct lp_message_body body;
+    struct lp_log_place place; /* of the first */
+};
+
+/* The message that was written last: the next entry is often one of the same. */
+struct store_last {
+    lp_handle message;
+    lp_handle entry;
+    struct lp_log_place place;
+    uint32_t record_bytes;
+    uint8_t owner;
+};
+
+struct store_read {
+    uint32_t queue; /* 0: free */
+    uint32_t bytes;
+    struct lp_log_place place;
+};
+
+/* What the log has of a queue that is not up yet. */
+struct store_found {
+    struct lp_hash_node by_id;
+    struct lp_list in_all;
+    uint32_t id;
+    uint32_t count;
+    uint32_t room;
+    uint32_t gone; /* of `count`: NULL */
+    bool unsorted;
+    uint64_t next_position;
+    uint64_t given;
+    struct lp_entry **entries; /* by position, unless unsorted; NULL where one was */
+};
+
+/* Records of a chain that is not complete yet. */
+struct store_pending {
+    uint8_t *data;
+    uint64_t used;
+    uint64_t room;
+};
+
+enum store_checkpoint_phase {
+    STORE_CHECKPOINT_NONE,
+    STORE_CHECKPOINT_QUEUES,
+    STORE_CHECKPOINT_SOURCES,
+};
+
+struct store_checkpoint {
+    enum store_checkpoint_phase phase;
+    uint32_t cursor;
+    struct store_pending blob; /* of one queue, being written */
+    uint64_t written;          /* of it */
+};
+
+struct lp_store {
+    struct lp_broker *broker;
+    struct lp_log *log;
+    struct lp_window ops;
+    uint64_t encode_next; /* the operation to be written next */
+    struct store_sealed sealed[2 * LP_LOG_BATCHES];
+    uint32_t sealed_first;
+    uint32_t sealed_count;
+    uint32_t tying;
+    uint64_t tie_first;         /* the first operation noted since */
+    bool open;                  /* a batch is */
+    bool chained;               /* the operation written last is tied to the next */
+    struct store_stream stream; /* .message: NULL: none is half-written */
+    struct store_last last;
+    struct store_read reads[LP_LOG_READS];
+    struct lp_hash found;
+    struct lp_list found_all;
+    struct store_pending pending;
+    struct store_checkpoint checkpoint;
+    uint64_t resident_bytes;
+    uint64_t backlog_bytes;
+    struct lp_list queues_long; /* lp_stored.in_long */
+    bool chain_open;            /* the last batch that was sealed continues */
+    bool synced;
+    bool closing; /* all clients have gone: what is written now is for a start after it */
+    bool failed;  /* recovery: records that make no sense, or no memory for what they say */
+};
+
+/* ---- ops.c ---- */
+/* NULL: no memory.  Tied to the next one while it is said so. */
+struct store_op *store_note(struct lp_store *store, enum store_op_kind kind, uint32_t queue,
+                            uint64_t position);
+/* Operations below `end` are durable. */
+uint32_t store_durable(struct lp_store *store);
+/* What must be known of an entry is this: as a record has it. */
+struct store_item store_item_of(const struct lp_broker *broker, const struct lp_entry *entry);
+void store_item_take(const struct lp_broker *broker, struct lp_entry *entry,
+                     const struct store_item *item, uint64_t position);
+uint64_t store_wall_ms(const struct lp_broker *broker, uint64_t expires_ns);
+uint64_t store_expires_ns(const struct lp_broker *broker, uint64_t wall_ms);
+
+/* ---- encode.c ---- */
+/* A batch with room for a record of `bytes`; false: not now. */
+bool store_room(struct lp_store *store, uint32_t bytes, uint64_t chain_bytes);
+void store_seal(struct lp_store *store);
+/* A whole record; there is room. */
+struct lp_log_place store_put(struct lp_store *store, enum store_kind kind, const void *content,
+                              uint32_t bytes);
+/* Operations become records, as far as there is room. */
+bool store_encode(struct lp_store *store);
+
+/* ---- found.c ---- */
+struct store_found *store_found_get(struct lp_store *store, uint32_t id, bool make);
+void store_found_drop(struct lp_store *store, struct store_found *found);
+/* Nothing is known of it any more. */
+void store_found_clear(struct lp_store *store, struct store_found *found);
+/* False: no memory. */
+bool store_found_add(struct lp_store *store, struct store_found *found,
+                     const struct store_item *item, uint64_t position, bool moved);
+void store_found_ack(struct lp_store *store, struct store_found *found, uint64_t position);
+/* The last entry at or before a position: itself, or a page that it may be in; NULL: none. */
+struct lp_entry *store_found_at(struct store_found *found, uint64_t position);
+/* One more, of which nothing else is known. False: no memory. */
+bool store_found_push(struct lp_store *store, struct store_found *found, struct lp_entry *entry);
+/* The entry of exactly this position goes, with what it holds. */
+void store_found_remove(struct lp_store *store, struct store_found *found, uint64_t position);
+
+/* ---- apply.c ---- */
+bool store_apply(struct lp_store *store, const struct lp_log_record *record);
+bool store_apply_commit(struct lp_store *store);
+
+/* ---- page.c ---- */
+/* An entry with a page, neither filled nor held; NULL: no memory. */
+struct lp_entry *store_page_make(struct lp_broker *broker);
+/* Its memory, not the entry. */
+void store_page_free(struct lp_broker *broker, struct lp_entry *page);
+/* What is in it, and its record, is held; and let go of. */
+void store_page_hold(struct lp_store *store, const struct lp_entry *page);
+void store_page_let_go(struct lp_store *store, const struct lp_entry *page);
+/* False: no memory. */
+bool store_page_hole(struct lp_broker *broker, struct lp_store_page *page, uint64_t position);
+/* Recovery.  False: it makes no sense, or (store->failed) there is no memory. */
+bool store_apply_page(struct lp_store *store, struct lp_log_place place, uint32_t content_bytes,
+                      struct lp_reader *reader);
+bool store_apply_queue(struct lp_store *store, struct lp_reader *reader);
+
+/* ---- read.c ---- */
+void store_read_done(struct lp_store *store, uint64_t user, struct lp_bytes data);
+
+/* ---- checkpoint.c ---- */
+void store_checkpoint_step(struct lp_store *store);
+/* What is said of one queue goes on; false: not all of it is written. */
+bool store_checkpoint_go_on(struct lp_store *store);

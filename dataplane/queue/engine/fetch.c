@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fetch.c - messages that are on disk only, read back in the order in which
+ * they will be wanted.
+ *
+ * Where a queue goes on from is what is next in it; from there as much is read
+ * as may be ahead of its consumers.  What was written in a row is read in a
+ * row: one read has many messages.
+ */
+#include "dataplane/queue/engine/engine.h"
+
+/* Read, or being read, and not taken. */
+#define AHEAD_BYTES_MAX (2u * 1024u * 1024u)
+/* Between two messages of one read: of others, or of nobody any more. */
+#define GAP_BYTES_MAX (32u * 1024u)
+
+static inline struct lp_entry *
+entry_at(struct lp_list *link)
+{
+    return LP_LIST_ITEM(link, struct lp_entry, link);
+}
+
+static uint64_t
+offset_of(struct lp_log_place place)
+{
+    return (uint64_t)place.unit * LP_LOG_UNIT_BYTES;
+}
+
+/* ---- asking ---- */
+
+static bool
+read_begin(struct lp_engine *engine, struct lp_entry *first, struct lp_log_place place,
+           uint32_t bytes)
+{
+    for (uint32_t i = 0; i < ENGINE_READS_MAX; i++) {
+        struct engine_read *read = &engine->read[i];
+        if (read->first != LP_HANDLE_NONE) {
+            continue;
+        }
+        if (!lp_store_read(&engine->base, place, bytes)) {
+            return false;
+        }
+        read->place = place;
+        read->first = lp_pool_self(first);
+        engine->reads++;
+        return true;
+    }
+    return false;
+}
+
+/* Does it lie so that a read from `first` on, which has `end` bytes so far, may have it, too? */
+static bool
+run_joins(const struct lp_entry *first, const struct lp_entry *entry, uint64_t end)
+{
+    if (entry->message != LP_HANDLE_NONE || (entry->flags & LP_ENTRY_READING) != 0 ||
+        entry->place.segment != first->place.segment) {
+        return false;
+    }
+    const uint64_t from = offset_of(first->place);
+    const uint64_t at = offset_of(entry->place);
+    return at >= from && at - from <= end + GAP_BYTES_MAX &&
+           at - from + entry->record_bytes <= LP_STORE_READ_BYTES;
+}
+
+/* One read for the entry at the link and those behind it; gives where the next begins.  NULL: no
+ * more can be read now. */
+static struct lp_list *
+run_read(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
+{
+    struct lp_entry *first = entry_at(link);
+    uint64_t end = first->record_bytes;
+    struct lp_list *behind = link->next;
+    while (behind != list && run_joins(first, entry_at(behind), end)) {
+        const struct lp_entry *entry = entry_at(behind);
+        const uint64_t last =
+            offset_of(entry->place) - offset_of(first->place) + entry->record_bytes;
+        end = LP_MAX(end, last);
+        behind = behind->next;
+    }
+    if (!read_begin(engine, first, first->place,
+                    (uint32_t)LP_MIN(end, (uint64_t)LP_STORE_READ_BYTES))) {
+        return NULL;
+    }
+    for (; link != behind; link = link->next) {
+        struct lp_entry *entry = entry_at(link);
+        entry->flags |= LP_ENTRY_READING;
+        engine->ahead_bytes += entry->record_bytes;
+        engine->fetched = entry;
+    }
+    return behind;
+}
+
+/* From there on, what is not in memory. */
+static void
+fetch_from(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
+{
+    while (link && link != list && engine->ahead_bytes < AHEAD_BYTES_MAX) {
+        struct lp_entry *entry = entry_at(link);
+        if (entry->flags & LP_ENTRY_PAGE) {
+            struct lp_store_page *page = lp_store_page_of(entry);
+            if (!page->reading && read_begin(engine, entry, entry->place, entry->record_bytes)) {
+                page->reading = true;
+            }
+            return; /* what comes behind it is wanted later */
+        }
+        if (entry->message == LP_HANDLE_NONE && (entry->flags & LP_ENTRY_READING) == 0) {
+            link = run_read(engine, list, link);
+        } else {
+            link = link->next;
+        }
+    }
+}
+
+static void
+fetch(struct lp_engine *engine, struct lp_entry *next)
+{
+    struct lp_list *list = engine->order->fresh(engine, next->level);
+    struct lp_entry *fetched = engine->fetched;
+    if (engine->unreadable) {
+        return;
+    }
+    fetch_from(engine, list,
+               fetched && fetched->level == next->level ? fetched->link.next : &next->link);
+    if (engine->reads == 0) {
+        lp_queue_dirty(&engine->base); /* all reads are others': ask again */
+    }
+}
+
+bool
+engine_fetch(struct lp_engine *engine)
+{
+    struct lp_entry *next = engine->order->peek(engine);
+    if (!next || (next->message != LP_HANDLE_NONE &&
+                  (next->flags & (LP_ENTRY_PAGE | LP_ENTRY_READING)) == 0)) {
+        return true;
+    }
+    fetch(engine, next);
+    return false;
+}
+
+/* What of its message was read, when not all of it was. */
+static void
+half_drop(struct lp_engine *engine, struct lp_entry *entry)
+{
+    if ((entry->flags & LP_ENTRY_READING) != 0 && entry->message != LP_HANDLE_NONE) {
+        lp_message_free(&engine->base.broker->messages, entry->message);
+        entry->message = LP_HANDLE_NONE;
+    }
+}
+
+void
+engine_fetch_taken(struct lp_engine *engine, struct lp_entry *entry)
+{
+    if (engine->fetched == entry) {
+        engine->fetched = NULL;
+    }
+    half_drop(engine, entry);
+    if (entry->message == LP_HANDLE_NONE) {
+        engine->absent_count--;
+    }
+    if (entry->flags & (LP_ENTRY_READING | LP_ENTRY_READ)) {
+        engine->ahead_bytes -= entry->record_bytes;
+        entry->flags &= (uint8_t) ~(LP_ENTRY_READING | LP_ENTRY_READ);
+    }
+}
+
+/* ---- what was read ---- */
+
+/* What is there cannot be what was written: the queue ends here until somebody has looked. */
+static void
+unreadable(struct lp_engine *engine)
+{
+    engine->unreadable = true;
+    engine->base.broker->stats->messages_unreadable++;
+}
+
+/* Not read after all. */
+static void
+entry_unread(struct lp_engine *engine, struct lp_entry *entry)
+{
+    half_drop(engine, entry);
+    entry->flags &= (uint8_t)~LP_ENTRY_READING;
+    engine->ahead_bytes -= entry->record_bytes;
+    if (engine->fetched == entry) {
+        engine->fetched = NULL;
+    }
+}
+
+/*
+ * A record behind the one at `*place`, in the same batch or the first of the
+ * next one.  False: the data, which begins at `from`, does not have it.
+ */
+static bool
+record_behind(struct lp_bytes data, struct lp_log_place from, struct lp_log_place *place,
+              uint32_t content_bytes, struct lp_log_record *ret_record)
+{
+    struct lp_log_place next = lp_log_place_behind(*place, content_bytes);
+    for (uint32_t batch = 0; batch < 2; batch++) {
+        const uint64_t at = offset_of(next) - offset_of(from);
+        if (at < data.size &&
+            lp_log_parse(lp_bytes_of(data.data + at, data.size - (uint32_t)at), next, ret_record)) {
+            *place = next;
+            return true;
+        }
+        next = lp_log_place_next_batch(next);
+    }
+    return false;
+}
+
+/* What is left of a message's body, from the record at `place` on, which was taken. */
+static enum lp_err
+large_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data,
+           struct lp_log_place from, struct lp_log_record record)
+{
+    struct lp_log_place place = record.place;
+    uint32_t content_bytes = record.content.size;
+    bool more = true;
+    while (more && record_behind(data, from, &place, content_bytes, &record)) {
+        const enum lp_err err =
+            lp_store_message_more(engine->base.broker, entry, record.content, &more);
+        if (err != LP_OK) {
+            return err;
+        }
+        content_bytes = record.content.size;
+    }
+    if (!more) {
+        return LP_OK;
+    }
+    place = lp_log_place_behind(place, content_bytes);
+    if (place.segment == from.segment && place.unit == from.unit) {
+        return LP_ERR_BAD_RECORD; /* the read had nothing of it */
+    }
+    return read_begin(engine, entry, place, LP_STORE_READ_BYTES) ? LP_ERR_REFUSED
+                                                                 : LP_ERR_NO_MEMORY;
+}
+
+/* More of a message whose beginning is there. */
+static enum lp_err
+large_go_on(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data,
+            struct lp_log_place from)
+{
+    struct lp_log_record record;
+    bool more = false;
+    struct lp_log_place place = from;
+    if (!lp_log_parse(data, place, &record)) {
+        place = lp_log_place_next_batch(place);
+        const uint64_t at = offset_of(place) - offset_of(from);
+        if (at >= data.size ||
+            !lp_log_parse(lp_bytes_of(data.data + at, data.size - (uint32_t)at), place, &record)) {
+            return LP_ERR_BAD_RECORD;
+        }
+    }
+    const enum lp_err err =
+        lp_store_message_more(engine->base.broker, entry, record.content, &more);
+    return err != LP_OK || !more ? err : large_take(engine, entry, data, from, record);
+}
+
+/* LP_ERR_REFUSED: there is more of it, which is read next. */
+static enum lp_err
+message_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data)
+{
+    struct lp_log_record record;
+    bool more = false;
+    if (!lp_log_parse(data, entry->place, &record)) {
+        return LP_ERR_BAD_RECORD;
+    }
+    const enum lp_err err = lp_store_message(engine->base.broker, entry, record.content, &more);
+    if (err != LP_OK || !more) {
+        return err;
+    }
+    return large_take(engine, entry, data, entry->place, record);
+}
+
+/* What an attempt to read it came to; false: there is no sense in going on. */
+static bool
+entry_taken(struct lp_engine *engine, struct lp_entry *entry, enum lp_err err)
+{
+    if (err == LP_OK) {
+        entry->flags = (uint8_t)((entry->flags & ~LP_ENTRY_READING) | LP_ENTRY_READ);
+        engine->absent_count--;
+    } else if (err != LP_ERR_REFUSED) {
+        entry_unread(engine, entry); /* without memory: read again */
+        if (err == LP_ERR_BAD_RECORD) {
+            unreadable(engine);
+        }
+    }
+    return err == LP_OK || err == LP_ERR_NO_MEMORY;
+}
+
+/* The entries of a read, from the first that is left on, as long as the data has them. */
+static void
+entries_take(struct lp_engine *engine, struct lp_list *list, struct lp_list *link,
+             struct lp_log_place place, struct lp_bytes data)
+{
+    while (link != list) {
+        struct lp_entry *entry = entry_at(link);
+        const uint64_t at = offset_of(entry->place) - offset_of(place);
+        if ((entry->flags & LP_ENTRY_READING) == 0 || entry->place.segment != place.segment ||
+            offset_of(entry->place) < offset_of(place) || at >= data.size) {
+            return;
+        }
+        link = link->next;
+        const struct lp_bytes rest = lp_bytes_of(data.data + at, data.size - (uint32_t)at);
+        if (!entry_taken(engine, entry, message_take(engine, entry, rest))) {
+            return;
+        }
+    }
+}
+
+static void
+page_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data)
+{
+    struct lp_list *behind = entry->link.next;
+    struct lp_store_page *page = lp_store_page_of(entry);
+    const uint64_t bytes = page->body_bytes;
+    struct lp_log_record record;
+    struct lp_list fresh;
+    struct lp_list *link;
+    lp_list_init(&fresh);
+    page->reading = false;
+    if (!lp_log_parse(data, entry->place, &record)) {
+        unreadable(engine);
+        return;
+    }
+    lp_list_remove(&entry->link);
+    const enum lp_err err = lp_store_page_take(&engine->base, entry, record.content, &fresh);
+    if (err != LP_OK) {
+        lp_list_insert_before(behind, &entry->link);
+        if (err == LP_ERR_BAD_RECORD) {
+            unreadable(engine);
+        }
+        return;
+    }
+    engine->paged = engine->paged == entry ? NULL : engine->paged;
+    engine->ready_bytes -= bytes;
+    while ((link = lp_list_pop_front(&fresh)) != NULL) {
+        struct lp_entry *taken = entry_at(link);
+        engine_again(engine, taken);
+        engine->ready_bytes += taken->body_bytes;
+        engine->expiring |= taken->expires_ns != 0;
+        lp_list_insert_before(behind, link);
+    }
+}
+
+/* Which read it was: its first entry, if it is still there and waits; else NULL. */
+static struct lp_entry *
+read_end(struct lp_engine *engine, const struct lp_log_place *place)
+{
+    for (uint32_t i = 0; i < ENGINE_READS_MAX; i++) {
+        struct engine_read *read = &engine->read[i];
+        if (read->first == LP_HANDLE_NONE || read->place.segment != place->segment ||
+            read->place.unit != place->unit) {
+            continue;
+        }
+        struct lp_entry *first = lp_pool_get(&engine->base.broker->entries, read->first);
+        read->first = LP_HANDLE_NONE;
+        engine->reads--;
+        return first && first->state == LP_ENTRY_READY ? first : NULL;
+    }
+    return NULL;
+}
+
+/* The first of them has gone meanwhile: are there others that it was for? */
+static struct lp_entry *
+read_first_left(struct lp_engine *engine, const struct lp_log_place *place, uint32_t bytes)
+{
+    struct lp_list *list;
+    for (uint32_t level = 0; (list = engine->order->fresh(engine, level)) != NULL; level++) {
+        for (struct lp_list *link = list->next; link != list; link = link->next) {
+            struct lp_entry *entry = entry_at(link);
+            if (entry->flags & LP_ENTRY_PAGE) {
+                break;
+            }
+            if ((entry->flags & LP_ENTRY_READING) != 0 && entry->place.segment == place->segment &&
+                offset_of(entry->place) - offset_of(*place) < bytes) {
+                return entry;
+            }
+        }
+    }
+    return NULL;
+}
+
+void
+lp_engine_read(struct lp_queue *queue, const struct lp_log_place *place, struct lp_bytes data)
+{
+    struct lp_engine *engine = engine_of(queue);
+    struct lp_entry *first = read_end(engine, place);
+    if (!first || (first->flags & (LP_ENTRY_PAGE | LP_ENTRY_READING)) == 0) {
+        first = read_first_left(engine, place, data.size);
+    }
+    if (first && data.size == 0) {
+        unreadable(engine);
+    } else if (first && (first->flags & LP_ENTRY_PAGE)) {
+        page_take(engine, first, data);
+    } else if (first && first->message != LP_HANDLE_NONE) {
+        (void)entry_taken(engine, first, large_go_on(engine, first, data, *place));
+    } else if (first) {
+        entries_take(engine, engine->order->fresh(engine, first->level), &first->link, *place,
+                     data);
+    }
+    lp_queue_dirty(queue);
+    struct lp_entry *next = engine->order->peek(engine);
+    if (next && engine->absent_count > 0 &&
+        (!lp_list_empty(&engine->round) || !lp_list_empty(&engine->gets))) {
+        fetch(engine, next); /* ahead of them */
+    }
+}

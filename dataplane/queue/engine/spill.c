@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * spill.c - a queue that grows: behind its first messages, which somebody may
+ * want soon, entries go to pages, and their messages, which are in the log
+ * anyway, out of memory.
+ */
+#include "dataplane/queue/engine/engine.h"
+
+/* Entries that stay at the head of a queue. */
+#define HEAD_ENTRIES 4096u
+
+/* Nothing is lost when it is in memory no longer. */
+static bool
+may_go(const struct lp_engine *engine, const struct lp_entry *entry)
+{
+    const uint8_t not = LP_ENTRY_PAGE | LP_ENTRY_READING | LP_ENTRY_READ;
+    return (entry->flags & LP_ENTRY_STORED) != 0 && (entry->flags & not ) == 0 &&
+           entry->place.segment != 0 && lp_store_is_durable(engine->base.broker, entry->place);
+}
+
+/* Where pages may begin: behind the last one, or behind the head. */
+static struct lp_list *
+spill_begin(struct lp_engine *engine, struct lp_list *list)
+{
+    if (engine->paged) {
+        return engine->paged->link.next;
+    }
+    struct lp_list *link = list->next;
+    for (uint32_t i = 0; i < HEAD_ENTRIES && link != list; i++) {
+        link = link->next;
+    }
+    return link;
+}
+
+/* Entries in a row that may go to one page. */
+static uint32_t
+spill_run(const struct lp_engine *engine, struct lp_list *list, struct lp_list *link,
+          struct lp_entry **run)
+{
+    uint32_t count = 0;
+    while (link != list && count < LP_STORE_PAGE_ENTRIES) {
+        struct lp_entry *entry = LP_LIST_ITEM(link, struct lp_entry, link);
+        link = link->next;
+        if (may_go(engine, entry)) {
+            run[count++] = entry;
+        } else if (count == 0) {
+            continue;
+        } else {
+            break;
+        }
+    }
+    return count;
+}
+
+static void
+spill_entry(struct lp_engine *engine, struct lp_entry *entry)
+{
+    struct lp_broker *broker = engine->base.broker;
+    lp_list_unlink(&entry->link);
+    engine->absent_count += entry->message != LP_HANDLE_NONE;
+    lp_store_paged(broker, entry);
+    lp_queue_entry_done(broker, entry);
+}
+
+bool
+lp_engine_spill(struct lp_queue *queue)
+{
+    struct lp_engine *engine = engine_of(queue);
+    struct lp_entry *run[LP_STORE_PAGE_ENTRIES];
+    struct lp_list *list = engine->order->fresh(engine, 0);
+    struct lp_entry *page;
+    const uint32_t count = spill_run(engine, list, spill_begin(engine, list), run);
+    if (count < LP_STORE_PAGE_ENTRIES / 2) {
+        return false;
+    }
+    const uint32_t taken = lp_store_page_write(queue, run, count, &page);
+    if (taken == 0) {
+        return false;
+    }
+    lp_list_insert_before(&run[0]->link, &page->link);
+    for (uint32_t i = 0; i < taken; i++) {
+        spill_entry(engine, run[i]);
+    }
+    engine->paged = page;
+    queue->broker->stats->messages_paged_out += taken;
+    return true;
+}
