@@ -59,7 +59,8 @@ struct supervisor {
     unsigned boot_failures;
     bool control_lived; /* it has once run for longer than QUICK_MS */
 
-    bool was_ready;       /* the data plane */
+    bool was_ready;       /* a data plane once was */
+    bool dataplane_ready; /* the one that runs is */
     bool control_ready;   /* lepusctl is heard */
     bool ready_said;      /* both, and the operator knows */
     int control_ready_fd; /* one byte; -1 when read */
@@ -84,7 +85,7 @@ ready_close(int *ready_fd)
 static void
 ready_say(struct supervisor *supervisor)
 {
-    if (supervisor->was_ready && supervisor->control_ready && !supervisor->ready_said) {
+    if (supervisor->dataplane_ready && supervisor->control_ready && !supervisor->ready_said) {
         supervisor->ready_said = true;
         launcher_say("ready on %s", supervisor->ready + strlen("ready "));
     }
@@ -130,6 +131,7 @@ both_begin(struct supervisor *supervisor)
     supervisor->ready_fd = ready[0];
     supervisor->ready_bytes = 0;
     supervisor->ready_said = false;
+    supervisor->dataplane_ready = false;
     supervisor->control_ready = false;
     const bool good = launcher_start_dataplane(&supervisor->dataplane, supervisor->plan,
                                                &supervisor->region, ready[1]);
@@ -351,6 +353,7 @@ on_ready_line(struct supervisor *supervisor)
     ready_close(&supervisor->ready_fd);
     if (strncmp(supervisor->ready, "ready ", strlen("ready ")) == 0) {
         supervisor->was_ready = true;
+        supervisor->dataplane_ready = true;
         ready_say(supervisor);
     }
 }

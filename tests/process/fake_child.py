@@ -51,8 +51,11 @@ if dataplane:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if mode == "stubborn" else signal.SIG_DFL)
     if mode == "dataplane-fails":
         sys.exit(3)
-    if "--ready-fd" in options:
-        os.write(int(options["--ready-fd"][0]), b"ready tcp:127.0.0.1:4321 transport=fake\n")
+    ready = lambda *_: os.write(int(options["--ready-fd"][0]), b"ready tcp:127.0.0.1:4321 transport=fake\n")
+    if mode == "dataplane-recovers":
+        signal.signal(signal.SIGUSR2, ready)
+    elif "--ready-fd" in options:
+        ready()
 else:
     signal.signal(signal.SIGTERM, lambda *_: os.write(wakes[0], (1).to_bytes(8, "little")))
     if mode == "control-fails":

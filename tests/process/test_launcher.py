@@ -180,6 +180,23 @@ class TestLauncher(unittest.TestCase):
         os.kill(control["pid"], signal.SIGKILL)
         self.assertEqual(option(launcher.event("lepus-control"), "--ready-fd"), [])
 
+    def test_ready_is_said_again_when_the_new_dataplane_is_and_not_before(self):
+        launcher = self.start(mode="dataplane-recovers")
+        dataplane, _ = launcher.both()
+        os.kill(dataplane["pid"], signal.SIGUSR2)
+        launcher.line("ready on")
+        os.kill(dataplane["pid"], signal.SIGKILL)
+        launcher.seen = ""
+        dataplane, control = launcher.both()
+        # What this control process said was read before its end is, and the next one begins after that.
+        os.kill(control["pid"], signal.SIGKILL)
+        launcher.event("lepus-control")
+        while select.select([launcher.process.stdout], [], [], 0)[0]:
+            launcher.seen += os.read(launcher.process.stdout.fileno(), 4096).decode()
+        self.assertNotIn("ready on", launcher.seen)
+        os.kill(dataplane["pid"], signal.SIGUSR2)
+        launcher.line("ready on tcp:127.0.0.1:4321 transport=fake")
+
     def test_a_dead_dataplane_starts_everything_anew(self):
         launcher = self.start()
         dataplane, control = launcher.both()
