@@ -92,6 +92,7 @@ class RabbitMQ:
                 return
             except RuntimeError:
                 self._end()
+                self.port = 0
                 if attempt == ATTEMPTS - 1:
                     self.stop(failed=True)
                     raise
@@ -133,12 +134,16 @@ class RabbitMQ:
         }
 
     def start(self):
-        self.port, self.dist_port, self.epmd_port = free_ports(3)
-        self.environment = self._environment()
-        self.epmd = subprocess.Popen(
-            [*self.enter, "epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"],
-            env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._answers(self.epmd_port)
+        """Start, or start again on the same data and ports."""
+        if not self.port:
+            self.port, self.dist_port, self.epmd_port = free_ports(3)
+            self.environment = self._environment()
+        if self.epmd is None or self.epmd.poll() is not None:
+            self.epmd = subprocess.Popen(
+                [*self.enter, "epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"],
+                env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL)
+            self._answers(self.epmd_port)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.enter, os.path.join(self.home, "sbin", "rabbitmq-server")],
