@@ -323,12 +323,17 @@ shard_read(struct lp_control *control, uint32_t index, uint32_t budget)
     return count > 0;
 }
 
-/* The store did not take it: nobody was told, so go back to what it holds and let shards ask again.
+/*
+ * The store did not take it: nobody was told, so go back to what it holds and
+ * let shards ask again.  Where there is no room, clients are told, since that
+ * may last.
  */
 static void
 start_over(struct lp_control *control, enum lp_err why)
 {
-    if (++control->failures >= CONTROL_FAILURES_MAX) {
+    const bool told = why == LP_ERR_NO_SPACE &&
+                      control_changes_refuse(control, "there is no room on the disk") > 0;
+    if (!told && ++control->failures >= CONTROL_FAILURES_MAX) {
         control_log(control, LP_CONTROL_LOG_ERROR,
                     "the store failed %u times in a row (%s): check its disk", control->failures,
                     lp_err_text(why));

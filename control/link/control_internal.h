@@ -109,6 +109,7 @@ struct control_answer {
     uint64_t sequence;
     control_done_fn *done; /* NULL: a record for the shard */
     void *context;
+    bool changes; /* a client's wish that this turn's changes follow: it can be refused */
     uint32_t payload_bytes;
     uint8_t payload[];
 };
@@ -309,6 +310,8 @@ void control_connections_close(struct lp_control *control, struct lp_bytes user,
 
 void control_record(struct lp_control *control, uint32_t shard,
                     const struct lp_control_record *record);
+/* Answer those of this turn that changed something with a fault; gives how many. */
+uint32_t control_changes_refuse(struct lp_control *control, const char *why);
 /* Put an answer: code 0 and the fields in `fields`, or a fault. */
 void control_answer_put(struct lp_control *control, uint32_t shard, uint64_t sequence,
                         const struct lp_fault *fault, struct lp_bytes fields);

@@ -50,6 +50,49 @@ control_answer_committed(struct control_request *request, bool good)
                        good ? lp_writer_bytes(&request->reply) : lp_bytes_of(NULL, 0));
 }
 
+uint32_t
+control_changes_refuse(struct lp_control *control, const char *why)
+{
+    struct lp_fault fault = {0};
+    uint32_t count = 0;
+    (void)lp_fault_set(&fault, LP_FAULT_RESOURCE_ERROR, "what exists cannot be changed: %s", why);
+    LP_CHAIN_EACH(link, &control->turn_answers)
+    {
+        struct control_answer *answer = LP_CONTAINER_OF(link, struct control_answer, link);
+        if (!answer->changes) {
+            continue;
+        }
+        struct control_answer *refusal =
+            answer_make(answer->shard, answer->sequence, &fault, lp_bytes_of(NULL, 0));
+        control_send(control, refusal->shard, LP_CONTROL_REPLY, refusal->sequence,
+                     lp_bytes_of(refusal->payload, refusal->payload_bytes));
+        lp_chain_remove(&answer->link);
+        free(refusal);
+        free(answer);
+        count++;
+    }
+    return count;
+}
+
+/*
+ * The answers since `before`, when something was changed along with them and
+ * the shard has no other way than to ask: a client hears of a refusal.  What
+ * a shard asks for itself it would ask for again at once.
+ */
+static void
+changes_mark(struct lp_control *control, uint16_t type, const struct lp_chain *before)
+{
+    const bool clients = type == LP_CONTROL_EXCHANGE_DECLARE ||
+                         type == LP_CONTROL_EXCHANGE_DELETE || type == LP_CONTROL_QUEUE_DECLARE ||
+                         type == LP_CONTROL_BIND || type == LP_CONTROL_UNBIND ||
+                         type == LP_CONTROL_DELETE_CHECKED;
+    for (struct lp_chain *link = before->next; clients && link != &control->turn_answers;
+         link = link->next) {
+        struct control_answer *answer = LP_CONTAINER_OF(link, struct control_answer, link);
+        answer->changes = answer->done == NULL;
+    }
+}
+
 bool
 control_malformed(struct control_request *request)
 {
@@ -312,6 +355,18 @@ greeting(struct lp_control *control, uint32_t index, const struct lp_control_rec
     return false;
 }
 
+static void
+request_handle(struct lp_control *control, uint32_t shard, const struct lp_control_record *record,
+               control_request_fn *handler)
+{
+    struct control_request request = {.control = control,
+                                      .shard = shard,
+                                      .sequence = record->sequence,
+                                      .fields = lp_reader_of_bytes(record->payload)};
+    request.reply = lp_writer_of(request.reply_room, sizeof(request.reply_room));
+    handler(&request);
+}
+
 void
 control_record(struct lp_control *control, uint32_t shard, const struct lp_control_record *record)
 {
@@ -319,17 +374,17 @@ control_record(struct lp_control *control, uint32_t shard, const struct lp_contr
         return;
     }
     control_request_fn *handler = request_handler(record->type);
-    if (!handler) {
-        news(control, shard, record);
-        return;
-    }
-    if (control->shards[shard].state != CONTROL_SHARD_READY) {
+    if (handler && control->shards[shard].state != CONTROL_SHARD_READY) {
         return; /* sent before the shard saw us; it will be sent again */
     }
-    struct control_request request = {.control = control,
-                                      .shard = shard,
-                                      .sequence = record->sequence,
-                                      .fields = lp_reader_of_bytes(record->payload)};
-    request.reply = lp_writer_of(request.reply_room, sizeof(request.reply_room));
-    handler(&request);
+    const struct lp_chain *before = control->turn_answers.previous;
+    const size_t changes = control->catalog->op_count;
+    if (handler) {
+        request_handle(control, shard, record, handler);
+    } else {
+        news(control, shard, record);
+    }
+    if (control->catalog->op_count != changes) {
+        changes_mark(control, record->type, before);
+    }
 }

@@ -50,6 +50,7 @@ struct lp_store {
      * Do all of it or nothing; a delete of what is not there is nothing.
      *
      * LP_ERR_CONFLICT  the revision is not `expected`
+     * LP_ERR_NO_SPACE  there is no room; nothing happened
      * LP_ERR_IO        it may or may not have happened: watch from 0 to find out
      */
     enum lp_err (*transact)(void *self, uint64_t expected, const struct lp_store_op *ops,
@@ -83,6 +84,8 @@ void lp_store_memory_crash(struct lp_store_memory *store);
 /* The n-th transaction from now fails with LP_ERR_IO: before (false) or after (true) it took
  * effect. */
 void lp_store_memory_fail(struct lp_store_memory *store, uint32_t countdown, bool after);
+/* From now on there is no room for any (true), or there is again. */
+void lp_store_memory_fill(struct lp_store_memory *store, bool full);
 /* How many transactions had to be durable. */
 uint64_t lp_store_memory_syncs(const struct lp_store_memory *store);
 struct lp_store lp_store_memory_store(struct lp_store_memory *store);

@@ -22,6 +22,7 @@ struct lp_store_memory {
     uint64_t syncs;
     uint32_t fail_countdown; /* 0: never */
     bool fail_after;
+    bool full;
     struct store_feed feed;
 };
 
@@ -79,6 +80,12 @@ lp_store_memory_fail(struct lp_store_memory *store, uint32_t countdown, bool aft
     store->fail_after = after;
 }
 
+void
+lp_store_memory_fill(struct lp_store_memory *store, bool full)
+{
+    store->full = full;
+}
+
 uint64_t
 lp_store_memory_syncs(const struct lp_store_memory *store)
 {
@@ -129,6 +136,9 @@ memory_transact(void *self, uint64_t expected, const struct lp_store_op *ops, si
     struct lp_store_memory *store = self;
     if (expected != store->revision) {
         return LP_ERR_CONFLICT;
+    }
+    if (store->full) {
+        return LP_ERR_NO_SPACE;
     }
     const bool fails = store->fail_countdown > 0 && --store->fail_countdown == 0;
     if (fails && !store->fail_after) {

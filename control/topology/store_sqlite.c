@@ -3,8 +3,9 @@
  * store_sqlite.c - the store of a single node.
  *
  * topology.db keeps durable keys: write-ahead log and synchronous=FULL, so one
- * sync a transaction.  transient.db keeps the rest with synchronous=OFF: what
- * was written survives the process (the pages are the kernel's) and no more.
+ * sync a transaction (and one of the folder, when SQLite makes the log).  transient.db keeps the
+ * rest with synchronous=OFF: what was written survives the process (the pages are the kernel's) and
+ * no more.
  *
  * A transaction with both kinds commits topology.db first, together with a
  * copy of its transient part (table carry); transient.db follows.  If the
@@ -17,12 +18,20 @@
 #include <stdlib.h>
 
 #include "control/topology/store_feed.h"
+#include "control/topology/store_settle.h"
 
 struct file {
     sqlite3 *db;
     sqlite3_stmt *begin, *commit, *rollback;
     sqlite3_stmt *put, *remove, *set_revision, *list;
     uint64_t revision;
+};
+
+/* What came of a statement or a commit. */
+enum outcome {
+    OUTCOME_GOOD,
+    OUTCOME_FULL, /* no room on the disk: nothing was done */
+    OUTCOME_BAD,  /* a failed sync, for one: it may or may not have been done */
 };
 
 struct lp_store_sqlite {
@@ -252,6 +261,8 @@ lp_store_sqlite_open(const char *folder, bool fresh, struct lp_store_sqlite **re
                       &store->set_carry) ||
         !carry_forget(store, fresh)) {
         why = store->durable.db ? sqlite3_errmsg(store->durable.db) : "out of memory";
+    } else if (!store_settle(folder, "topology.db-wal")) {
+        why = "what it holds cannot be synced";
     } else if (fresh && !transient_erase(transient)) {
         at = transient;
         why = "cannot be removed";
@@ -301,6 +312,24 @@ carry_write(struct lp_store_sqlite *store, uint64_t revision, const struct lp_st
     return good;
 }
 
+/* After a statement that failed; a commit that finds no room is undone as a whole. */
+static enum outcome
+outcome_of(const struct file *file, bool good)
+{
+    if (good) {
+        return OUTCOME_GOOD;
+    }
+    return sqlite3_errcode(file->db) == SQLITE_FULL ? OUTCOME_FULL : OUTCOME_BAD;
+}
+
+static enum lp_err
+transact_failed(struct lp_store_sqlite *store, enum outcome outcome)
+{
+    file_rollback(&store->durable);
+    file_rollback(&store->transient);
+    return outcome == OUTCOME_FULL ? LP_ERR_NO_SPACE : LP_ERR_IO;
+}
+
 static enum lp_err
 sqlite_transact(void *self, uint64_t expected, const struct lp_store_op *ops, size_t count,
                 uint64_t *ret_revision)
@@ -319,29 +348,30 @@ sqlite_transact(void *self, uint64_t expected, const struct lp_store_op *ops, si
     }
     const bool durable = durable_count > 0;
     const bool transient = durable_count < count || count == 0;
-    bool good = true;
+    enum outcome outcome = OUTCOME_GOOD;
     if (durable) {
-        good = file_write(&store->durable, revision, ops, count, true) &&
-               (!transient || carry_write(store, revision, ops, count));
+        outcome = outcome_of(&store->durable,
+                             file_write(&store->durable, revision, ops, count, true) &&
+                                 (!transient || carry_write(store, revision, ops, count)));
     }
-    if (good && transient) {
-        good = file_write(&store->transient, revision, ops, count, false);
+    if (!outcome && transient) {
+        outcome = outcome_of(&store->transient,
+                             file_write(&store->transient, revision, ops, count, false));
     }
-    if (!good) {
-        file_rollback(&store->durable);
-        file_rollback(&store->transient);
-        return LP_ERR_IO;
+    if (outcome) {
+        return transact_failed(store, outcome);
     }
-    if (durable && !step_done(store->durable.commit)) {
+    if (durable) {
         /* A failed sync says nothing about what is on the disk: no retry. */
-        store->broken = true;
-    } else if (transient && !step_done(store->transient.commit)) {
-        store->broken = true;
+        outcome = outcome_of(&store->durable, step_done(store->durable.commit));
+        store->broken = outcome == OUTCOME_BAD;
     }
-    if (store->broken) {
-        file_rollback(&store->durable);
-        file_rollback(&store->transient);
-        return LP_ERR_IO;
+    if (!outcome && transient) {
+        outcome = outcome_of(&store->transient, step_done(store->transient.commit));
+        store->broken = outcome == OUTCOME_BAD || (outcome && durable); /* half of it is done */
+    }
+    if (outcome) {
+        return transact_failed(store, store->broken ? OUTCOME_BAD : outcome);
     }
     store->revision = revision;
     store_feed_committed(&store->feed, revision, ops, count);

@@ -295,6 +295,74 @@ a_store_that_goes_on_failing_ends_the_process(void **unused)
 }
 
 static void
+a_full_disk_refuses_what_clients_want_changed_and_nothing_else(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = world_new(2, &store);
+    const uint32_t vhost = world_connect(world, 0, 1);
+    const struct fake_request *kept =
+        fake_queue_declare(&world->shard[0], 1, vhost, "kept", LP_OBJECT_DURABLE);
+    world_settle(world);
+    expect_done(kept);
+    lp_store_memory_fill(store, true);
+    const struct fake_request *declare =
+        fake_queue_declare(&world->shard[0], 1, vhost, "q", LP_OBJECT_DURABLE);
+    const struct fake_request *login = fake_login(&world->shard[1], "guest", "guest", true);
+    const struct fake_request *again =
+        fake_queue_declare(&world->shard[0], 1, vhost, "kept", LP_OBJECT_DURABLE);
+    world_settle(world);
+    expect_fault(declare, 506, "what exists cannot be changed: there is no room on the disk");
+    expect_done(login);
+    expect_done(again);
+    assert_null(fake_object_named(&world->shard[1], LP_CONTROL_QUEUE_UP, "q"));
+    /* However often. */
+    for (uint32_t i = 0; i < 10; i++) {
+        declare = fake_queue_declare(&world->shard[0], 1, vhost, "q", LP_OBJECT_DURABLE);
+        world_settle(world);
+        expect_fault(declare, 506, "what exists cannot be changed: there is no room on the disk");
+    }
+    lp_store_memory_fill(store, false);
+    declare = fake_queue_declare(&world->shard[0], 1, vhost, "q", LP_OBJECT_DURABLE);
+    world_settle(world);
+    expect_done(declare);
+    world_end(world, store);
+}
+
+static void
+a_queue_whose_removal_is_not_stored_is_dropped_nowhere(void **unused)
+{
+    (void)unused;
+    for (uint32_t full = 0; full < 2; full++) {
+        struct lp_store_memory *store;
+        struct world *world = world_new(2, &store);
+        const uint32_t vhost = world_connect(world, 0, 1);
+        (void)fake_queue_declare(&world->shard[0], 1, vhost, "q", LP_OBJECT_DURABLE);
+        world_settle(world);
+        const uint64_t syncs = lp_store_memory_syncs(store);
+        lp_store_memory_fail(store, full ? 0 : 1, false);
+        lp_store_memory_fill(store, full != 0);
+        const struct fake_request *gone = fake_queue_delete(&world->shard[0], 1, vhost, "q");
+        for (uint32_t i = 0; i < 100 && !gone->answered; i++) {
+            (void)lp_control_turn(world->control); /* what matters is what shards hear */
+            (void)fake_shard_turn(world, &world->shard[0], 1);
+            (void)fake_shard_turn(world, &world->shard[1], 1);
+            assert_true(fake_object_named(&world->shard[0], LP_CONTROL_QUEUE_UP, "q") ||
+                        lp_store_memory_syncs(store) > syncs);
+        }
+        if (full) {
+            expect_fault(gone, 506, "what exists cannot be changed: there is no room on the disk");
+            assert_non_null(fake_object_named(&world->shard[1], LP_CONTROL_QUEUE_UP, "q"));
+            lp_store_memory_fill(store, false);
+        } else {
+            expect_done(gone);
+            assert_null(fake_object_named(&world->shard[1], LP_CONTROL_QUEUE_UP, "q"));
+        }
+        world_end(world, store);
+    }
+}
+
+static void
 a_sleeping_shard_is_woken(void **unused)
 {
     (void)unused;
@@ -485,6 +553,8 @@ main(void)
         cmocka_unit_test(a_broken_ring_is_reported_not_followed),
         cmocka_unit_test(a_failing_store_answers_nobody_and_the_request_is_asked_again),
         cmocka_unit_test(a_store_that_goes_on_failing_ends_the_process),
+        cmocka_unit_test(a_full_disk_refuses_what_clients_want_changed_and_nothing_else),
+        cmocka_unit_test(a_queue_whose_removal_is_not_stored_is_dropped_nowhere),
         cmocka_unit_test(a_sleeping_shard_is_woken),
         cmocka_unit_test(a_full_ring_keeps_records_until_there_is_room),
         cmocka_unit_test(stopping_asks_every_shard_and_adds_up),
