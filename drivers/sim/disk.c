@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DIGEST_PRIME 0x100000001b3u
+#define DIGEST_PRIME   0x100000001b3u
+#define ROT_HEAD_BYTES 80u
 
 struct lp_sim_disk_config
 lp_sim_disk_config_default(uint64_t seed)
@@ -188,7 +189,10 @@ crash_rot(struct lp_sim_disk *disk)
         }
         struct sim_block *block = file->block[offset / LP_DISK_ALIGN_BYTES];
         if (block != NULL) {
-            const uint64_t at = lp_sim_random_below(&disk->random, LP_DISK_ALIGN_BYTES);
+            /* Where something begins it hurts most. */
+            const uint64_t within =
+                lp_sim_random_chance(&disk->random, 500) ? ROT_HEAD_BYTES : LP_DISK_ALIGN_BYTES;
+            const uint64_t at = lp_sim_random_below(&disk->random, within);
             block->data[at] ^= (uint8_t)(1u << lp_sim_random_below(&disk->random, 8));
             disk->stats.rotten++;
             return;

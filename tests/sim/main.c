@@ -79,6 +79,24 @@ help(void)
     return 0;
 }
 
+static void
+say_seed(uint64_t seed, const struct world_result *it)
+{
+    if (it->said[0] != '\0') {
+        (void)printf("seed %" PRIu64 ": %s: %s; trace %016" PRIx64 "\n", seed, only->name, it->said,
+                     it->digest);
+        return;
+    }
+    (void)printf(
+        "seed %" PRIu64 ": %s: %" PRIu64 " steps, %" PRIu64 " ms; published %" PRIu64
+        ", confirmed %" PRIu64 ", delivered %" PRIu64 " (%" PRIu64 " again), %" PRIu64
+        " handed; %u connections, %u resets, %u control deaths, %u node deaths; trace %016" PRIx64
+        "\n",
+        seed, it->scenarios, it->steps, it->virtual_ms, it->published, it->confirmed, it->delivered,
+        it->redelivered, it->handed, it->connects, it->resets, it->control_kills, it->deaths,
+        it->digest);
+}
+
 static bool
 run(uint64_t seed, bool twice)
 {
@@ -91,14 +109,7 @@ run(uint64_t seed, bool twice)
         (void)printf("seed %" PRIu64 ": %s: not run: %s\n", seed, first.scenarios, first.refused);
         return true;
     }
-    (void)printf(
-        "seed %" PRIu64 ": %s: %" PRIu64 " steps, %" PRIu64 " ms; published %" PRIu64
-        ", confirmed %" PRIu64 ", delivered %" PRIu64 " (%" PRIu64 " again), %" PRIu64
-        " handed; %u connections, %u resets, %u control deaths, %u node deaths; trace %016" PRIx64
-        "\n",
-        seed, first.scenarios, first.steps, first.virtual_ms, first.published, first.confirmed,
-        first.delivered, first.redelivered, first.handed, first.connects, first.resets,
-        first.control_kills, first.deaths, first.digest);
+    say_seed(seed, &first);
     (void)fflush(stdout);
     handed += first.handed;
     far += first.far;

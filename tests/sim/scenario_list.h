@@ -8,6 +8,8 @@
 
 extern const struct scenario scenario_plain, scenario_alone, scenario_replies, scenario_expires,
     scenario_declares, scenario_stamped_plain, scenario_stamped_graph;
+/* log_play.c */
+extern const struct scenario scenario_log, scenario_log_broken, scenario_log_rotten;
 /* graph.c */
 extern const struct scenario scenario_bare, scenario_expiry, scenario_lengths, scenario_letters,
     scenario_ttl, scenario_limits, scenario_priorities, scenario_sole, scenario_quorum, scenario_tx,

@@ -274,9 +274,13 @@ node_finish(struct world_node *node, struct world_result *result)
 void
 world_run(uint64_t seed, const struct scenario *scenario, struct world_result *ret_result)
 {
+    memset(ret_result, 0, sizeof(*ret_result));
+    if (scenario && scenario->run) {
+        scenario->run(seed, scenario->flavour, ret_result);
+        return;
+    }
     struct world *world = calloc(1, sizeof(*world));
     LP_ASSERT(world);
-    memset(ret_result, 0, sizeof(*ret_result));
     world->seed = seed;
     lp_sim_random_seed(&world->random, seed);
     lp_sim_clock_init(&world->clock, 1000000000, 1700000000000000000u);

@@ -63,6 +63,7 @@ struct world_result {
     uint64_t handed, far; /* messages by a call; records to shards, themselves included */
     uint32_t connects, resets, control_kills, deaths;
     char scenarios[64]; /* what was played, node by node */
+    char said[256];     /* by a scenario without nodes */
     char refused[256];  /* the broker does not do this yet: the seed does not count */
 };
 
