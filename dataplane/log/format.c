@@ -202,7 +202,9 @@ root_in_range(const struct log_root *root)
            root->generations[0].lsn <= root->checkpoint.lsn &&
            root->checkpoint.offset % LP_DISK_ALIGN_BYTES == 0 &&
            root->durable + 1 >= root->checkpoint.lsn &&
-           root->checkpoint.segment < root->segment_next && root->durable < UINT64_MAX / 2;
+           root->checkpoint.segment < root->segment_next &&
+           root->segment_next <= LOG_SEGMENT_NUMBER_MAX && root->generation <= LOG_GENERATION_MAX &&
+           root->number < UINT64_MAX && root->durable <= LOG_LSN_MAX;
 }
 
 bool

@@ -49,6 +49,10 @@
 #define LOG_ROOT_SLOT_BYTES     LP_DISK_ALIGN_BYTES
 #define LOG_ROOT_BYTES          (2u * LOG_ROOT_SLOT_BYTES)
 #define LOG_ROOT_FILE           0u
+/* Far from overflow: these numbers only grow, by one. */
+#define LOG_SEGMENT_NUMBER_MAX (UINT32_MAX / 2)
+#define LOG_GENERATION_MAX     (UINT32_MAX / 2)
+#define LOG_LSN_MAX            (UINT64_MAX / 2)
 /* (4092 - 80) / 16 would be 250. */
 #define LOG_GENERATIONS_MAX 248u
 

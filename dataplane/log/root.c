@@ -56,7 +56,7 @@ log_root_advance(struct log_root *root, uint64_t lsn)
     while (root->generation_count > 0 && root->generations[root->generation_count - 1].lsn >= lsn) {
         root->generation_count--;
     }
-    if (root->generation_count == LOG_GENERATIONS_MAX || root->generation == UINT32_MAX) {
+    if (root->generation_count == LOG_GENERATIONS_MAX || root->generation >= LOG_GENERATION_MAX) {
         return false;
     }
     root->generation++;

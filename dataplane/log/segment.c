@@ -6,8 +6,8 @@
  *                           \__________________^
  *                            too small for a chain
  *
- * One is made ahead, two from the second on, so that writers change over to one
- * that is there already.  A full one goes when a checkpoint is on disk that
+ * One is made ahead, two when the first is full, so that writers change over to
+ * one that is there already.  A full one goes when a checkpoint is on disk that
  * began when nothing was held there.
  */
 #include <string.h>
@@ -180,6 +180,11 @@ log_segments_init_boot(struct lp_log *log)
             log->recovery.root_bytes = LP_MAX(files[i].bytes, 1);
             continue;
         }
+        if (files[i].number > LOG_SEGMENT_NUMBER_MAX) {
+            log_damaged(log, LP_ERR_BAD_RECORD, files[i].number, 0,
+                        "no segment can have such a number");
+            break;
+        }
         const uint64_t bytes = LP_MIN(files[i].bytes, bytes_max);
         (void)table_append(log, files[i].number, bytes - bytes % LP_DISK_ALIGN_BYTES,
                            LOG_SEGMENT_FULL);
@@ -296,7 +301,7 @@ log_segments_submit(struct lp_log *log)
 {
     struct log_segments *segments = &log->segments;
     if (log->closing == LOG_CLOSING_NOT) {
-        const uint32_t ahead = segments->made < 2 ? 1 : 2;
+        const uint32_t ahead = segments->made <= 2 ? 1 : 2;
         while (segments->ahead < ahead && want_one(log)) {
         }
     }
@@ -381,7 +386,12 @@ lp_log_let_go(struct lp_log *log, struct lp_log_place place, uint64_t bytes)
     if (LP_UNLIKELY(!segment)) {
         return;
     }
-    LP_ASSERT(segment->held_count > 0 && segment->held_bytes >= bytes);
+    if (LP_UNLIKELY(segment->held_count == 0 || segment->held_bytes < bytes)) {
+        LP_ASSERT(log->recovery.phase != LOG_RECOVERY_OVER);
+        log_damaged(log, LP_ERR_BAD_RECORD, place.segment, (uint64_t)place.unit * LP_LOG_UNIT_BYTES,
+                    "what is not needed any more never was");
+        return;
+    }
     const enum weight before = weight_of(segment);
     segment->held_bytes -= bytes;
     segment->held_count--;

@@ -275,6 +275,16 @@ write_torn(struct lp_mem_disk *disk, const struct lp_mem_disk_flight *flight, ui
 }
 
 void
+lp_mem_disk_fail(struct lp_mem_disk *disk, uint32_t flight, enum lp_err err, uint64_t *random)
+{
+    LP_ASSERT(flight < disk->flight_count);
+    if (disk->flights[flight].op.kind == LP_DISK_WRITE) {
+        write_torn(disk, &disk->flights[flight], random);
+    }
+    lp_mem_disk_complete(disk, flight, err);
+}
+
+void
 lp_mem_disk_crash(struct lp_mem_disk *disk, uint64_t *random)
 {
     for (; disk->flight_count > 0; flight_end(disk, 0)) {
@@ -294,5 +304,17 @@ lp_mem_disk_crash(struct lp_mem_disk *disk, uint64_t *random)
         } else {
             file->durable = true;
         }
+    }
+}
+
+void
+lp_mem_disk_drop(struct lp_mem_disk *disk)
+{
+    while (disk->flight_count > 0) {
+        flight_end(disk, 0);
+    }
+    disk->completion_count = 0;
+    for (uint32_t i = 0; i < disk->file_count; i++) {
+        disk->files[i].durable = true;
     }
 }

@@ -49,6 +49,8 @@ struct lp_disk lp_mem_disk_contract(struct lp_mem_disk *disk);
 
 /* The flight ends: with LP_OK it has done what it is to do, else nothing. */
 void lp_mem_disk_complete(struct lp_mem_disk *disk, uint32_t flight, enum lp_err err);
+/* A write fails, and any of its sectors are there all the same. */
+void lp_mem_disk_fail(struct lp_mem_disk *disk, uint32_t flight, enum lp_err err, uint64_t *random);
 /* All that are in flight, in the order of submission. */
 void lp_mem_disk_complete_all(struct lp_mem_disk *disk);
 /* The first flight of a kind, from `from` on; UINT32_MAX: none. */
@@ -59,6 +61,9 @@ uint32_t lp_mem_disk_find(const struct lp_mem_disk *disk, enum lp_disk_op_kind k
  * each sector, each file that was to be made or removed.
  */
 void lp_mem_disk_crash(struct lp_mem_disk *disk, uint64_t *random);
+
+/* The same, but of what was in flight nothing is done, except that files are there. */
+void lp_mem_disk_drop(struct lp_mem_disk *disk);
 
 /* NULL: there is none. */
 struct lp_mem_disk_file *lp_mem_disk_file(struct lp_mem_disk *disk, uint32_t number);

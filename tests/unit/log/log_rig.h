@@ -121,6 +121,7 @@ rig_init(struct rig *rig, uint64_t segment_bytes)
 static inline void
 rig_kill(struct rig *rig)
 {
+    lp_mem_disk_drop(&rig->disk);
     lp_memory_fini(&rig->arena.memory);
     free(rig->arena.base);
     rig->log = NULL;

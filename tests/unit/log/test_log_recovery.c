@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recovery: what is the end of the log, what is damage, and which of the rules
+ * of dataplane/log/README.md says so.
+ *
+ * Method: logs of a few batches whose places are known, and one thing done to
+ * the disk between two runs.
+ */
+#include "dataplane/log/log_private.h"
+#include "tests/unit/log/log_rig.h"
+
+#define SEGMENT_BYTES (64u * 1024)
+#define BLOCK         LP_DISK_ALIGN_BYTES
+
+/* Batches of one block each, values from `first` on; all are durable. */
+static void
+write_blocks(struct rig *rig, uint64_t first, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        (void)rig_write(rig, 100, first + i);
+        rig_settle(rig);
+    }
+}
+
+static void
+rig_open(struct rig *rig)
+{
+    rig_init(rig, SEGMENT_BYTES);
+    assert_int_equal(rig_recover(rig), LP_LOG_OPEN);
+    rig_settle(rig);
+}
+
+static enum lp_log_state
+restart(struct rig *rig)
+{
+    if (rig->log) {
+        rig_kill(rig);
+    }
+    rig_start(rig);
+    return rig_recover(rig);
+}
+
+static uint8_t *
+at(struct rig *rig, uint32_t segment, uint64_t offset)
+{
+    struct lp_mem_disk_file *file = lp_mem_disk_file(&rig->disk, segment);
+    assert_non_null(file);
+    return file->data + offset;
+}
+
+static void
+expect_damage(struct rig *rig, uint32_t segment, uint64_t offset)
+{
+    assert_int_equal(restart(rig), LP_LOG_DAMAGED);
+    assert_int_equal(lp_log_fault(rig->log)->segment, segment);
+    assert_int_equal(lp_log_fault(rig->log)->offset, offset);
+    assert_non_null(lp_log_fault(rig->log)->what);
+    assert_false(lp_log_begin(rig->log, 10));
+}
+
+static void
+expect_values(const struct rig *rig, uint64_t first, uint32_t count)
+{
+    assert_int_equal(rig->committed, count);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(rig->heard[i].value, first + i);
+    }
+}
+
+/* Seals so many batches and leaves them in flight. */
+static void
+fly(struct rig *rig, uint64_t first, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        (void)rig_write(rig, 100, first + i);
+    }
+    lp_log_flush(rig->log);
+}
+
+/* Power off: of the batches in flight those in `mask` are there, as a whole. */
+static void
+power_off(struct rig *rig, uint32_t mask)
+{
+    uint32_t index = 0;
+    for (uint32_t i = 0; i < rig->disk.flight_count; i++) {
+        const struct lp_mem_disk_flight *flight = &rig->disk.flights[i];
+        if (flight->op.kind == LP_DISK_WRITE) {
+            if (mask >> index & 1) {
+                memcpy(at(rig, flight->op.file, flight->op.offset), flight->copy, flight->op.bytes);
+            }
+            index++;
+        }
+    }
+    rig_kill(rig);
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+static void
+any_combination_of_batches_in_flight_is_an_end(void **state)
+{
+    (void)state;
+    for (uint32_t mask = 0; mask < 16; mask++) {
+        struct rig rig;
+        rig_open(&rig);
+        write_blocks(&rig, 0, 3);
+        fly(&rig, 3, 4);
+        power_off(&rig, mask);
+        assert_int_equal(restart(&rig), LP_LOG_OPEN);
+        const uint32_t there = 3 + (uint32_t)__builtin_ctz(~mask);
+        expect_values(&rig, 0, there);
+        /* What is written now replaces what lay beyond the hole, for good. */
+        write_blocks(&rig, there, 3);
+        assert_int_equal(restart(&rig), LP_LOG_OPEN);
+        expect_values(&rig, 0, there + 3);
+        rig_fini(&rig);
+    }
+}
+
+static void
+a_torn_batch_is_an_end(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 3);
+    (void)rig_write(&rig, 9000, 3);
+    lp_log_flush(rig.log);
+    power_off(&rig, 1);
+    memset(at(&rig, 1, 3 * BLOCK + 8192), 0xa5, LP_DISK_SECTOR_BYTES);
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    expect_values(&rig, 0, 3);
+    rig_fini(&rig);
+}
+
+static void
+what_lay_beyond_a_hole_does_not_come_back_in_a_later_run(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 2);
+    fly(&rig, 2, 4);
+    power_off(&rig, 0xe); /* batch 3 is missing; 4, 5 and 6 are there */
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    expect_values(&rig, 0, 2);
+    /* The new run writes a batch 3 and dies: 4, 5 and 6 of the old one would fit behind it. */
+    write_blocks(&rig, 100, 1);
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    assert_int_equal(rig.committed, 3);
+    assert_int_equal(rig.heard[2].value, 100);
+    rig_fini(&rig);
+}
+
+static void
+runs_that_write_nothing_leave_nothing_in_the_root(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 1);
+    for (uint32_t i = 0; i < 400; i++) {
+        assert_int_equal(restart(&rig), LP_LOG_OPEN);
+        rig_settle(&rig); /* what the last run made ahead is removed */
+        assert_true(rig.disk.file_count <= 4);
+    }
+    assert_false(lp_log_checkpoint_due(rig.log));
+    write_blocks(&rig, 1, 1);
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    expect_values(&rig, 0, 2);
+    rig_fini(&rig);
+}
+
+static void
+many_runs_make_a_checkpoint_due(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    for (uint32_t i = 0; i < 20; i++) {
+        write_blocks(&rig, i, 1);
+        assert_int_equal(restart(&rig), LP_LOG_OPEN);
+        expect_values(&rig, 0, i + 1);
+    }
+    assert_true(lp_log_checkpoint_due(rig.log));
+    lp_log_checkpoint_begin(rig.log);
+    lp_log_checkpoint_end(rig.log, lp_log_sealed(rig.log));
+    rig_settle(&rig);
+    rig_settle(&rig);
+    assert_false(lp_log_checkpointing(rig.log));
+    assert_false(lp_log_checkpoint_due(rig.log));
+    rig_fini(&rig);
+}
+
+static void
+more_runs_than_the_root_has_room_for_are_said(void **state)
+{
+    (void)state;
+    struct log_root root = {.generation_count = 0, .checkpoint = {.lsn = 1}};
+    for (uint32_t i = 1; i <= LOG_GENERATIONS_MAX; i++) {
+        assert_true(log_root_advance(&root, i));
+    }
+    assert_false(log_root_advance(&root, LOG_GENERATIONS_MAX + 1));
+    /* One that begins where the last one did takes its place. */
+    assert_true(log_root_advance(&root, LOG_GENERATIONS_MAX));
+    assert_int_equal(log_root_generation_of(&root, 3), 3);
+    root.checkpoint.lsn = 100;
+    assert_true(log_root_advance(&root, LOG_GENERATIONS_MAX + 1));
+    assert_int_equal(log_root_generation_of(&root, 99), 0);
+    assert_int_equal(log_root_generation_of(&root, 101), 101);
+}
+
+/* --- damage -------------------------------------------------------------- */
+
+static void
+a_flipped_bit_before_later_batches_is_damage_where_it_is(void **state)
+{
+    (void)state;
+    for (uint32_t byte = 0; byte < 72 + 8 + 100; byte += 3) {
+        struct rig rig;
+        rig_open(&rig);
+        write_blocks(&rig, 0, 8);
+        rig_kill(&rig);
+        at(&rig, 1, 3 * BLOCK)[byte] ^= 0x10;
+        /* In a header it is the batch that is damaged; in a content, the record. */
+        expect_damage(&rig, 1, 3 * BLOCK + (byte < 80 ? 0 : 72));
+        rig_fini(&rig);
+    }
+}
+
+static void
+a_flipped_bit_in_the_padding_hurts_nobody(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 8);
+    rig_kill(&rig);
+    at(&rig, 1, 3 * BLOCK)[2000] ^= 1;
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    expect_values(&rig, 0, 8);
+    rig_fini(&rig);
+}
+
+static void
+a_batch_that_was_durable_when_a_later_one_was_sealed_is_missed(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 3);
+    rig_kill(&rig);
+    memset(at(&rig, 1, BLOCK), 0, BLOCK); /* batch 2; batch 3 knows that it was durable */
+    expect_damage(&rig, 1, BLOCK);
+    rig_fini(&rig);
+}
+
+static void
+the_first_batch_of_a_segment_is_missed_where_it_was(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 30); /* 14 or so in the first one */
+    rig_kill(&rig);
+    assert_non_null(lp_mem_disk_file(&rig.disk, 2));
+    memset(at(&rig, 2, 0), 0, BLOCK);
+    expect_damage(&rig, 2, 0);
+    rig_fini(&rig);
+}
+
+static void
+a_segment_that_is_gone_is_missed(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 50);
+    rig_kill(&rig);
+    struct lp_mem_disk_file *file = lp_mem_disk_file(&rig.disk, 2);
+    free(file->data);
+    rig.disk.file_count--;
+    memmove(file, file + 1,
+            (rig.disk.file_count - (uint32_t)(file - rig.disk.files)) * sizeof(*file));
+    assert_int_equal(restart(&rig), LP_LOG_DAMAGED);
+    rig_fini(&rig);
+}
+
+static void
+after_a_clean_end_even_the_last_batch_is_missed(void **state)
+{
+    (void)state;
+    for (uint32_t clean = 0; clean < 2; clean++) {
+        struct rig rig;
+        rig_open(&rig);
+        write_blocks(&rig, 0, 3);
+        if (clean) {
+            lp_log_close_begin(rig.log);
+            assert_false(lp_log_begin(rig.log, 10));
+            assert_false(lp_log_closed(rig.log));
+            rig_settle(&rig);
+            rig_settle(&rig);
+            assert_true(lp_log_closed(rig.log));
+        }
+        rig_kill(&rig);
+        memset(at(&rig, 1, 2 * BLOCK), 0, BLOCK);
+        if (clean) {
+            expect_damage(&rig, 1, 2 * BLOCK);
+        } else {
+            /* It may have been in flight: nothing says that it was acknowledged. */
+            assert_int_equal(restart(&rig), LP_LOG_OPEN);
+            expect_values(&rig, 0, 2);
+        }
+        rig_fini(&rig);
+    }
+}
+
+static void
+what_an_earlier_run_found_is_missed_by_a_later_one(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 3);
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    rig_kill(&rig);
+    memset(at(&rig, 1, 2 * BLOCK), 0, BLOCK);
+    expect_damage(&rig, 1, 2 * BLOCK);
+    rig_fini(&rig);
+}
+
+static void
+records_that_make_no_sense_are_damage(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 3);
+    rig.refuse = true;
+    expect_damage(&rig, 1, 72);
+    rig_fini(&rig);
+}
+
+static void
+two_histories_do_not_mix(void **state)
+{
+    (void)state;
+    /* Twice from the same beginning: same numbers, generation and places, other contents. */
+    struct rig rig[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        rig_open(&rig[i]);
+        write_blocks(&rig[i], 1000 * i, 50);
+        rig_kill(&rig[i]);
+    }
+    memcpy(at(&rig[0], 2, 0), at(&rig[1], 2, 0), SEGMENT_BYTES);
+    expect_damage(&rig[0], 2, 0);
+    rig_fini(&rig[0]);
+    rig_fini(&rig[1]);
+}
+
+static void
+another_shards_files_are_not_taken_for_ours(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 3);
+    rig.options.shard++;
+    assert_int_equal(restart(&rig), LP_LOG_DAMAGED);
+    assert_int_equal(lp_log_fault(rig.log)->segment, 0);
+    rig_fini(&rig);
+}
+
+static void
+a_message_that_contains_a_batch_is_not_taken_for_one(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 3);
+    /* The record of batch 4 has, at the right place, what the log would write there as batch 9,
+     * but for the salt, which nobody knows. */
+    rig_begin(&rig, 9000);
+    struct lp_log_place place;
+    uint8_t *content = lp_log_record(rig.log, 1, 8000, &place);
+    memset(content, 0, 8000);
+    const struct log_batch_header forged = {
+        .shard = rig.options.shard,
+        .segment = 1,
+        .generation = 1,
+        .offset = 4 * BLOCK,
+        .lsn = 9,
+        .durable = 8,
+        .bytes = 72,
+        .previous_crc = 0,
+    };
+    (void)log_batch_header_write(content + BLOCK - 80, &forged, 0);
+    (void)lp_log_seal(rig.log, false);
+    lp_log_flush(rig.log);
+    power_off(&rig, 1);
+    memset(at(&rig, 1, 3 * BLOCK), 0, LP_DISK_SECTOR_BYTES);
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    expect_values(&rig, 0, 3);
+    rig_fini(&rig);
+}
+
+/* --- the root ------------------------------------------------------------ */
+
+static void
+a_torn_root_leaves_the_other_one(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 3);
+    rig_kill(&rig);
+    /* The next run's root is torn: it has written nothing. */
+    rig_start(&rig);
+    while (lp_mem_disk_find(&rig.disk, LP_DISK_WRITE, 0) == UINT32_MAX) {
+        lp_mem_disk_complete_all(&rig.disk);
+        (void)lp_log_step(rig.log);
+        lp_log_flush(rig.log);
+    }
+    power_off(&rig, 1);
+    memset(at(&rig, 0, 0), 0x5a, LP_DISK_SECTOR_BYTES); /* slot 0: number 2 */
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    expect_values(&rig, 0, 3);
+    rig_fini(&rig);
+}
+
+static void
+a_root_that_is_lost_when_batches_were_written_is_missed(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 3);
+    assert_int_equal(restart(&rig), LP_LOG_OPEN); /* root number 2, generation 2 */
+    write_blocks(&rig, 3, 1);
+    rig_kill(&rig);
+    at(&rig, 0, 0)[100] ^= 1;
+    expect_damage(&rig, 0, 0);
+    rig_kill(&rig);
+    /* And both of them. */
+    at(&rig, 0, BLOCK)[100] ^= 1;
+    expect_damage(&rig, 0, 0);
+    rig_fini(&rig);
+}
+
+static void
+a_root_that_is_missing_is_said(void **state)
+{
+    (void)state;
+    struct rig rig;
+    memset(&rig, 0, sizeof(rig));
+    rig.options.segment_bytes = SEGMENT_BYTES;
+    rig.options.segment_bytes_first = SEGMENT_BYTES;
+    lp_mem_disk_init(&rig.disk);
+    (void)lp_mem_disk_put(&rig.disk, 5, SEGMENT_BYTES);
+    expect_damage(&rig, 0, 0);
+    rig_fini(&rig);
+}
+
+static void
+a_folder_whose_first_run_died_at_once_is_new(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, SEGMENT_BYTES);
+    lp_log_flush(rig.log);
+    lp_mem_disk_complete_all(&rig.disk); /* the root's file is there, and empty */
+    rig_kill(&rig);
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    write_blocks(&rig, 0, 1);
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    expect_values(&rig, 0, 1);
+    rig_fini(&rig);
+}
+
+static void
+a_root_that_cannot_be_written_ends_it(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 1);
+    rig_kill(&rig);
+    rig_start(&rig);
+    while (lp_mem_disk_find(&rig.disk, LP_DISK_WRITE, 0) == UINT32_MAX) {
+        lp_mem_disk_complete_all(&rig.disk);
+        (void)lp_log_step(rig.log);
+        lp_log_flush(rig.log);
+    }
+    lp_mem_disk_complete(&rig.disk, 0, LP_ERR_IO);
+    (void)lp_log_step(rig.log);
+    assert_int_equal(lp_log_state(rig.log), LP_LOG_FENCED);
+    rig_fini(&rig);
+}
+
+/* --- reading ------------------------------------------------------------- */
+
+static void
+a_block_that_cannot_be_read_is_like_one_that_is_not_whole(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 8);
+    rig_kill(&rig);
+    rig_start(&rig);
+    /* Block 3 of segment 1 fails, whatever reads it. */
+    for (uint32_t i = 0; lp_log_state(rig.log) == LP_LOG_RECOVERING; i++) {
+        assert_true(i < RIG_TURNS_MAX);
+        while (rig.disk.flight_count > 0) {
+            const struct lp_disk_op *op = &rig.disk.flights[0].op;
+            const bool bad = op->kind == LP_DISK_READ && op->file == 1 && op->offset <= 3 * BLOCK &&
+                             op->offset + op->bytes > 3 * BLOCK;
+            lp_mem_disk_complete(&rig.disk, 0, bad ? LP_ERR_IO : LP_OK);
+        }
+        (void)lp_log_step(rig.log);
+        lp_log_flush(rig.log);
+    }
+    assert_int_equal(lp_log_state(rig.log), LP_LOG_DAMAGED);
+    assert_int_equal(lp_log_fault(rig.log)->err, LP_ERR_IO);
+    assert_int_equal(lp_log_fault(rig.log)->segment, 1);
+    assert_int_equal(lp_log_fault(rig.log)->offset, 3 * BLOCK);
+    rig_fini(&rig);
+}
+
+static void
+a_long_log_is_read_ahead_and_tells_how_far_it_is(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, 16 * 1024 * 1024);
+    assert_int_equal(rig_recover(&rig), LP_LOG_OPEN);
+    for (uint32_t i = 0; i < 100; i++) {
+        rig_begin(&rig, 3 * 120000);
+        for (uint32_t n = 0; n < 3; n++) {
+            (void)rig_add(&rig, 100000 + i * 8, 3 * i + n);
+        }
+        (void)lp_log_seal(rig.log, false);
+    }
+    rig_settle(&rig);
+    rig_kill(&rig);
+    rig_start(&rig);
+    uint64_t last = 0;
+    while (lp_log_state(rig.log) == LP_LOG_RECOVERING) {
+        rig_turn(&rig);
+        assert_true(rig.disk.flight_count <= 2 || lp_log_state(rig.log) == LP_LOG_OPEN);
+        uint64_t done;
+        uint64_t total;
+        lp_log_progress(rig.log, &done, &total);
+        assert_true(done >= last && done <= total);
+        last = done;
+    }
+    assert_int_equal(lp_log_state(rig.log), LP_LOG_OPEN);
+    expect_values(&rig, 0, 300);
+    rig_fini(&rig);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_combination_of_batches_in_flight_is_an_end),
+        cmocka_unit_test(a_torn_batch_is_an_end),
+        cmocka_unit_test(what_lay_beyond_a_hole_does_not_come_back_in_a_later_run),
+        cmocka_unit_test(runs_that_write_nothing_leave_nothing_in_the_root),
+        cmocka_unit_test(many_runs_make_a_checkpoint_due),
+        cmocka_unit_test(more_runs_than_the_root_has_room_for_are_said),
+        cmocka_unit_test(a_flipped_bit_before_later_batches_is_damage_where_it_is),
+        cmocka_unit_test(a_flipped_bit_in_the_padding_hurts_nobody),
+        cmocka_unit_test(a_batch_that_was_durable_when_a_later_one_was_sealed_is_missed),
+        cmocka_unit_test(the_first_batch_of_a_segment_is_missed_where_it_was),
+        cmocka_unit_test(a_segment_that_is_gone_is_missed),
+        cmocka_unit_test(after_a_clean_end_even_the_last_batch_is_missed),
+        cmocka_unit_test(what_an_earlier_run_found_is_missed_by_a_later_one),
+        cmocka_unit_test(records_that_make_no_sense_are_damage),
+        cmocka_unit_test(two_histories_do_not_mix),
+        cmocka_unit_test(another_shards_files_are_not_taken_for_ours),
+        cmocka_unit_test(a_message_that_contains_a_batch_is_not_taken_for_one),
+        cmocka_unit_test(a_torn_root_leaves_the_other_one),
+        cmocka_unit_test(a_root_that_is_lost_when_batches_were_written_is_missed),
+        cmocka_unit_test(a_root_that_is_missing_is_said),
+        cmocka_unit_test(a_folder_whose_first_run_died_at_once_is_new),
+        cmocka_unit_test(a_root_that_cannot_be_written_ends_it),
+        cmocka_unit_test(a_block_that_cannot_be_read_is_like_one_that_is_not_whole),
+        cmocka_unit_test(a_long_log_is_read_ahead_and_tells_how_far_it_is),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
