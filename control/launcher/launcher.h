@@ -55,14 +55,16 @@ struct launcher_machine {
 struct launcher_record {
     char id[33]; /* 128 bits, in base 16 */
     uint32_t shard_count;
+    uint32_t log_count; /* of how many a log was there when we looked last */
 };
 
 struct launcher_plan {
     const struct launcher_options *options;
     struct lp_config *config;
     char data[PATH_MAX];
-    char programs[PATH_MAX]; /* the folder of lepus-dataplane and lepus-control */
-    uint32_t shards_wanted;  /* 0: as many as there are, or as the machine has processors */
+    char data_path[PATH_MAX]; /* the same from the root on */
+    char programs[PATH_MAX];  /* the folder of lepus-dataplane and lepus-control */
+    uint32_t shards_wanted;   /* 0: as many as there are, or as the machine has processors */
     uint32_t shard_count;
     struct launcher_record record;
     uint64_t memory_bytes;
@@ -122,10 +124,12 @@ LP_MUST_CHECK int launcher_data_lock(const char *path, char *ret_why, size_t why
  * `ret_why` has LAUNCHER_WHY_BYTES.
  *
  * LP_ERR_BAD_CONFIG  fewer shards are wanted than have messages there
- * LP_ERR_BAD_RECORD  of a newer format, or damaged
+ * LP_ERR_BAD_RECORD  of a newer format, damaged, or not what belongs to the logs that are there
  * LP_ERR_IO
  */
 LP_MUST_CHECK enum lp_err launcher_record_open(struct launcher_plan *plan, char *ret_why);
+/* Looks which logs there are; from then on they have to be there.  False with a sentence. */
+LP_MUST_CHECK bool launcher_record_logs_note(struct launcher_plan *plan, char *ret_why);
 /* The names in a folder are on disk; errno when not. */
 LP_MUST_CHECK bool launcher_folder_sync(const char *path);
 

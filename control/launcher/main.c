@@ -79,6 +79,9 @@ run(const struct launcher_options *options)
     } else {
         banner_print(&plan);
         code = launcher_supervise(&plan);
+        if (!launcher_record_logs_note(&plan, why)) {
+            launcher_warn("%s", why); /* the next start sees to it */
+        }
     }
     launcher_plan_fini(&plan);
     (void)close(lock);

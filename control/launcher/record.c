@@ -4,7 +4,8 @@
  *
  *   lepus 1                                  the format of the directory
  *   id = 0123456789abcdef0123456789abcdef    of this directory, and of no other
- *   shards = 4                               how many have logs in it
+ *   shards = 4                               how many there are
+ *   logs = 4                                 of how many a log was seen in it
  *
  * It is replaced as a whole, and on disk before anything relies on it. Numbers
  * of shards grow and never shrink: a queue stays on the shard in whose log its
@@ -58,6 +59,7 @@ static bool
 record_parse(struct launcher_record *record, const char *text, unsigned long *ret_format)
 {
     unsigned long shards;
+    unsigned long logs;
     *ret_format = 0;
     if (!words_skip(&text, "lepus ") || !number_read(&text, ret_format) || *ret_format != FORMAT ||
         !words_skip(&text, "id = ") || strspn(text, "0123456789abcdef") != 32) {
@@ -67,11 +69,13 @@ record_parse(struct launcher_record *record, const char *text, unsigned long *re
     record->id[32] = '\0';
     text += 32;
     if (!words_skip(&text, "\nshards = ") || !number_read(&text, &shards) || shards == 0 ||
-        shards > LP_SHARDS_MAX || *text != '\0') {
+        shards > LP_SHARDS_MAX || !words_skip(&text, "logs = ") || !number_read(&text, &logs) ||
+        logs > shards) {
         return false;
     }
     record->shard_count = (uint32_t)shards;
-    return true;
+    record->log_count = (uint32_t)logs;
+    return *text == '\0';
 }
 
 /* LP_ERR_NOT_FOUND: there is none yet.  Else a sentence is in `ret_why`. */
@@ -131,8 +135,8 @@ record_write(const struct launcher_record *record, const char *folder, char *ret
     char text[128];
     (void)snprintf(path, sizeof(path), "%s/lepus.data", folder);
     (void)snprintf(fresh, sizeof(fresh), "%s/lepus.new", folder);
-    const int bytes = snprintf(text, sizeof(text), "lepus %u\nid = %s\nshards = %u\n", FORMAT,
-                               record->id, record->shard_count);
+    const int bytes = snprintf(text, sizeof(text), "lepus %u\nid = %s\nshards = %u\nlogs = %u\n",
+                               FORMAT, record->id, record->shard_count, record->log_count);
     const int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     bool good = fd >= 0 && write(fd, text, (size_t)bytes) == bytes && fsync(fd) == 0;
     const int error = errno;
@@ -170,6 +174,53 @@ kept_say(const struct launcher_plan *plan, uint32_t kept)
                  plan->shard_count > kept ? "; lepus.shards can raise their number" : "");
 }
 
+/* Of how many shards, from the first on, there is a log: drivers/host/disk.c makes them. */
+static uint32_t
+logs_count(const char *folder)
+{
+    char path[PATH_MAX + 64];
+    uint32_t count = 0;
+    do {
+        (void)snprintf(path, sizeof(path), "%s/log/shard-%u/root.log", folder, count);
+    } while (access(path, F_OK) == 0 && ++count < LP_SHARDS_MAX);
+    return count;
+}
+
+/* Without what was in it the broker would begin as if nothing had been; so does one whose disk is
+ * not mounted. */
+static enum lp_err
+logs_check(const struct launcher_plan *plan, bool known, uint32_t logs, char *ret_why)
+{
+    if (!known && logs > 0) {
+        complain(ret_why,
+                 "%s has message logs and no lepus.data, which belongs to them: put it back, or "
+                 "choose another --data DIR",
+                 plan->data);
+        return LP_ERR_BAD_RECORD;
+    }
+    if (known && logs < plan->record.log_count) {
+        complain(ret_why,
+                 "the log of shard %u is gone from %s/log, and with it messages that were "
+                 "confirmed: is its disk mounted? To go on without them, set 'logs = 0' in "
+                 "%s/lepus.data",
+                 logs, plan->data, plan->data);
+        return LP_ERR_BAD_RECORD;
+    }
+    return LP_OK;
+}
+
+bool
+launcher_record_logs_note(struct launcher_plan *plan, char *ret_why)
+{
+    struct launcher_record *record = &plan->record;
+    const uint32_t logs = LP_MIN(logs_count(plan->data), record->shard_count);
+    if (logs <= record->log_count) {
+        return true;
+    }
+    record->log_count = logs;
+    return record_write(record, plan->data, ret_why);
+}
+
 enum lp_err
 launcher_record_open(struct launcher_plan *plan, char *ret_why)
 {
@@ -177,6 +228,15 @@ launcher_record_open(struct launcher_plan *plan, char *ret_why)
     enum lp_err err = record_read(record, plan->data, ret_why);
     if (err != LP_OK && err != LP_ERR_NOT_FOUND) {
         return err;
+    }
+    if (realpath(plan->data, plan->data_path) == NULL) {
+        complain(ret_why, "cannot tell where %s is: %s", plan->data, strerrordesc_np(errno));
+        return LP_ERR_IO;
+    }
+    const uint32_t logs = logs_count(plan->data);
+    const enum lp_err wrong = logs_check(plan, err == LP_OK, logs, ret_why);
+    if (wrong != LP_OK) {
+        return wrong;
     }
     if (err == LP_ERR_NOT_FOUND && !id_make(record)) {
         complain(ret_why, "the kernel has no random numbers: %s", strerrordesc_np(errno));
@@ -194,9 +254,10 @@ launcher_record_open(struct launcher_plan *plan, char *ret_why)
         kept_say(plan, kept);
         plan->shard_count = kept;
     }
-    if (plan->shard_count == kept) {
+    if (plan->shard_count == kept && logs == record->log_count) {
         return LP_OK;
     }
     record->shard_count = plan->shard_count;
+    record->log_count = LP_MIN(logs, record->shard_count);
     return record_write(record, plan->data, ret_why) ? LP_OK : LP_ERR_IO;
 }

@@ -122,7 +122,7 @@ launcher_start_dataplane(struct launcher_child *child, const struct launcher_pla
                  (unsigned long long)plan->first_segment_bytes);
     argument_add(&arguments, "--log-backlog-bytes=%llu",
                  (unsigned long long)launcher_backlog_bytes(plan));
-    argument_add(&arguments, "--data=%s", plan->data);
+    argument_add(&arguments, "--data=%s", plan->data_path);
     argument_add(&arguments, "--data-id=%s", plan->record.id);
     argument_add(&arguments, "--cluster-name=%s", plan->cluster_name);
     argument_add(&arguments, "--ready-fd=%d", ready_fd);

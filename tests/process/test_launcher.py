@@ -113,7 +113,7 @@ class TestLauncher(unittest.TestCase):
                             ("log-segment-bytes", "67108864"),
                             ("log-first-segment-bytes", "4194304"),
                             ("log-backlog-bytes", str(83886080 // 4 // 3)),
-                            ("log-max-delay-us", "0"), ("data", launcher.data)):
+                            ("log-max-delay-us", "0"), ("data", os.path.realpath(launcher.data))):
             self.assertEqual(option(dataplane, "--" + name), [value], name)
         self.assertEqual(option(control, "--data"), [launcher.data])
         self.assertEqual(option(control, "--generation"), ["1"])
@@ -290,7 +290,7 @@ class TestLauncher(unittest.TestCase):
         data = self.folder()
         first, out = self.ran(data=data)
         text = self.record(data)
-        self.assertRegex(text, r"\Alepus 1\nid = [0-9a-f]{32}\nshards = 3\n\Z")
+        self.assertRegex(text, r"\Alepus 1\nid = [0-9a-f]{32}\nshards = 3\nlogs = 0\n\Z")
         name = text.split()[4]
         self.assertEqual(option(first, "--data-id"), [name])
         self.assertIn("data in %s (%s)\n" % (data, name), out)
@@ -311,7 +311,7 @@ class TestLauncher(unittest.TestCase):
         self.assertEqual(self.record(data), text)
         more, _ = self.ran(data=data, shards="5")
         self.assertEqual(option(more, "--shards"), ["5"])
-        self.assertEqual(self.record(data), text.replace("2\n", "5\n"))
+        self.assertEqual(self.record(data), text.replace("shards = 2\n", "shards = 5\n"))
         self.refused(data=data, shards="4")
         auto, out = self.ran(data=data, shards="auto")
         self.assertEqual(option(auto, "--shards"), ["5"])
@@ -328,6 +328,7 @@ class TestLauncher(unittest.TestCase):
                 (whole + "x", "is damaged"), (whole[:-3], "is damaged"), ("", "is damaged"),
                 (whole.replace("shards = 3", "shards = 0"), "is damaged"),
                 (whole.replace("shards = 3", "shards = 65"), "is damaged"),
+                (whole.replace("logs = 0", "logs = 4"), "is damaged"),
                 (whole.replace("id = ", "id = g"), "is damaged"), ("\0" * 4096, "is damaged")):
             with open(os.path.join(data, "lepus.data"), "w") as file:
                 file.write(text)
@@ -335,6 +336,39 @@ class TestLauncher(unittest.TestCase):
             self.assertEqual(code, 1)
             self.assertIn(sentence, err)
             self.assertEqual(self.record(data), text)
+
+    def test_logs_that_were_there_and_are_gone_are_missed(self):
+        data = self.folder()
+        self.ran(data=data)
+        for shard in range(2):
+            os.makedirs(os.path.join(data, "log", "shard-%d" % shard))
+            with open(os.path.join(data, "log", "shard-%d" % shard, "root.log"), "w"):
+                pass
+        self.ran(data=data)
+        self.assertIn("\nlogs = 2\n", self.record(data))
+        self.ran(data=data)
+        os.rename(os.path.join(data, "log"), os.path.join(data, "gone"))
+        code, err = self.refused(data=data)
+        self.assertEqual(code, 1)
+        self.assertIn("the log of shard 0 is gone from %s/log" % data, err)
+        os.rename(os.path.join(data, "gone"), os.path.join(data, "log"))
+        os.rename(os.path.join(data, "log", "shard-1"), os.path.join(data, "gone"))
+        self.assertIn("the log of shard 1 is gone", self.refused(data=data)[1])
+        text = self.record(data)
+        with open(os.path.join(data, "lepus.data"), "w") as file:
+            file.write(text.replace("logs = 2", "logs = 0"))   # as the sentence says
+        self.ran(data=data)
+        os.unlink(os.path.join(data, "lepus.data"))
+        self.assertIn("has message logs and no lepus.data", self.refused(data=data)[1])
+
+    def test_the_data_plane_hears_of_the_directory_from_the_root_on(self):
+        folder = os.path.realpath(self.folder())
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(folder)
+        dataplane, _ = self.ran(data="some/where")
+        self.assertEqual(option(dataplane, "--data"), [os.path.join(folder, "some/where")])
+        os.chdir(here)
 
     def test_a_directory_that_cannot_be_used_is_refused(self):
         data = self.folder()
