@@ -522,6 +522,36 @@ lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
     };
 }
 
+/* ---- what is kept ---- */
+
+void
+lp_shard_recovery(const struct lp_shard *shard, struct lp_shard_recovery *ret_recovery)
+{
+    const struct lp_log *log = lp_store_log(&shard->broker);
+    *ret_recovery = (struct lp_shard_recovery){.state = LP_SHARD_RECOVERED};
+    if (!log || lp_store_ready(&shard->broker)) {
+        return;
+    }
+    const bool damaged = lp_log_state(log) == LP_LOG_DAMAGED;
+    ret_recovery->state = damaged ? LP_SHARD_DAMAGED : LP_SHARD_RECOVERING;
+    lp_log_progress(log, &ret_recovery->done_bytes, &ret_recovery->total_bytes);
+    if (damaged) {
+        ret_recovery->fault = *lp_log_fault(log);
+    }
+}
+
+void
+lp_shard_close_begin(struct lp_shard *shard)
+{
+    lp_store_close_begin(&shard->broker);
+}
+
+bool
+lp_shard_closed(const struct lp_shard *shard)
+{
+    return lp_store_closed(&shard->broker);
+}
+
 /* ---- sleeping ---- */
 
 bool

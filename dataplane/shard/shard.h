@@ -25,6 +25,7 @@
 #include <lepus/err.h>
 #include <lepus/transport.h>
 
+#include "dataplane/log/log.h"
 #include "dataplane/mesh/mesh.h"
 
 struct lp_shard;
@@ -96,6 +97,27 @@ uint64_t lp_shard_message_bytes_max(uint64_t message_bytes_max, uint64_t memory_
 
 /* One pass of the loop. */
 struct lp_turn_result lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns);
+
+enum lp_shard_recovery_state {
+    LP_SHARD_RECOVERING, /* it reads its log, and answers nobody */
+    LP_SHARD_RECOVERED,
+    LP_SHARD_DAMAGED, /* its log is not what it wrote: see fault; it will never answer anybody */
+};
+
+struct lp_shard_recovery {
+    enum lp_shard_recovery_state state;
+    uint64_t done_bytes;
+    uint64_t total_bytes;
+    struct lp_log_fault fault;
+};
+void lp_shard_recovery(const struct lp_shard *shard, struct lp_shard_recovery *ret_recovery);
+
+/*
+ * After the graceful stop of all shards: what is kept is written down as it is
+ * at rest.  Turns go on until lp_shard_closed().
+ */
+void lp_shard_close_begin(struct lp_shard *shard);
+bool lp_shard_closed(const struct lp_shard *shard);
 
 /*
  * About to block: raises the sleeping flags, fences, looks at every inbox

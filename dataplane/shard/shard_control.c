@@ -143,6 +143,7 @@ control_attach(struct lp_shard *shard, struct lp_reader *reader)
     shard->hello_generation = generation;
     shard->hello_cursor = 0;
     shard->listeners_owed = true;
+    shard->fence_told = false;
     shard->listing_count = 0; /* who asked is dead */
     shard->answer_count = 0;
     shard->applied_owed = 0;
@@ -303,6 +304,20 @@ owe_listeners(struct lp_shard *shard)
     return lp_link_tell(&shard->broker.link, LP_CONTROL_LISTENERS, 0, lp_writer_bytes(&writer));
 }
 
+/* The shard's log is fenced: control raises an alarm. */
+static bool
+owe_fence(struct lp_shard *shard, const struct lp_log_fault *fault)
+{
+    uint8_t payload[256];
+    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    lp_writer_u32le(&writer, fault->segment);
+    lp_writer_u64le(&writer, fault->offset);
+    lp_writer_u8(&writer, (uint8_t)fault->err);
+    lp_writer_short(&writer, lp_bytes_of_text(fault->what));
+    LP_ASSERT(!writer.failed);
+    return lp_link_tell(&shard->broker.link, LP_CONTROL_LOG_FENCED, 0, lp_writer_bytes(&writer));
+}
+
 bool
 shard_control_owes(const struct lp_shard *shard)
 {
@@ -316,6 +331,10 @@ shard_control_step(struct lp_shard *shard)
     uint32_t count = 0;
     if (shard->hello) {
         count += owe_hello(shard);
+    }
+    const struct lp_log_fault *fault = lp_store_fault(&shard->broker);
+    if (LP_UNLIKELY(fault != NULL) && !shard->fence_told && !shard->hello) {
+        shard->fence_told = owe_fence(shard, fault);
     }
     if (shard->listeners_owed && !shard->hello && owe_listeners(shard)) {
         shard->listeners_owed = false;

@@ -37,6 +37,7 @@ struct lp_shard {
     uint32_t hello_generation;
     uint32_t hello_cursor;
     bool listeners_owed;
+    bool fence_told;
 
     struct shard_listing listing[SHARD_LISTINGS_MAX];
     uint32_t listing_count;

@@ -9,7 +9,8 @@
  *   memory.c    region, reservations    transport.c  io_uring or epoll, listeners
  *   disk.c      folders, measurement    entropy.c  seeded generator
  *   loop.c      a shard's thread
- *   panic.c     the last words          main.c     in which order
+ *   panic.c     the last words          recovery.c  until logs are read
+ *   main.c      in which order
  *
  *   Memory    mapped at boot, given back by the end of the process
  *   Runs on   boot: the first thread; after that a thread a shard
@@ -22,7 +23,7 @@
 #include <drivers/common/keeper.h>
 #include <drivers/common/listeners.h>
 
-#define HOST_WHY_BYTES 320
+#define HOST_WHY_BYTES 1024
 
 enum host_transport {
     HOST_TRANSPORT_AUTO,
@@ -100,6 +101,14 @@ struct host_shard {
     bool stopped; /* its part of a graceful stop is done; every shard's thread looks at it */
 };
 
+/* How far shards' threads are with their logs; for the first thread. */
+struct host_recovery {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint32_t over; /* shards that know all they had, or never will */
+    struct lp_shard_recovery shard[LP_SHARDS_MAX];
+};
+
 struct host {
     struct host_options options;
     struct host_machine machine;
@@ -111,6 +120,7 @@ struct host {
     bool uring;
     int disk_lock_fd;
     struct lp_keeper *keeper; /* NULL: there is no disk */
+    struct host_recovery recovery;
     struct host_shard shard[LP_SHARDS_MAX];
 };
 
@@ -147,6 +157,13 @@ void host_disks_close(struct host *host);
 /* ---- entropy.c ---- */
 LP_MUST_CHECK bool host_entropy_init_boot(struct host_entropy *entropy);
 struct lp_entropy host_entropy_contract(struct host_entropy *entropy);
+
+/* ---- recovery.c ---- */
+LP_MUST_CHECK bool host_recovery_init_boot(struct host_recovery *recovery);
+/* The shard's thread, after each turn until it gives true: its log is read, or damaged. */
+bool host_recovery_look(struct host_shard *self);
+/* The first thread: until all are.  False: one is damaged. */
+LP_MUST_CHECK bool host_recovery_wait(struct host *host, char *ret_why);
 
 /* ---- loop.c ---- */
 uint64_t host_monotonic_ns(void);

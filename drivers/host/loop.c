@@ -166,9 +166,16 @@ host_shard_run(void *argument)
     uint64_t now = host_monotonic_ns();
     uint64_t last_work = now;
     self->patience = PATIENCE_MAX;
+    bool recovered = false;
+    bool closing = false;
     for (;;) {
         const struct lp_turn_result result = lp_shard_turn(self->shard, now, host_wall_ns());
-        if (result.stopped && all_stopped(self)) {
+        recovered = recovered || host_recovery_look(self);
+        if (!closing && result.stopped && all_stopped(self)) {
+            lp_shard_close_begin(self->shard); /* nobody will ask it for anything any more */
+            closing = true;
+        }
+        if (closing && lp_shard_closed(self->shard)) {
             host_disk_drain(self);
             return NULL;
         }

@@ -170,6 +170,10 @@ boot(struct host *host, int argc, char **argv, char *ret_why)
         !host_transports_open(host, config->connections_max, ret_why)) {
         return false;
     }
+    if (!host_recovery_init_boot(&host->recovery)) {
+        (void)snprintf(ret_why, HOST_WHY_BYTES, "the C library gives no locks");
+        return false;
+    }
     if (!host_disks_open(host, ret_why)) {
         host_transports_close(host);
         return false;
@@ -197,6 +201,9 @@ run(struct host *host, char *ret_why)
                            strerrordesc_np(error));
             return false; /* the threads that run end with the process */
         }
+    }
+    if (!host_recovery_wait(host, ret_why)) {
+        return false;
     }
     ready_say(host);
     for (uint32_t i = 0; i < count; i++) {

@@ -275,7 +275,8 @@ static bool
 checkpoint_wanted(const struct lp_store *store)
 {
     return store->synced && !lp_log_checkpointing(store->log) && !store->open &&
-           !store->chain_open && (lp_log_checkpoint_due(store->log) || store->closing);
+           !store->chain_open &&
+           (lp_log_checkpoint_due(store->log) || (store->closing && !store->closed));
 }
 
 void
@@ -304,6 +305,7 @@ store_checkpoint_step(struct lp_store *store)
     }
     lp_log_checkpoint_end(store->log, lp_log_sealed(store->log));
     checkpoint->phase = STORE_CHECKPOINT_NONE;
+    store->closed = store->closing;
 }
 
 /* ---- recovery ---- */

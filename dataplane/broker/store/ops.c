@@ -15,7 +15,8 @@ struct store_op *
 store_note(struct lp_store *store, enum store_op_kind kind, uint32_t queue, uint64_t position)
 {
     uint64_t number;
-    struct store_op *op = lp_window_append(&store->ops, &number);
+    struct store_op *op =
+        LP_LIKELY(!store->fenced) ? lp_window_append(&store->ops, &number) : NULL;
     if (LP_UNLIKELY(!op)) {
         return NULL;
     }
@@ -119,8 +120,10 @@ entry_let_go(struct lp_store *store, struct lp_entry *entry)
     entry->flags &= (uint8_t)~LP_ENTRY_STORED;
     if (entry->place.segment == 0) {
         struct store_op *op = op_of(store, entry);
-        LP_ASSERT(op && op->kind == STORE_OP_ENQUEUE);
-        op->kind = STORE_OP_NONE;
+        LP_ASSERT(store->fenced || (op && op->kind == STORE_OP_ENQUEUE));
+        if (op) {
+            op->kind = STORE_OP_NONE;
+        }
         return false;
     }
     if (entry->message != LP_HANDLE_NONE) {
@@ -287,6 +290,29 @@ store_durable(struct lp_store *store)
         done++;
     }
     return done;
+}
+
+void
+store_fence(struct lp_store *store)
+{
+    uint64_t number;
+    struct store_op *op;
+    store->fenced = true;
+    while ((op = lp_window_next_open(&store->ops, store->ops.first_open, &number)) != NULL) {
+        const struct lp_mesh_record record = {
+            .op = LP_MESH_ENQUEUE,
+            .flags = op->record_flags,
+            .w = {LP_HANDLE_NONE, op->session, op->number},
+        };
+        if ((op->flags & STORE_OP_WAITS) != 0 && op->kind != STORE_OP_GIVEN) {
+            /* The queue has it, and may deliver it; but it is not confirmed. */
+            lp_queue_refuse(store->broker, op->from, &record, LP_MESH_NACK | LP_MESH_KEPT);
+        }
+        lp_window_close(&store->ops, number);
+    }
+    store->encode_next = store->ops.next;
+    store->stream.message = NULL;
+    store->sealed_count = 0;
 }
 
 /* ---- entries as records have them ---- */

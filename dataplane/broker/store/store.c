@@ -84,6 +84,13 @@ lp_store_ready(const struct lp_broker *broker)
     return state == LP_LOG_OPEN || state == LP_LOG_FENCED;
 }
 
+const struct lp_log_fault *
+lp_store_fault(const struct lp_broker *broker)
+{
+    const struct lp_store *store = broker->store;
+    return store && store->fenced ? lp_log_fault(store->log) : NULL;
+}
+
 const struct lp_log *
 lp_store_log(const struct lp_broker *broker)
 {
@@ -126,6 +133,10 @@ lp_store_step(struct lp_broker *broker)
         return 0;
     }
     uint32_t done = lp_log_step(store->log);
+    if (LP_UNLIKELY(lp_log_state(store->log) == LP_LOG_FENCED) && !store->fenced) {
+        store_fence(store);
+        done++;
+    }
     if (done > 0 && lp_log_state(store->log) == LP_LOG_OPEN) {
         store_opened(store);
         done += store_durable(store);
@@ -171,12 +182,32 @@ lp_store_flush(struct lp_broker *broker)
             store_spill(store);
             store_checkpoint_step(store);
         }
+        if (store->closed && !lp_log_checkpointing(store->log) && !store->closing_log) {
+            store->closing_log = true;
+            lp_log_close_begin(store->log);
+        }
         store_chain_end(store);
         if (store->open) {
             store_seal(store);
         }
     }
     lp_log_flush(store->log);
+}
+
+void
+lp_store_close_begin(struct lp_broker *broker)
+{
+    if (broker->store) {
+        broker->store->closing = true;
+        broker->store->closed = !broker->store->synced; /* what is kept was never anybody's */
+    }
+}
+
+bool
+lp_store_closed(const struct lp_broker *broker)
+{
+    const struct lp_store *store = broker->store;
+    return !store || lp_log_state(store->log) != LP_LOG_OPEN || lp_log_closed(store->log);
 }
 
 bool

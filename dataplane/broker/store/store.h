@@ -45,6 +45,12 @@ uint32_t lp_store_step(struct lp_broker *broker);
 void lp_store_flush(struct lp_broker *broker);
 /* Something is on its way to the disk, or has to go there. */
 bool lp_store_busy(const struct lp_broker *broker);
+/* A write failed: nothing becomes durable any more, publishes to queues that are kept are refused.
+ * NULL: all is well. */
+const struct lp_log_fault *lp_store_fault(const struct lp_broker *broker);
+/* All clients have gone, and nobody will come: everything is written down as it is now. */
+void lp_store_close_begin(struct lp_broker *broker);
+bool lp_store_closed(const struct lp_broker *broker);
 /* The control process has named every queue there is: what belongs to none goes. */
 void lp_store_synced(struct lp_broker *broker);
 

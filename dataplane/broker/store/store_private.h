@@ -135,6 +135,9 @@ struct lp_store {
     bool chain_open;            /* the last batch that was sealed continues */
     bool synced;
     bool closing; /* all clients have gone: what is written now is for a start after it */
+    bool closed;  /* it has been written */
+    bool closing_log;
+    bool fenced;  /* nothing becomes durable any more, and who waited has been told */
     bool failed;  /* recovery: records that make no sense, or no memory for what they say */
 };
 
@@ -142,8 +145,10 @@ struct lp_store {
 /* NULL: no memory.  Tied to the next one while it is said so. */
 struct store_op *store_note(struct lp_store *store, enum store_op_kind kind, uint32_t queue,
                             uint64_t position);
-/* Operations below `end` are durable. */
+/* What waited for what is durable now goes on; gives how much. */
 uint32_t store_durable(struct lp_store *store);
+/* Nothing will be: who waits hears of it. */
+void store_fence(struct lp_store *store);
 /* What must be known of an entry is this: as a record has it. */
 struct store_item store_item_of(const struct lp_broker *broker, const struct lp_entry *entry);
 void store_item_take(const struct lp_broker *broker, struct lp_entry *entry,
