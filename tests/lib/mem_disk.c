@@ -268,8 +268,11 @@ write_torn(struct lp_mem_disk *disk, const struct lp_mem_disk_flight *flight, ui
     struct lp_mem_disk_file *file = lp_mem_disk_file(disk, flight->op.file);
     const uint32_t most = dice(random, 3); /* few, half, most of the sectors */
     for (uint32_t at = 0; file && at < flight->op.bytes; at += LP_DISK_SECTOR_BYTES) {
+        uint8_t *sector = file->data + flight->op.offset + at;
         if (dice(random, 4) <= most) {
-            memcpy(file->data + flight->op.offset + at, flight->copy + at, LP_DISK_SECTOR_BYTES);
+            memcpy(sector, flight->copy + at, LP_DISK_SECTOR_BYTES);
+        } else if (dice(random, 16) == 0) {
+            memset(sector, 0xdb, LP_DISK_SECTOR_BYTES); /* neither old nor new */
         }
     }
 }

@@ -216,16 +216,22 @@ static void
 a_flipped_bit_before_later_batches_is_damage_where_it_is(void **state)
 {
     (void)state;
-    for (uint32_t byte = 0; byte < 72 + 8 + 100; byte += 3) {
-        struct rig rig;
-        rig_open(&rig);
-        write_blocks(&rig, 0, 8);
-        rig_kill(&rig);
-        at(&rig, 1, 3 * BLOCK)[byte] ^= 0x10;
+    struct rig rig;
+    rig_open(&rig);
+    write_blocks(&rig, 0, 8);
+    rig_kill(&rig);
+    const uint32_t content = LOG_BATCH_HEADER_BYTES + LOG_RECORD_HEADER_BYTES;
+    for (uint32_t bit = 0; bit < 8 * (content + 100); bit += bit < 8 * content ? 1 : 7) {
+        uint8_t *byte = at(&rig, 1, 3 * BLOCK) + bit / 8;
+        *byte ^= (uint8_t)(1u << bit % 8);
         /* In a header it is the batch that is damaged; in a content, the record. */
-        expect_damage(&rig, 1, 3 * BLOCK + (byte < 80 ? 0 : 72));
-        rig_fini(&rig);
+        expect_damage(&rig, 1, 3 * BLOCK + (bit < 8 * content ? 0 : LOG_BATCH_HEADER_BYTES));
+        rig_kill(&rig);
+        *byte ^= (uint8_t)(1u << bit % 8);
     }
+    assert_int_equal(restart(&rig), LP_LOG_OPEN);
+    expect_values(&rig, 0, 8);
+    rig_fini(&rig);
 }
 
 static void
