@@ -29,7 +29,7 @@ lp_log_checkpoint_begin(struct lp_log *log)
     checkpoint->written = 0;
     for (uint32_t i = 0; i < log->segments.count; i++) {
         struct log_segment *segment = &log->segments.at[i];
-        segment->free_then = segment->state == LOG_SEGMENT_FULL && segment->held_count == 0 &&
+        segment->free_then = segment->state == LOG_SEGMENT_FULL && segment->held_bytes == 0 &&
                              segment->number < from.segment;
     }
 }
@@ -102,7 +102,7 @@ free_segments(struct lp_log *log)
 {
     for (uint32_t i = 0; i < log->segments.count; i++) {
         struct log_segment *segment = &log->segments.at[i];
-        if (segment->free_then && segment->held_count == 0) {
+        if (segment->free_then && segment->held_bytes == 0) {
             LP_ASSERT(segment->state == LOG_SEGMENT_FULL);
             log_segment_state_set(log, segment, LOG_SEGMENT_DOOMED);
         }

@@ -73,7 +73,6 @@ struct log_segment {
     uint16_t reads; /* under way */
     uint64_t bytes;
     uint64_t held_bytes;
-    uint64_t held_count;
 };
 
 struct log_segments {

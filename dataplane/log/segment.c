@@ -28,7 +28,7 @@ weight_of(const struct log_segment *segment)
     if (segment->state != LOG_SEGMENT_FULL) {
         return WEIGHT_NONE;
     }
-    if (segment->held_count == 0) {
+    if (segment->held_bytes == 0) {
         return WEIGHT_IDLE;
     }
     return segment->held_bytes < segment->bytes / SPARSE_PART ? WEIGHT_SPARSE : WEIGHT_NONE;
@@ -339,7 +339,7 @@ log_segments_drop_after(struct lp_log *log, uint32_t last)
 {
     struct log_segments *segments = &log->segments;
     for (uint32_t i = lower_bound(segments, last + 1); i < segments->count; i++) {
-        if (segments->at[i].held_count == 0) {
+        if (segments->at[i].held_bytes == 0) {
             log_segment_state_set(log, &segments->at[i], LOG_SEGMENT_DOOMED);
         }
     }
@@ -370,7 +370,6 @@ lp_log_hold(struct lp_log *log, struct lp_log_place place, uint64_t bytes)
     }
     const enum weight before = weight_of(segment);
     segment->held_bytes += bytes;
-    segment->held_count++;
     log->segments.held_bytes += bytes;
     const enum weight after = weight_of(segment);
     if (before != after) {
@@ -386,7 +385,7 @@ lp_log_let_go(struct lp_log *log, struct lp_log_place place, uint64_t bytes)
     if (LP_UNLIKELY(!segment)) {
         return;
     }
-    if (LP_UNLIKELY(segment->held_count == 0 || segment->held_bytes < bytes)) {
+    if (LP_UNLIKELY(segment->held_bytes < bytes)) {
         LP_ASSERT(log->recovery.phase != LOG_RECOVERY_OVER);
         log_damaged(log, LP_ERR_BAD_RECORD, place.segment, (uint64_t)place.unit * LP_LOG_UNIT_BYTES,
                     "what is not needed any more never was");
@@ -394,7 +393,6 @@ lp_log_let_go(struct lp_log *log, struct lp_log_place place, uint64_t bytes)
     }
     const enum weight before = weight_of(segment);
     segment->held_bytes -= bytes;
-    segment->held_count--;
     log->segments.held_bytes -= bytes;
     const enum weight after = weight_of(segment);
     if (before != after) {
@@ -431,7 +429,6 @@ log_segments_check(const struct lp_log *log)
         const struct log_segment *segment = &segments->at[i];
         LP_ASSERT(i == 0 || segment[-1].number < segment->number);
         LP_ASSERT(segment->number < segments->number_next);
-        LP_ASSERT(segment->held_count > 0 || segment->held_bytes == 0);
         weigh(&sum, segment, weight_of(segment), true);
         sum.wanted += segment->state == LOG_SEGMENT_WANTED;
         sum.ahead += is_ahead(segment->state);
@@ -443,7 +440,7 @@ log_segments_check(const struct lp_log *log)
             LP_ASSERT(log->segment_there && segment->number == log->segment);
         }
         if (is_ahead(segment->state)) {
-            LP_ASSERT(segment->number > log->segment && segment->held_count == 0);
+            LP_ASSERT(segment->number > log->segment && segment->held_bytes == 0);
         }
     }
     LP_ASSERT(sum.wanted == segments->wanted && sum.ahead == segments->ahead);

@@ -472,7 +472,8 @@ turn_next(const struct lp_shard *shard)
         !lp_list_empty(&broker->connections_resume) ||
         /* An alarm's end comes as a record, which wakes us. */
         (!lp_list_empty(&broker->connections_paused) && broker->alarms == 0) ||
-        broker->link.unsent > 0 || shard_control_owes(shard) || lp_queue_credits_withheld(broker);
+        broker->link.unsent > 0 || shard_control_owes(shard) || lp_queue_credits_withheld(broker) ||
+        lp_store_goes_on(broker);
     if (retry) {
         next = LP_MIN(next, broker->now_ns + RETRY_NS);
     }

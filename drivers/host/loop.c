@@ -174,6 +174,7 @@ host_shard_run(void *argument)
         if (!closing && result.stopped && all_stopped(self)) {
             lp_shard_close_begin(self->shard); /* nobody will ask it for anything any more */
             closing = true;
+            continue;
         }
         if (closing && lp_shard_closed(self->shard)) {
             host_disk_drain(self);

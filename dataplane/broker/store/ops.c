@@ -15,8 +15,7 @@ struct store_op *
 store_note(struct lp_store *store, enum store_op_kind kind, uint32_t queue, uint64_t position)
 {
     uint64_t number;
-    struct store_op *op =
-        LP_LIKELY(!store->fenced) ? lp_window_append(&store->ops, &number) : NULL;
+    struct store_op *op = LP_LIKELY(!store->fenced) ? lp_window_append(&store->ops, &number) : NULL;
     if (LP_UNLIKELY(!op)) {
         return NULL;
     }

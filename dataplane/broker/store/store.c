@@ -211,12 +211,14 @@ lp_store_closed(const struct lp_broker *broker)
 }
 
 bool
-lp_store_busy(const struct lp_broker *broker)
+lp_store_goes_on(const struct lp_broker *broker)
 {
     const struct lp_store *store = broker->store;
     return store && lp_log_state(store->log) == LP_LOG_OPEN &&
-           (store->ops.open_count > 0 || !lp_log_idle(store->log) ||
-            store->checkpoint.phase != STORE_CHECKPOINT_NONE);
+           (store->encode_next < store->ops.next ||
+            store->checkpoint.phase != STORE_CHECKPOINT_NONE ||
+            (store->closing && !lp_log_closed(store->log)) ||
+            (lp_store_over(broker) && !lp_list_empty(&store->queues_long)));
 }
 
 /* ---- memory ---- */

@@ -43,8 +43,8 @@ bool lp_store_ready(const struct lp_broker *broker);
 uint32_t lp_store_step(struct lp_broker *broker);
 /* What was noted goes to the disk.  At the turn's end. */
 void lp_store_flush(struct lp_broker *broker);
-/* Something is on its way to the disk, or has to go there. */
-bool lp_store_busy(const struct lp_broker *broker);
+/* There is more for another turn, whether the disk says something or not. */
+bool lp_store_goes_on(const struct lp_broker *broker);
 /* A write failed: nothing becomes durable any more, publishes to queues that are kept are refused.
  * NULL: all is well. */
 const struct lp_log_fault *lp_store_fault(const struct lp_broker *broker);

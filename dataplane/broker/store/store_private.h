@@ -137,8 +137,8 @@ struct lp_store {
     bool closing; /* all clients have gone: what is written now is for a start after it */
     bool closed;  /* it has been written */
     bool closing_log;
-    bool fenced;  /* nothing becomes durable any more, and who waited has been told */
-    bool failed;  /* recovery: records that make no sense, or no memory for what they say */
+    bool fenced; /* nothing becomes durable any more, and who waited has been told */
+    bool failed; /* recovery: records that make no sense, or no memory for what they say */
 };
 
 /* ---- ops.c ---- */

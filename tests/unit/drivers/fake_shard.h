@@ -94,3 +94,23 @@ lp_shard_turn_measured(struct lp_shard *shard, uint64_t turn_ns)
     (void)turn_ns;
     shard->measured++;
 }
+
+/* It keeps nothing. */
+void
+lp_shard_recovery(const struct lp_shard *shard, struct lp_shard_recovery *ret_recovery)
+{
+    (void)shard;
+    *ret_recovery = (struct lp_shard_recovery){.state = LP_SHARD_RECOVERED};
+}
+
+void
+lp_shard_close_begin(struct lp_shard *shard)
+{
+    (void)shard;
+}
+
+bool
+lp_shard_closed(const struct lp_shard *shard)
+{
+    return shard->stopped;
+}

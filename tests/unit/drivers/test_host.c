@@ -28,6 +28,7 @@
 #include "drivers/host/loop.c"
 #include "drivers/host/machine.c"
 #include "drivers/host/options.c"
+#include "drivers/host/recovery.c"
 /* NOLINTEND(bugprone-suspicious-include) */
 
 #include "fake_shard.h"
