@@ -31,7 +31,7 @@ bool
 lp_log_begin(struct lp_log *log, uint64_t chain_bytes)
 {
     LP_ASSERT(!log->open);
-    LP_ASSERT(chain_bytes <= log->options.segment_bytes / 2);
+    LP_ASSERT(chain_bytes <= LP_LOG_CHAIN_BYTES_MAX);
     struct log_buffer *buffer = buffer_of(log, log->sealed + 1);
     if (log->state != LP_LOG_OPEN || log->closing != LOG_CLOSING_NOT ||
         buffer->state != LOG_BUFFER_FREE) {

@@ -136,10 +136,14 @@ void lp_log_progress(const struct lp_log *log, uint64_t *ret_done, uint64_t *ret
 
 /* ---- writing: begin, records, seal ---- */
 
+/* Far beyond the largest message; a segment is made for a chain that needs a larger one. */
+#define LP_LOG_CHAIN_BYTES_MAX (1024ull * 1024 * 1024)
+
 /*
  * Opens a batch.  `chain_bytes`: what this batch and those that continue it
- * will hold together (headers of records included, at most half a segment);
- * they will lie in one segment.  False: no buffer or no segment is free now;
+ * will hold together (headers of records included); they will lie in one
+ * segment, provided that each but the last is sealed only when a record does
+ * not fit.  False: no buffer or no segment is free now;
  * ask again after lp_log_step().
  */
 LP_MUST_CHECK bool lp_log_begin(struct lp_log *log, uint64_t chain_bytes);

@@ -199,6 +199,11 @@ enum log_closing {
     LOG_CLOSING_DONE,
 };
 
+LP_STATIC_ASSERT(LP_LOG_HEADER_BYTES == LOG_BATCH_HEADER_BYTES, "log.h says where records begin");
+LP_STATIC_ASSERT(LP_LOG_RECORD_BYTES_MAX + LOG_RECORD_HEADER_BYTES <=
+                     LP_LOG_READ_BYTES - LP_DISK_ALIGN_BYTES,
+                 "every record can be read in one go");
+
 struct lp_log {
     uint32_t magic;
     enum lp_log_state state;

@@ -249,7 +249,12 @@ want_one(struct lp_log *log)
            segments->bytes_next < log->options.segment_bytes) {
         segments->bytes_next *= 2;
     }
-    const uint64_t bytes = LP_MIN(segments->bytes_next, log->options.segment_bytes);
+    uint64_t bytes = LP_MIN(segments->bytes_next, log->options.segment_bytes);
+    if (segments->bytes_wanted > bytes) {
+        /* A chain that no usual segment has room for has one of its own. */
+        bytes = segments->bytes_wanted + LP_DISK_ALIGN_BYTES -
+                segments->bytes_wanted % LP_DISK_ALIGN_BYTES;
+    }
     (void)table_append(log, segments->number_next, bytes, LOG_SEGMENT_WANTED);
     segments->number_next++;
     segments->bytes_next = LP_MIN(bytes * 2, log->options.segment_bytes);

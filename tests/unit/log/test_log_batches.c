@@ -249,6 +249,44 @@ a_chain_may_end_with_an_empty_batch(void **state)
 }
 
 static void
+a_chain_that_is_larger_than_segments_has_one_of_its_own(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, 64 * 1024);
+    assert_int_equal(rig_recover(&rig), LP_LOG_OPEN);
+    for (uint32_t round = 0; round < 2; round++) {
+        (void)rig_write(&rig, 8, 1);
+        rig_begin(&rig, 12 * LP_LOG_RECORD_BYTES_MAX);
+        struct lp_log_place place = {0, 0};
+        for (uint32_t i = 0; i < 11; i++) {
+            if (lp_log_room(rig.log) < LP_LOG_RECORD_BYTES_MAX) {
+                (void)lp_log_seal(rig.log, true);
+                rig_begin(&rig, LP_LOG_RECORD_BYTES_MAX);
+            }
+            /* Where the next one is can be told from the one before. */
+            struct lp_log_place behind = lp_log_place_behind(place, LP_LOG_RECORD_BYTES_MAX);
+            if (i % 2 == 0) {
+                behind = lp_log_place_next_batch(behind);
+            }
+            const struct lp_log_place last = place;
+            place = rig_add(&rig, LP_LOG_RECORD_BYTES_MAX, 2);
+            assert_true(i == 0 || place.segment == last.segment);
+            assert_true(i == 0 || place.unit == behind.unit);
+        }
+        (void)lp_log_seal(rig.log, false);
+    }
+    (void)rig_write(&rig, 8, 3);
+    rig_settle(&rig);
+    rig_kill(&rig);
+    rig_start(&rig);
+    assert_int_equal(rig_recover(&rig), LP_LOG_OPEN);
+    assert_int_equal(rig.committed, 25);
+    assert_int_equal(rig.heard[24].value, 3);
+    rig_fini(&rig);
+}
+
+static void
 a_durable_record_can_be_read(void **state)
 {
     (void)state;
@@ -372,6 +410,7 @@ main(void)
         cmocka_unit_test(segments_double_up_to_their_size),
         cmocka_unit_test(a_chain_lies_in_one_segment_and_counts_as_a_whole),
         cmocka_unit_test(a_chain_may_end_with_an_empty_batch),
+        cmocka_unit_test(a_chain_that_is_larger_than_segments_has_one_of_its_own),
         cmocka_unit_test(a_durable_record_can_be_read),
         cmocka_unit_test(only_so_many_reads_are_under_way_and_writes_pass_them),
         cmocka_unit_test(the_first_failed_write_ends_it),
