@@ -74,14 +74,22 @@ class Afar(Case):
 
 
 class Blocked(Case):
+    def own(self, **options):
+        """A broker of this test only: what it does holds everybody up."""
+        self.broker = broker_module.Broker(**options)
+        self.addCleanup(self.broker.stop)
+        self.addCleanup(self.leave)    # before it stops, which waits for clients
+
+    def leave(self):
+        for connection in self.connections:
+            connection.drop()
+        self.connections.clear()
+
     def test_C102_publishers_are_told_and_wait(self):
         """Consumers go on, and new connections are taken."""
         if self.broker.external or not self.lepus:
             self.skipTest("needs a broker whose memory is small")
-        target = broker_module.Broker(shards=1, settings=[
-            "lepus.memory=128MiB", "vm_memory_high_watermark.absolute=64MiB"])
-        self.addCleanup(target.stop)
-        self.broker = target        # of this test only
+        self.own(shards=1, settings=["lepus.memory=128MiB", "vm_memory_high_watermark.absolute=64MiB"])
         channel, queue = self.confirming(), self.prefix + "q"
         deaf = self.channel(capabilities=())
         channel.call("queue.declare", queue=queue)
@@ -102,6 +110,31 @@ class Blocked(Case):
         channel.confirmed(sent)
         self.assertEqual(deaf.pending(), [])
         self.assertEqual(list(deaf.connection.events[0]), [])
+
+    def test_C102_a_disk_with_little_room_is_an_alarm_of_its_own(self):
+        """It begins and ends with the limit; who only consumes is not told."""
+        if not self.broker.has_ctl:
+            self.skipTest("needs rabbitmqctl")
+        if not self.broker.external:
+            self.own()
+        self.addCleanup(lambda: self.broker.ctl("set_disk_free_limit", "50MB"))
+        channel, taker, queue = self.confirming(), self.channel(), self.prefix + "q"
+        channel.call("queue.declare", queue=queue)
+        taker.call("basic.consume", queue=queue, no_ack=True)
+        channel.publish(b"before", routing_key=queue)
+        channel.confirmed(1)
+        self.broker.ctl("set_disk_free_limit", "1000000000GB")
+        self.assertIn("disk", self.broker.ctl("status").stdout.partition("Alarms")[2].partition("Memory")[0])
+        channel.publish(b"held", routing_key=queue)
+        event = channel.connection.next(0)
+        self.assertEqual((event.name, event.reason), ("connection.blocked", "low on disk"))
+        self.assertEqual([e.body for e in self.deliveries(taker, 1)], [b"before"])
+        self.assertEqual(self.channel().call("queue.declare", queue=queue, passive=True).queue, queue)
+        self.broker.ctl("set_disk_free_limit", "1kB")
+        self.assertEqual(channel.connection.next(0).name, "connection.unblocked")
+        channel.confirmed(1)
+        self.assertEqual([e.body for e in self.deliveries(taker, 1)], [b"held"])
+        self.assertEqual(list(taker.connection.events[0]), [])
 
     def news(self, connection, seconds):
         """Take in what comes within a moment: nothing may come."""

@@ -1,0 +1,109 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The data directory of a real broker: whose it is, how many shards it has, and what a start does not do to it."""
+import os
+import re
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
+import broker as broker_module
+import suite
+from semantics.base import Case
+
+QUEUES = 8
+
+
+class DataDirectory(Case):
+    def setUp(self):
+        super().setUp()
+        self.broker = broker_module.Broker(shards=2)
+        self.addCleanup(self.broker.stop)
+        self.addCleanup(self.leave)
+
+    def leave(self):
+        for connection in self.connections:
+            connection.drop()
+        self.connections.clear()
+
+    def restart(self, shards):
+        self.leave()
+        self.broker.terminate()
+        self.broker.shards = shards
+        self.broker.start()
+
+    def refused(self, *settings):
+        """What a start on the same directory says."""
+        line = [os.path.join(broker_module.binaries(), "lepus"), "--data", self.broker.data,
+                "--set", "listeners.tcp.default=127.0.0.1:0"]
+        for setting in settings:
+            line += ["--set", setting]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        return done.stderr
+
+    def status(self):
+        return self.broker.ctl("status").stdout
+
+    def fill(self, names):
+        """A durable queue with a message each, from a connection each: they are on all shards."""
+        for name in names:
+            channel = self.confirming()
+            channel.call("queue.declare", queue=name, durable=True)
+            channel.publish(name.encode(), routing_key=name, properties={"delivery_mode": 2})
+            channel.confirmed(1)
+
+    def look(self, names):
+        channel = self.channel()
+        for name in names:
+            channel.send("basic.get", queue=name, no_ack=False)
+            event = channel.next()
+            self.assertEqual((event.name, event.body), ("basic.get-ok", name.encode()))
+
+    def test_queues_and_messages_stay_on_their_shards(self):
+        """Also when there are more of them."""
+        old = ["old%d" % i for i in range(QUEUES)]
+        new = ["new%d" % i for i in range(QUEUES)]
+        self.fill(old)
+        self.restart(4)
+        self.assertIn("Shards: 4\n", self.status())
+        self.look(old)
+        self.fill(new)
+        self.leave()
+        self.broker.terminate()
+        self.assertIn("has the messages of 4 shards, and lepus.shards is 2: set it to 4, or to auto",
+                      self.refused("lepus.shards=2"))
+        self.broker.shards = 4
+        self.broker.start()
+        self.look(old + new)
+
+    def test_the_directory_is_one_brokers_and_has_an_id(self):
+        name = re.search(r"Data directory's id: ([0-9a-f]{32})\n", self.status()).group(1)
+        with open(os.path.join(self.broker.data, "lepus.data")) as file:
+            self.assertIn("id = %s\n" % name, file.read())
+        self.assertIn("is in use by another lepus (process %d)" % self.broker.process.pid,
+                      self.refused())
+        self.restart(2)
+        self.assertIn(name, self.status())
+
+    def test_a_queue_that_is_deleted_leaves_nothing_to_its_successor(self):
+        """The next one of its name has another identity, also after kill -9."""
+        for _ in range(3):
+            self.fill(["q"])
+            self.look(["q"])
+            self.channel().call("queue.delete", queue="q")
+            self.channel().call("queue.declare", queue="q", durable=True)
+            self.leave()
+            self.broker.kill_all()
+            self.broker.start()
+            channel = self.channel()
+            self.assertEqual(channel.call("queue.declare", queue="q", passive=True).message_count, 0)
+            channel.call("queue.delete", queue="q")
+
+
+if __name__ == "__main__":
+    if os.environ.get("LEPUS_EXTERNAL") or "--external" in sys.argv:
+        print("skip: it starts brokers of its own\n0 passed, 0 failed")
+        sys.exit(0)
+    sys.exit(suite.main([sys.modules["__main__"]]))
