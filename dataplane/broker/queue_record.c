@@ -279,6 +279,10 @@ lp_queue_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_re
         lp_mesh_owe(&broker->mesh, from);
         queue = lp_queue_find(broker, record->a);
         break;
+    case LP_MESH_SYNC:
+        lp_mesh_owe(&broker->mesh, from);
+        lp_store_sync(broker, from, record);
+        return true;
     case LP_MESH_CANCEL:
     case LP_MESH_DETACH:
         lp_mesh_owe(&broker->mesh, from);

@@ -72,6 +72,9 @@ enum lp_mesh_op {
     /* H->C news.  Deliveries to the consumer w0 wait for their acknowledgement for more than w1 ms;
      * said again while that is so. */
     LP_MESH_TIMEOUT,
+    /* C->H request.  w1 session, w2 confirm number: answered, as an ENQUEUE, when all that was
+     * said to H before is on disk. */
+    LP_MESH_SYNC,
     LP_MESH_OP_COUNT,
 };
 
@@ -79,7 +82,7 @@ enum lp_mesh_op {
 #define LP_MESH_OPS_HOME                                                                           \
     (1u << LP_MESH_ENQUEUE | 1u << LP_MESH_CONSUME | 1u << LP_MESH_CANCEL | 1u << LP_MESH_DETACH | \
      1u << LP_MESH_CREDIT | 1u << LP_MESH_SETTLE | 1u << LP_MESH_GRANT | 1u << LP_MESH_GET |       \
-     1u << LP_MESH_STAT | 1u << LP_MESH_PURGE)
+     1u << LP_MESH_STAT | 1u << LP_MESH_PURGE | 1u << LP_MESH_SYNC)
 LP_STATIC_ASSERT(LP_MESH_OP_COUNT <= 32, "a bit an op");
 
 enum lp_mesh_flag {

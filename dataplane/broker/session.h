@@ -160,6 +160,7 @@ struct lp_tx {
     uint32_t ack_count;    /* those that were acknowledged, of the settled ones */
     uint64_t settle_first; /* no marked one has a lower number */
     uint64_t settle_whole; /* every open one below has a mark */
+    uint64_t settled;      /* shards that heard of settlements, a bit each: to be on disk there */
     bool answers_due;      /* a commit waits for queues alone */
     bool refused;          /* one of them did not take what it got */
 };

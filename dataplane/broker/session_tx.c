@@ -332,12 +332,49 @@ marked_settle(struct lp_session *session)
     const struct lp_unacked *slot;
     while ((slot = marked_next(session, &budget)) != NULL) {
         const struct lp_unacked plain = {slot->entry, slot->consumer & ~MARK_MASK};
+        const struct lp_consumer *consumer =
+            lp_pool_get(&session->broker->consumers, plain.consumer);
+        tx->settled |= consumer ? 1ull << consumer->home_shard : 0;
         if (!session_settle_one(session, tx->settle_first, &plain, mark_outcome(slot))) {
             return false;
         }
         marked_done(tx);
     }
     return tx->settle_count == 0;
+}
+
+/* What was settled is committed when it is on disk.  False: no room to ask now. */
+static bool
+settled_ask(struct lp_session *session)
+{
+    struct lp_tx *tx = session->tx;
+    if (!session->broker->store) {
+        tx->settled = 0; /* there is no disk */
+    }
+    if (tx->settled == 0) {
+        return true;
+    }
+    if (!session_settles_send(session)) {
+        return false;
+    }
+    while (tx->settled != 0) {
+        const uint32_t shard = (uint32_t)__builtin_ctzll(tx->settled);
+        uint64_t number;
+        struct lp_unconfirmed *slot =
+            lp_mesh_request_room(&session->broker->mesh, shard) > session->outgoing.credits_kept
+                ? lp_window_append(&session->confirms, &number)
+                : NULL;
+        if (!slot) {
+            return false;
+        }
+        slot->remaining = 1;
+        const struct lp_mesh_record record = {.op = LP_MESH_SYNC,
+                                              .w = {LP_HANDLE_NONE, session->self, number}};
+        const bool sent = lp_mesh_request(&session->broker->mesh, shard, &record);
+        LP_ASSERT(sent);
+        tx->settled &= tx->settled - 1;
+    }
+    return true;
 }
 
 static bool
@@ -396,6 +433,7 @@ tx_begin_anew(struct lp_tx *tx)
 {
     tx->ack_count = 0;
     tx->settle_whole = 0;
+    tx->settled = 0;
     tx->answers_due = false;
     tx->refused = false;
 }
@@ -416,7 +454,7 @@ enum lp_result
 lp_session_tx_commit(struct lp_session *session)
 {
     LP_ASSERT(session->tx);
-    if (!publishes_send(session) || !marked_settle(session)) {
+    if (!publishes_send(session) || !marked_settle(session) || !settled_ask(session)) {
         session_wait(session);
         return LP_WAIT;
     }

@@ -84,6 +84,23 @@ lp_store_enqueue(struct lp_queue *queue, struct lp_entry *entry, uint32_t from,
     return true;
 }
 
+void
+lp_store_sync(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record)
+{
+    struct lp_store *store = broker->store;
+    struct store_op *op = store ? store_note(store, STORE_OP_NONE, 0, 0) : NULL;
+    if (!store) {
+        lp_queue_confirm(broker, from, record);
+    } else if (!op) {
+        lp_queue_refuse(broker, from, record, LP_MESH_NACK | LP_MESH_KEPT);
+    } else {
+        op->flags |= STORE_OP_WAITS;
+        op->from = (uint8_t)from;
+        op->session = record->w[1];
+        op->number = record->w[2];
+    }
+}
+
 /* Positions that leave in a row are one operation. */
 static bool
 settle_joins(struct lp_store *store, uint32_t queue, uint64_t position)

@@ -92,6 +92,9 @@ bool lp_store_may_give(struct lp_queue *queue, const struct lp_entry *entry);
 /* One that comes next will soon be asked for. */
 void lp_store_will_give(struct lp_queue *queue, uint64_t position);
 
+/* Answers a SYNC when all that was noted before is on disk; at once when there is none. */
+void lp_store_sync(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record);
+
 /* What was noted between these is on disk together, or not at all. */
 void lp_store_tie(struct lp_broker *broker);
 void lp_store_untie(struct lp_broker *broker);
