@@ -149,7 +149,9 @@ phase_end(struct supervisor *supervisor, enum phase phase)
 {
     supervisor->phase = phase;
     supervisor->deadline_ms = launcher_now_ms() + END_MS;
-    launcher_child_signal(&supervisor->control, SIGTERM);
+    /* One that is replaced would first wait for shards that are dead, while clients wait for it.
+     * What it had answered is on disk. */
+    launcher_child_signal(&supervisor->control, phase == PHASE_REPLACING ? SIGKILL : SIGTERM);
 }
 
 static void
