@@ -8,6 +8,7 @@
  *   options.c   the command line        machine.c  what the processors are like
  *   memory.c    region, reservations    transport.c  io_uring or epoll, listeners
  *   disk.c      folders, measurement    entropy.c  seeded generator
+ *   record.c    what disks are asked, for tests
  *   loop.c      a shard's thread
  *   panic.c     the last words          recovery.c  until logs are read
  *   main.c      in which order
@@ -153,6 +154,11 @@ LP_MUST_CHECK bool host_disks_open(struct host *host, char *ret_why);
 void host_disk_drain(const struct host_shard *self);
 /* Before the transports. */
 void host_disks_close(struct host *host);
+
+/* ---- record.c: for tests; the shard's disk, or one around it that writes to the file that the
+ * environment names ---- */
+#define HOST_RECORD_VARIABLE "LEPUS_RECORD_DISK"
+struct lp_disk host_record_wrap(const struct host_shard *shard);
 
 /* ---- entropy.c ---- */
 LP_MUST_CHECK bool host_entropy_init_boot(struct host_entropy *entropy);

@@ -108,7 +108,7 @@ shard_make(struct host *host, uint32_t i, char *ret_why)
         .memory_bytes = host->shard_bytes,
         .watermark_bytes = LP_MIN(host->options.watermark_bytes / config.count, host->shard_bytes),
         .transport = self->transport,
-        .disk = self->disk,
+        .disk = host_record_wrap(self),
         .entropy = host_entropy_contract(&self->entropy),
         .clock = host_clock_contract(),
         .fabric = host->fabric,

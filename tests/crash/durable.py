@@ -265,6 +265,8 @@ def say_failure(options, world, number, problem):
     print("durable: FAILED in round %d: %s" % (number, problem))
     for text in world.ledger.problems:
         print("durable:   " + text)
+    for role in world.roles():
+        print("durable:   %s" % role)
     print("durable: counts: %s" % dict(world.ledger.counts))
     print("durable: again with: tests/crash/durable.py --seed %d --rounds %d --broker %s --shards %d%s" % (
         options.seed, max(number, 1), options.broker, options.shards,

@@ -17,6 +17,7 @@ from amqp_raw import BODY, HEADER, METHOD, method_frame, publish_frames
 OUTPUT_BYTES = 64 * 1024        # a channel does not feed more
 SIZE_MAX = 200 * 1024
 PATTERN = random.Random(0).randbytes(SIZE_MAX + 65536)
+HELD_MAX = 1900                 # a quorum queue gives a consumer without prefetch no more than 2000
 GET_OK, GET_EMPTY = (60, 71), (60, 72)
 
 
@@ -109,6 +110,13 @@ class Role:
         self.tag = 0
         self.quiet = False          # no more is to be begun
 
+    queue = None
+
+    def __str__(self):
+        return "%s of %s: holds %d, %d publishes not confirmed%s" % (
+            type(self).__name__, self.queue, len(self.tags), len(self.unconfirmed),
+            ", answers are owed" if self.busy() else "")
+
     def begin(self):
         pass
 
@@ -155,7 +163,7 @@ class Role:
         publisher, number = map(int, properties["message_id"].split("."))
         if body != body_of(publisher, number):
             self.ledger.problem("the body of message %d.%d, %d bytes, is damaged" % (publisher, number, size))
-        known = self.ledger.delivered((self.peer.number, self.channel), queue, publisher, number,
+        known = self.ledger.delivered("%d.%d" % (self.peer.number, self.channel), queue, publisher, number,
                                       bool(redelivered))
         self.tags[tag] = (publisher, number)
         return (publisher, number) if known else None
@@ -370,6 +378,9 @@ class Drainer(Role):
         super().__init__(world)
         self.queue, self.done, self.fenced = queue, False, False
 
+    def __str__(self):
+        return super().__str__() + (", has got everything" if self.done else ", waits for more")
+
     def begin(self):
         self.ledger.drain_begins(self.queue)
         self.say("confirm.select", nowait=True)
@@ -384,13 +395,19 @@ class Drainer(Role):
         if one == (self.publisher, 0):
             self.done = True
             self.ledger.drain_ends(self.queue)
+        elif len(self.tags) >= HELD_MAX:
+            self.ack()
 
-    def ack_all(self):
+    def ack(self):
         acked, last = list(self.tags.values()), max(self.tags)
         for one in acked:
             self.ledger.acking(self.queue, *one)
         self.tags.clear()
         self.say("basic.ack", delivery_tag=last, multiple=True)
+        return acked
+
+    def ack_all(self):
+        acked = self.ack()
         self.publish([self.queue], True, routing_key=self.queue, done=lambda: self.stored(acked))
 
     def stored(self, acked):
