@@ -489,6 +489,55 @@ CLI = {
 }
 
 
+# ---- the log's files: fuzz_log.c makes the checksums right ----
+
+BLOCK = 4096
+
+
+def root(number, generations, lsn=1, segment=0, offset=0, durable=0, following=1, closed=0, previous=0):
+    """The slot that version `number` is in, in a root of two."""
+    slot = struct.pack("<QHHIQQIIIIQQQII", 0x746f6f527375704c, 1, closed, 1, number, 77, generations[-1][0],
+                       len(generations), segment, previous, offset, lsn, durable, following, 0)
+    slot += b"".join(struct.pack("<IIQ", generation, 0, first) for generation, first in generations)
+    slot = slot.ljust(BLOCK, b"\0")
+    return bytes(BLOCK) + slot if number % 2 else slot + bytes(BLOCK)
+
+
+def batch(segment, offset, lsn, contents, generation=1, durable=None, continues=0, previous=0):
+    records = b"".join(struct.pack("<II", 0, kind << 24 | len(content)) + content.ljust((len(content) + 7) // 8 * 8, b"\0")
+                       for kind, content in contents)
+    head = struct.pack("<QHHIIIQQQIIIIII", 0x6863746142757065, 1, continues, 1, segment, generation, offset, lsn,
+                       lsn - 1 if durable is None else durable, 72 + len(records), len(contents), previous, 0, 0, 0)
+    return (head + records).ljust((72 + len(records) + BLOCK - 1) // BLOCK * BLOCK, b"\0")
+
+
+def log_file(number, blocks, data):
+    return struct.pack("<BBH", number, blocks - 1, len(data)) + data
+
+
+def logs():
+    # Only a first batch's checksum of the one before it, which is 0, is known here.
+    one = batch(1, 0, 1, [(1, b"hello"), (2, b""), (3, b"x" * 300)])
+    fresh = log_file(0, 2, root(1, [(1, 1)]))
+    runs = root(4, [(1, 1), (3, 2)], durable=1, following=3)
+    late = root(6, [(2, 5)], 5, 3, BLOCK, 4, 4)
+    return {
+        "empty": b"\1",
+        "fresh": b"\1" + fresh,
+        "one": b"\1" + fresh + log_file(1, 4, one),
+        "chain": b"\3" + fresh + log_file(1, 4, batch(1, 0, 1, [(1, b"a")], continues=1)),
+        "torn": b"\1" + fresh + log_file(1, 4, batch(1, 0, 1, [(255, b"no sense")])),
+        "hole": b"\1" + fresh + log_file(1, 4, bytes(BLOCK) + batch(1, BLOCK, 2, [(1, b"a")], durable=0)),
+        "damage": b"\1" + fresh + log_file(1, 4, bytes(BLOCK) + batch(1, BLOCK, 2, [(1, b"a")])),
+        "runs": b"\1" + log_file(0, 2, runs) + log_file(1, 4, one) + log_file(2, 4, b""),
+        "late": b"\1" + log_file(0, 2, late) + log_file(3, 4, bytes(BLOCK) + batch(3, BLOCK, 5, [(9, b"b")], 2)),
+        "newer": b"\1" + fresh + log_file(1, 4, batch(1, 0, 1, [(1, b"a")], 7)),
+        "closed": b"\1" + log_file(0, 2, root(3, [(1, 1)], durable=1, following=2, closed=1)) + log_file(1, 4, one),
+        "short": b"\0" + log_file(0, 1, b"") + log_file(200, 1, one[:200]),
+        "no-root": b"\0" + log_file(5, 4, one),
+    }
+
+
 def write(target, name, data):
     folder = os.path.join(HERE, "corpus", target)
     os.makedirs(folder, exist_ok=True)
@@ -508,6 +557,8 @@ def main():
             write(target, name, text.encode())
     for name, (how, raw) in REWRITE.items():
         write("fuzz_rewrite", name, bytes([how]) + raw)
+    for name, files in logs().items():
+        write("fuzz_log", name, files)
     settings = struct.pack("<QQQQQQBBBBB", 1000, 5000, 3, 100, 2, 9, 1, 5, 1, 1, 1) + str8("x") + str8("k")
     write("fuzz_settings", "settings", settings)
     write("fuzz_settings", "deaths", b"".join(bytes([why, 2]) + b"q%d" % (why % 2) for why in (0, 1, 0, 2, 1, 3)))
