@@ -66,4 +66,7 @@ struct lp_queue_type {
     void (*read)(struct lp_queue *queue, const struct lp_log_place *place, struct lp_bytes data);
     /* Put entries that nobody will want soon on a page; false: there are no such. */
     bool (*spill)(struct lp_queue *queue);
+    /* What the queue has in a segment of the log is to be written anew (lp_store_move()), as much
+     * as `budget` bytes allow; true: there is nothing there. */
+    bool (*move)(struct lp_queue *queue, uint32_t segment, uint64_t *budget);
 };

@@ -241,8 +241,6 @@ encode_enqueue(struct lp_store *store, const struct store_op *op)
     return true;
 }
 
-/* ---- the others ---- */
-
 static bool
 encode_small(struct lp_store *store, enum store_kind kind, const void *record, uint32_t bytes)
 {
@@ -252,6 +250,71 @@ encode_small(struct lp_store *store, enum store_kind kind, const void *record, u
     (void)store_put(store, kind, record, bytes);
     return true;
 }
+
+/* ---- moving ---- */
+
+/* Is it still what it was when that was noted? */
+static bool
+move_counts(const struct lp_store *store, const struct lp_entry *entry)
+{
+    return entry && (entry->flags & LP_ENTRY_STORED) != 0 && entry->state <= LP_ENTRY_UNACKED &&
+           entry->message != LP_HANDLE_NONE && entry->place.segment == store->move.segment;
+}
+
+/* Another entry's message that was moved just now is this one's, too. */
+static bool
+move_again(struct lp_store *store, const struct store_op *op, const struct lp_entry *entry)
+{
+    struct store_enqueue record = {
+        .queue = op->queue,
+        .moved = 1,
+        .position = entry->position,
+        .item = store_item_of(store->broker, entry),
+    };
+    record.item.place = store->last.place;
+    record.item.record_bytes = store->last.record_bytes;
+    return encode_small(store, STORE_ENQUEUE, &record, sizeof(record));
+}
+
+static bool
+move_message(struct lp_store *store, const struct store_op *op, const struct lp_entry *entry)
+{
+    struct store_stream *stream = &store->stream;
+    const struct lp_message *message =
+        lp_message_of(store->broker->mesh.fabric->messages[entry->owner], entry->message);
+    if ((!stream->message && !message_begin(store, message, op->queue, entry)) ||
+        !message_go_on(store)) {
+        return false;
+    }
+    stream->message = NULL;
+    store->last = (struct store_last){entry->message, op->entry, stream->place,
+                                      stream->record_bytes, entry->owner};
+    return true;
+}
+
+static bool
+encode_move(struct lp_store *store, const struct store_op *op)
+{
+    struct lp_entry *entry = lp_pool_get(&store->broker->entries, op->entry);
+    if (!move_counts(store, entry)) {
+        store->stream.message = NULL;
+        return true;
+    }
+    const bool again = !store->stream.message && is_last(store, entry);
+    if (!(again ? move_again(store, op, entry) : move_message(store, op, entry))) {
+        return false;
+    }
+    const struct store_last *last = &store->last;
+    lp_log_let_go(store->log, entry->place, entry->record_bytes);
+    lp_store_resident(store->broker, (int64_t)last->record_bytes - (int64_t)entry->record_bytes);
+    entry->place = last->place;
+    entry->record_bytes = last->record_bytes;
+    lp_log_hold(store->log, entry->place, entry->record_bytes);
+    store->broker->stats->log_bytes_copied += entry->record_bytes;
+    return true;
+}
+
+/* ---- the others ---- */
 
 static bool
 encode_acks(struct lp_store *store, const struct store_op *op)
@@ -282,6 +345,8 @@ encode_op(struct lp_store *store, const struct store_op *op)
     case STORE_OP_DROP: {
         return encode_small(store, STORE_DROP, &op->queue, sizeof(op->queue));
     }
+    case STORE_OP_MOVE:
+        return encode_move(store, op);
     case STORE_OP_UNPAGE: {
         const struct store_unpage record = {op->queue, 0, op->position};
         return encode_small(store, STORE_UNPAGE, &record, sizeof(record));

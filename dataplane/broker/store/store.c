@@ -181,6 +181,7 @@ lp_store_flush(struct lp_broker *broker)
         if (store_checkpoint_go_on(store) && store_encode(store)) {
             store_spill(store);
             store_checkpoint_step(store);
+            store_move_step(store);
         }
         if (store->closed && !lp_log_checkpointing(store->log) && !store->closing_log) {
             store->closing_log = true;
@@ -216,7 +217,7 @@ lp_store_goes_on(const struct lp_broker *broker)
     const struct lp_store *store = broker->store;
     return store && lp_log_state(store->log) == LP_LOG_OPEN &&
            (store->encode_next < store->ops.next ||
-            store->checkpoint.phase != STORE_CHECKPOINT_NONE ||
+            store->checkpoint.phase != STORE_CHECKPOINT_NONE || store->move.segment != 0 ||
             (store->closing && !lp_log_closed(store->log)) ||
             (lp_store_over(broker) && !lp_list_empty(&store->queues_long)));
 }

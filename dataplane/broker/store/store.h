@@ -181,6 +181,10 @@ void lp_store_page_drop(struct lp_queue *queue, struct lp_entry *page);
 /* The same of a queue that is deleted: nothing is noted. */
 void lp_store_page_forget(struct lp_broker *broker, struct lp_entry *page);
 
+/* Write the entry's message anew; it is in memory.  False: nothing of the budget is left, or no
+ * memory. */
+bool lp_store_move(struct lp_queue *queue, const struct lp_entry *entry, uint64_t *budget);
+
 /* Memory that a stored message takes, as lp_store_options.backlog_bytes counts it. */
 static inline uint64_t
 lp_store_resident_bytes(const struct lp_entry *entry)

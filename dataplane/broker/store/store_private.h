@@ -21,6 +21,7 @@ enum store_op_kind {
     STORE_OP_GIVEN,
     STORE_OP_DROP,
     STORE_OP_UNPAGE,
+    STORE_OP_MOVE,
 };
 
 enum store_op_flag {
@@ -110,6 +111,15 @@ struct store_checkpoint {
     uint64_t written;          /* of it */
 };
 
+/* A segment that is to be used again. */
+struct store_move {
+    uint32_t segment; /* 0: none */
+    uint32_t cursor;  /* in lp_broker.queues */
+    bool found;       /* something, in this round over all queues */
+    bool moved;       /* ... in any round */
+    uint64_t after;   /* checkpoints: the next one is looked for when there was one more */
+};
+
 struct lp_store {
     struct lp_broker *broker;
     struct lp_log *log;
@@ -129,6 +139,7 @@ struct lp_store {
     struct lp_list found_all;
     struct store_pending pending;
     struct store_checkpoint checkpoint;
+    struct store_move move;
     uint64_t resident_bytes;
     uint64_t backlog_bytes;
     struct lp_list queues_long; /* lp_stored.in_long */
@@ -200,6 +211,9 @@ bool store_page_hole(struct lp_broker *broker, struct lp_store_page *page, uint6
 bool store_apply_page(struct lp_store *store, struct lp_log_place place, uint32_t content_bytes,
                       struct lp_reader *reader);
 bool store_apply_queue(struct lp_store *store, struct lp_reader *reader);
+
+/* ---- move.c ---- */
+void store_move_step(struct lp_store *store);
 
 /* ---- read.c ---- */
 void store_read_done(struct lp_store *store, uint64_t user, struct lp_bytes data);

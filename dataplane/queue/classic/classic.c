@@ -178,4 +178,5 @@ const struct lp_queue_type lp_queue_type_classic = {
     .visit = lp_engine_visit,
     .read = lp_engine_read,
     .spill = lp_engine_spill,
+    .move = lp_engine_move,
 };

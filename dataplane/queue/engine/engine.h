@@ -92,6 +92,7 @@ struct lp_engine {
     /* Of a queue that is kept. */
     bool waits;            /* what is next cannot be handed out: it is made dirty when it can */
     bool unreadable;       /* what is next cannot be read */
+    bool loose;            /* there may be entries between pages */
     uint32_t reads;        /* under way */
     uint64_t absent_count; /* of the ready ones: on disk only, those on pages included */
     uint64_t ahead_bytes;  /* read, or being read, and not taken yet */
@@ -245,6 +246,11 @@ void engine_drop_ready(struct lp_engine *engine);
 /* Is what is next in memory?  False: it is being fetched, and the queue is made dirty then. */
 bool engine_fetch(struct lp_engine *engine);
 void lp_engine_read(struct lp_queue *queue, const struct lp_log_place *place, struct lp_bytes data);
+/* Read for another reason than that they are next: the entry at the link and those behind it, as
+ * far as one read goes; gives where it ended, NULL: no more can be read now. */
+struct lp_list *engine_read_run(struct lp_engine *engine, struct lp_list *list,
+                                struct lp_list *link);
+void engine_read_page(struct lp_engine *engine, struct lp_entry *page);
 /* The entry is not ready any more. */
 void engine_fetch_taken(struct lp_engine *engine, struct lp_entry *entry);
 
@@ -282,6 +288,10 @@ void engine_restore(struct lp_engine *engine);
 void engine_again(struct lp_engine *engine, struct lp_entry *entry);
 void lp_engine_visit(struct lp_queue *queue, void (*each)(void *context, struct lp_entry *entry),
                      void *context);
+
+/* ---- move.c ---- */
+
+bool lp_engine_move(struct lp_queue *queue, uint32_t segment, uint64_t *budget);
 
 /* ---- spill.c: messages that nobody will want soon ---- */
 

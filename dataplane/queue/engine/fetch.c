@@ -90,6 +90,24 @@ run_read(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
     return behind;
 }
 
+void
+engine_read_page(struct lp_engine *engine, struct lp_entry *entry)
+{
+    struct lp_store_page *page = lp_store_page_of(entry);
+    if (!page->reading && read_begin(engine, entry, entry->place, entry->record_bytes)) {
+        page->reading = true;
+    }
+}
+
+struct lp_list *
+engine_read_run(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
+{
+    struct lp_entry *fetched = engine->fetched;
+    struct lp_list *behind = run_read(engine, list, link);
+    engine->fetched = fetched; /* consumers go on from there */
+    return behind;
+}
+
 /* From there on, what is not in memory. */
 static void
 fetch_from(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
@@ -97,10 +115,7 @@ fetch_from(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
     while (link && link != list && engine->ahead_bytes < AHEAD_BYTES_MAX) {
         struct lp_entry *entry = entry_at(link);
         if (entry->flags & LP_ENTRY_PAGE) {
-            struct lp_store_page *page = lp_store_page_of(entry);
-            if (!page->reading && read_begin(engine, entry, entry->place, entry->record_bytes)) {
-                page->reading = true;
-            }
+            engine_read_page(engine, entry);
             return; /* what comes behind it is wanted later */
         }
         if (entry->message == LP_HANDLE_NONE && (entry->flags & LP_ENTRY_READING) == 0) {
@@ -119,8 +134,10 @@ fetch(struct lp_engine *engine, struct lp_entry *next)
     if (engine->unreadable) {
         return;
     }
-    fetch_from(engine, list,
-               fetched && fetched->level == next->level ? fetched->link.next : &next->link);
+    const bool at_next =
+        (next->flags & (LP_ENTRY_PAGE | LP_ENTRY_READING)) == 0 && next->message == LP_HANDLE_NONE;
+    const bool ahead = !at_next && fetched && fetched->level == next->level;
+    fetch_from(engine, list, ahead ? fetched->link.next : &next->link);
     if (engine->reads == 0) {
         lp_queue_dirty(&engine->base); /* all reads are others': ask again */
     }

@@ -52,6 +52,25 @@ spill_run(const struct lp_engine *engine, struct lp_list *list, struct lp_list *
     return count;
 }
 
+/* Entries between pages that are many enough for one. */
+static uint32_t
+spill_loose(struct lp_engine *engine, struct lp_list *list, struct lp_entry **run)
+{
+    struct lp_list *link = list->next;
+    for (uint32_t i = 0; i < HEAD_ENTRIES && link != list; i++) {
+        link = link->next;
+    }
+    while (link != list) {
+        const uint32_t count = spill_run(engine, list, link, run);
+        if (count >= LP_STORE_PAGE_ENTRIES / 2) {
+            return count;
+        }
+        link = count > 0 ? run[count - 1]->link.next : list;
+    }
+    engine->loose = false;
+    return 0;
+}
+
 static void
 spill_entry(struct lp_engine *engine, struct lp_entry *entry)
 {
@@ -69,7 +88,11 @@ lp_engine_spill(struct lp_queue *queue)
     struct lp_entry *run[LP_STORE_PAGE_ENTRIES];
     struct lp_list *list = engine->order->fresh(engine, 0);
     struct lp_entry *page;
-    const uint32_t count = spill_run(engine, list, spill_begin(engine, list), run);
+    uint32_t count = spill_run(engine, list, spill_begin(engine, list), run);
+    const bool last = count >= LP_STORE_PAGE_ENTRIES / 2;
+    if (!last && engine->loose) {
+        count = spill_loose(engine, list, run);
+    }
     if (count < LP_STORE_PAGE_ENTRIES / 2) {
         return false;
     }
@@ -81,7 +104,7 @@ lp_engine_spill(struct lp_queue *queue)
     for (uint32_t i = 0; i < taken; i++) {
         spill_entry(engine, run[i]);
     }
-    engine->paged = page;
+    engine->paged = last ? page : engine->paged;
     queue->broker->stats->messages_paged_out += taken;
     return true;
 }
