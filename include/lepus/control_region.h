@@ -50,13 +50,14 @@ struct lp_control_region {
 };
 
 /*
- * One shard's counters: totals since it began, but for memory_* (memory_alarm: 1
- * while publishers wait for memory), messages_held,
- * confirms_waiting (numbers that wait for the disk), log_segments,
- * log_segment_bytes and log_held_bytes, which are what there is now. log_waits:
- * how often something could not be written at once.  The shard stores them with relaxed stores once
- * per turn; the control process reads them whenever it likes and tolerates a torn view: each is a
- * number of its own.
+ * One shard's counters.  The shard stores them with relaxed stores once per
+ * turn; the control process reads them whenever it likes and tolerates a torn
+ * view: each is a number of its own.
+ *
+ * They count from the start on, but for these, which say how it is now:
+ * memory_* (memory_alarm: 1 while publishers wait for memory), messages_held,
+ * log_pending (operations that are not durable yet), log_segments,
+ * log_segment_bytes and log_held_bytes.
  */
 #define LP_STATS_LIST(X)      \
     X(turns)                  \
@@ -102,7 +103,7 @@ struct lp_control_region {
     X(messages_paged_in)      \
     X(messages_recovered)     \
     X(messages_unreadable)    \
-    X(confirms_waiting)       \
+    X(log_pending)            \
     X(log_batches)            \
     X(log_bytes_written)      \
     X(log_bytes_records)      \
@@ -112,7 +113,6 @@ struct lp_control_region {
     X(log_segment_bytes)      \
     X(log_held_bytes)         \
     X(log_checkpoints)        \
-    X(log_waits)              \
     X(turn_over_budget)
 
 struct lp_stats_page {

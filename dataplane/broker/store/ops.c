@@ -70,6 +70,7 @@ lp_store_enqueue(struct lp_queue *queue, struct lp_entry *entry, uint32_t from,
         return false;
     }
     op->entry = lp_pool_self(entry);
+    broker->stats->messages_stored++;
     entry->flags |= LP_ENTRY_STORED;
     entry->place = (struct lp_log_place){0, (uint32_t)number};
     if (record->w[1] == LP_HANDLE_NONE) {

@@ -120,7 +120,9 @@ store_tell(struct lp_store *store)
     stats->log_bytes_written = log.bytes_written;
     stats->log_bytes_records = log.bytes_records;
     stats->log_bytes_read = log.bytes_read;
+    stats->log_pending = store->ops.open_count;
     stats->log_segments = log.segments;
+    stats->log_segment_bytes = log.segment_bytes;
     stats->log_held_bytes = log.held_bytes;
     stats->log_checkpoints = log.checkpoints;
 }

@@ -110,6 +110,9 @@ lp_engine_counts(const struct lp_queue *queue, struct lp_queue_counts *ret_count
     ret_counts->bytes = engine->ready_bytes;
     ret_counts->unacked_bytes = engine->unacked_bytes;
     ret_counts->persistent = engine->persistent_count;
+    ret_counts->persistent_bytes = engine->persistent_bytes;
+    ret_counts->paged_out = engine->absent_count;
+    ret_counts->paged_out_bytes = engine->absent_bytes;
     ret_counts->sole = engine->sole ? engine->sole->consumer : LP_HANDLE_NONE;
     ret_counts->sole_shard = engine->sole ? (uint16_t)engine->sole->client_shard : 0;
 }
@@ -158,6 +161,8 @@ lp_engine_check(const struct lp_queue *queue)
     LP_ASSERT((head != NULL) == (engine->ready_count > 0));
     LP_ASSERT(engine->ready_count > 0 || engine->ready_bytes == 0);
     LP_ASSERT(engine->unacked_count > 0 || engine->unacked_bytes == 0);
+    LP_ASSERT(engine->absent_count <= engine->ready_count);
+    LP_ASSERT(engine->absent_bytes <= engine->ready_bytes);
     LP_ASSERT(engine->persistent_count <= engine->ready_count + engine->unacked_count);
     LP_ASSERT(!engine->trims || !engine_over(engine) || queue->deleting ||
               lp_list_linked(&queue->in_dirty) || !lp_list_empty(&engine->round));

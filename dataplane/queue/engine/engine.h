@@ -75,7 +75,8 @@ struct lp_engine {
     uint64_t ready_bytes;
     uint64_t unacked_count;
     uint64_t unacked_bytes;
-    uint64_t persistent_count;  /* of both */
+    uint64_t persistent_count; /* of both */
+    uint64_t persistent_bytes;
     struct lp_timer head_timer; /* when the next message expires, or earlier */
     struct lp_timer look_timer; /* for deliveries that nobody acknowledges */
 
@@ -95,7 +96,8 @@ struct lp_engine {
     bool loose;            /* there may be entries between pages */
     uint32_t reads;        /* under way */
     uint64_t absent_count; /* of the ready ones: on disk only, those on pages included */
-    uint64_t ahead_bytes;  /* read, or being read, and not taken yet */
+    uint64_t absent_bytes;
+    uint64_t ahead_bytes; /* read, or being read, and not taken yet */
     struct lp_entry
         *fetched;           /* the last that is being read, or was, and was not taken; NULL: none */
     struct lp_entry *paged; /* the page that was written last, if it is there; NULL: none */

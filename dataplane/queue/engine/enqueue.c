@@ -69,7 +69,10 @@ enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record
     engine->order->add(engine, entry);
     engine->ready_count++;
     engine->ready_bytes += entry->body_bytes;
-    engine->persistent_count += (entry->flags & LP_ENTRY_PERSISTENT) != 0;
+    if (entry->flags & LP_ENTRY_PERSISTENT) {
+        engine->persistent_count++;
+        engine->persistent_bytes += entry->body_bytes;
+    }
     return entry;
 }
 

@@ -174,6 +174,7 @@ engine_fetch_taken(struct lp_engine *engine, struct lp_entry *entry)
     half_drop(engine, entry);
     if (entry->message == LP_HANDLE_NONE) {
         engine->absent_count--;
+        engine->absent_bytes -= entry->body_bytes;
     }
     if (entry->flags & (LP_ENTRY_READING | LP_ENTRY_READ)) {
         engine->ahead_bytes -= entry->record_bytes;
@@ -295,6 +296,8 @@ entry_taken(struct lp_engine *engine, struct lp_entry *entry, enum lp_err err)
     if (err == LP_OK) {
         entry->flags = (uint8_t)((entry->flags & ~LP_ENTRY_READING) | LP_ENTRY_READ);
         engine->absent_count--;
+        engine->absent_bytes -= entry->body_bytes;
+        engine->base.broker->stats->messages_paged_in++;
     } else if (err != LP_ERR_REFUSED) {
         entry_unread(engine, entry); /* without memory: read again */
         if (err == LP_ERR_BAD_RECORD) {

@@ -20,10 +20,19 @@ engine_pop(struct lp_engine *engine)
     return entry;
 }
 
+static void
+persistent_gone(struct lp_engine *engine, const struct lp_entry *entry)
+{
+    if (entry->flags & LP_ENTRY_PERSISTENT) {
+        engine->persistent_count--;
+        engine->persistent_bytes -= entry->body_bytes;
+    }
+}
+
 void
 engine_entry_done(struct lp_engine *engine, struct lp_entry *entry)
 {
-    engine->persistent_count -= (entry->flags & LP_ENTRY_PERSISTENT) != 0;
+    persistent_gone(engine, entry);
     if (LP_UNLIKELY(entry->flags & LP_ENTRY_STORED)) {
         lp_store_settle(&engine->base, entry);
     }
@@ -33,7 +42,7 @@ engine_entry_done(struct lp_engine *engine, struct lp_entry *entry)
 void
 engine_entry_dead(struct lp_engine *engine, struct lp_entry *entry, enum lp_death why)
 {
-    engine->persistent_count -= (entry->flags & LP_ENTRY_PERSISTENT) != 0;
+    persistent_gone(engine, entry);
     lp_queue_entry_dead(&engine->base, entry, why);
 }
 
@@ -103,7 +112,9 @@ engine_drop_page(struct lp_engine *engine, struct lp_entry *entry)
     engine->ready_count -= page->count;
     engine->ready_bytes -= page->body_bytes;
     engine->persistent_count -= page->count;
+    engine->persistent_bytes -= page->body_bytes;
     engine->absent_count -= page->count;
+    engine->absent_bytes -= page->body_bytes;
     engine->paged = engine->paged == entry ? NULL : engine->paged;
     if (engine->base.deleting) {
         lp_store_page_forget(engine->base.broker, entry);

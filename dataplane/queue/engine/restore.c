@@ -26,8 +26,12 @@ restore_entry(struct lp_engine *engine, struct lp_entry *entry)
         bytes = page->body_bytes;
         engine->expiring = true; /* who knows */
         engine->persistent_count += count;
+        engine->persistent_bytes += bytes;
     } else {
-        engine->persistent_count += (entry->flags & LP_ENTRY_PERSISTENT) != 0;
+        if (entry->flags & LP_ENTRY_PERSISTENT) {
+            engine->persistent_count++;
+            engine->persistent_bytes += bytes;
+        }
         engine->expiring |= entry->expires_ns != 0;
     }
     engine_again(engine, entry);
@@ -35,6 +39,7 @@ restore_entry(struct lp_engine *engine, struct lp_entry *entry)
     engine->ready_count += count;
     engine->ready_bytes += bytes;
     engine->absent_count += count;
+    engine->absent_bytes += bytes;
     engine->base.broker->stats->messages_recovered += count;
 }
 

@@ -76,7 +76,10 @@ spill_entry(struct lp_engine *engine, struct lp_entry *entry)
 {
     struct lp_broker *broker = engine->base.broker;
     lp_list_unlink(&entry->link);
-    engine->absent_count += entry->message != LP_HANDLE_NONE;
+    if (entry->message != LP_HANDLE_NONE) {
+        engine->absent_count++;
+        engine->absent_bytes += entry->body_bytes;
+    }
     lp_store_paged(broker, entry);
     lp_queue_entry_done(broker, entry);
 }
