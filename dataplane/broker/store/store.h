@@ -76,7 +76,8 @@ void lp_store_dropped(struct lp_queue *queue);
 
 /*
  * A message has come; it is confirmed when it is durable.  False: there is no
- * memory, and nothing was done.  `entry` is new, and has its position, level and times.
+ * memory (or its head is larger than a record), and nothing was done.  `entry` is new, and has its
+ * position, level and times.
  */
 LP_MUST_CHECK bool lp_store_enqueue(struct lp_queue *queue, struct lp_entry *entry, uint32_t from,
                                     const struct lp_mesh_record *record);

@@ -300,6 +300,8 @@ bool lp_engine_move(struct lp_queue *queue, uint32_t segment, uint64_t *budget);
 bool lp_engine_spill(struct lp_queue *queue);
 /* It has become long enough for it. */
 #define ENGINE_LONG (4096u + 2 * LP_STORE_PAGE_ENTRIES)
+/* A body that is worth more than its entry. */
+#define ENGINE_LARGE_BYTES (4u * 1024u)
 
 /* Is it to be kept? */
 static inline bool

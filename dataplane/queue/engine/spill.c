@@ -6,8 +6,11 @@
  */
 #include "dataplane/queue/engine/engine.h"
 
-/* Entries that stay at the head of a queue. */
+/* Entries that stay at the head of a queue, and bytes of their messages. */
 #define HEAD_ENTRIES 4096u
+#define HEAD_BYTES   (4u * 1024u * 1024u)
+/* Large messages that one call lets go of. */
+#define LARGE_BUDGET 64u
 
 /* Nothing is lost when it is in memory no longer. */
 static bool
@@ -84,6 +87,50 @@ spill_entry(struct lp_engine *engine, struct lp_entry *entry)
     lp_queue_entry_done(broker, entry);
 }
 
+/*
+ * The entry stays, and its message, which is on disk, goes.  One of another
+ * shard goes home with an entry that is made for it.  False: no memory for that.
+ */
+static bool
+spill_message(struct lp_engine *engine, struct lp_entry *entry)
+{
+    struct lp_broker *broker = engine->base.broker;
+    lp_handle self;
+    struct lp_entry *loan = lp_pool_alloc(&broker->entries, &self);
+    if (!loan) {
+        return false;
+    }
+    loan->message = entry->message;
+    loan->owner = entry->owner;
+    lp_queue_entry_done(broker, loan);
+    lp_store_resident(broker, -(int64_t)lp_store_resident_bytes(entry));
+    entry->message = LP_HANDLE_NONE;
+    engine->absent_count++;
+    return true;
+}
+
+/* Large messages behind the head of the queue.  False: there are none. */
+static bool
+spill_large(struct lp_engine *engine, struct lp_list *list)
+{
+    uint32_t count = 0;
+    uint64_t bytes = 0;
+    for (struct lp_list *link = list->next; link != list && count < LARGE_BUDGET;
+         link = link->next) {
+        struct lp_entry *entry = LP_LIST_ITEM(link, struct lp_entry, link);
+        if ((entry->flags & LP_ENTRY_PAGE) != 0 || entry->message == LP_HANDLE_NONE) {
+            continue;
+        }
+        bytes += entry->body_bytes;
+        if (bytes > HEAD_BYTES && entry->body_bytes >= ENGINE_LARGE_BYTES &&
+            may_go(engine, entry) && !spill_message(engine, entry)) {
+            break;
+        }
+        count += entry->message == LP_HANDLE_NONE;
+    }
+    return count > 0;
+}
+
 bool
 lp_engine_spill(struct lp_queue *queue)
 {
@@ -97,7 +144,7 @@ lp_engine_spill(struct lp_queue *queue)
         count = spill_loose(engine, list, run);
     }
     if (count < LP_STORE_PAGE_ENTRIES / 2) {
-        return false;
+        return spill_large(engine, list);
     }
     const uint32_t taken = lp_store_page_write(queue, run, count, &page);
     if (taken == 0) {
