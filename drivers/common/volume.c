@@ -356,6 +356,13 @@ lp_volume_poll(struct lp_volume *volume, struct lp_disk_completion *completions,
 }
 
 bool
+lp_volume_busy(const void *self)
+{
+    const struct lp_volume *volume = self;
+    return volume->running > 0;
+}
+
+bool
 lp_volume_waiting(const struct lp_volume *volume)
 {
     return volume->done.count > 0 || (volume->chores > 0 && lp_keeper_waiting(volume->channel));

@@ -103,6 +103,8 @@ uint32_t lp_volume_next(const struct lp_volume *volume);
 void lp_volume_started(struct lp_volume *volume, uint32_t index);
 /* One that was started has ended. */
 void lp_volume_ended(struct lp_volume *volume, uint32_t index, enum lp_err err);
+/* Are reads or writes under way?  `self` of either driver's disk. */
+bool lp_volume_busy(const void *self);
 /* Has poll() something to hand out, as far as is known? */
 bool lp_volume_waiting(const struct lp_volume *volume);
 

@@ -22,9 +22,6 @@
 #include <drivers/file/file.h>
 #include <drivers/uring/uring.h>
 
-/* The kernel ends the writes of a process that was killed within milliseconds, or a disk's timeout.
- */
-#define LOCK_WAIT_MS 5000
 #define LOCK_LOOK_MS 5
 
 /* What is left for a path that fits the others. */
@@ -145,7 +142,7 @@ lock_take(struct host *host, char *ret_why)
     }
     for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited_ms += LOCK_LOOK_MS) {
         const int error = errno;
-        if (error != EINTR && (error != EWOULDBLOCK || waited_ms >= LOCK_WAIT_MS)) {
+        if (error != EINTR && (error != EWOULDBLOCK || waited_ms >= host->disk_lock_wait_ms)) {
             (void)close(fd); /* nothing was written to it */
             return complain(ret_why,
                             "%s is locked (%s): another data plane writes to this folder, or a "
@@ -266,6 +263,12 @@ host_disks_open(struct host *host, char *ret_why)
         return false;
     }
     return true;
+}
+
+bool
+host_disk_busy(const struct host_shard *self)
+{
+    return self->disk.ops != NULL && lp_volume_busy(self->disk.self);
 }
 
 void

@@ -120,6 +120,7 @@ struct host {
     uint64_t shard_bytes;
     bool uring;
     int disk_lock_fd;
+    int disk_lock_wait_ms;    /* for the writes of a data plane that died */
     struct lp_keeper *keeper; /* NULL: there is no disk */
     struct host_recovery recovery;
     struct host_shard shard[LP_SHARDS_MAX];
@@ -150,6 +151,8 @@ void host_transports_close(struct host *host);
 /* ---- disk.c: after the transports ---- */
 /* Locks the folder, measures what is faster, opens a disk a shard, and says so in a line. */
 LP_MUST_CHECK bool host_disks_open(struct host *host, char *ret_why);
+/* Does the kernel have reads or writes of this shard's? */
+bool host_disk_busy(const struct host_shard *self);
 /* The shard's thread, at its end. */
 void host_disk_drain(const struct host_shard *self);
 /* Before the transports. */

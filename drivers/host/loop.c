@@ -84,6 +84,9 @@ block(struct host_shard *self, uint64_t now_ns, uint64_t next_ns)
  *      work --+------------- spin_ns ----+------ relax_ns ---+-------->
  *             |  turn after turn         |  pauses between   |  wait()
  *
+ * With a disk at work there is no spinning: what makes a write durable may be a
+ * thread of the kernel's that waits for this very processor.
+ *
  * Both times are shortened by patience.  What comes ten thousand times a second
  * comes long after any spinning that is worth its while: a sleep that lasted
  * makes the next spinning half as long, one that ended at once twice.
@@ -94,8 +97,13 @@ idle(struct host_shard *self, uint64_t quiet_ns, uint64_t now_ns, uint64_t next_
     const struct host_idle *idle = &self->host->idle;
     const uint64_t spin_ns = idle->spin_ns * self->patience / PATIENCE_MAX;
     const uint64_t relax_ns = idle->relax_ns * self->patience / PATIENCE_MAX;
-    if (idle->poll != HOST_POLL_BUSY && quiet_ns >= LP_MAX(spin_ns, relax_ns)) {
+    const bool disk = host_disk_busy(self);
+    if (idle->poll != HOST_POLL_BUSY && (disk || quiet_ns >= LP_MAX(spin_ns, relax_ns))) {
         block(self, now_ns, next_ns);
+        return;
+    }
+    if (disk) {
+        (void)sched_yield(); /* cannot fail */
         return;
     }
     for (int i = 0; quiet_ns >= spin_ns && i < RELAX_PAUSES; i++) {

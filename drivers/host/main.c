@@ -27,6 +27,9 @@
 #define STREAMS_MAX 65536u
 /* Descriptors that are not streams: rings, eventfds, standard streams, with room to spare. */
 #define DESCRIPTORS_OTHER 64u
+/* The kernel ends the writes of a process that was killed within milliseconds, or a disk's timeout.
+ */
+#define LOCK_WAIT_MS 5000
 
 static void
 wake_shard(void *context, uint32_t shard)
@@ -164,6 +167,7 @@ boot(struct host *host, int argc, char **argv, char *ret_why)
     }
     struct lp_shard_config *config = &host->options.shard;
     config->connections_max = streams_allow(&host->options);
+    host->disk_lock_wait_ms = LOCK_WAIT_MS;
     host_machine_read(&host->machine, "");
     host->idle = host_idle_choose(&host->machine, &host->options);
     if (!host_region_map(host, ret_why) || !host_memory_map(host, ret_why) ||

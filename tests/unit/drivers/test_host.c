@@ -39,6 +39,12 @@ host_panic_shard_set(uint32_t shard)
     (void)shard;
 }
 
+bool
+host_disk_busy(const struct host_shard *self)
+{
+    return self->disk.self != NULL;
+}
+
 void
 host_disk_drain(const struct host_shard *self)
 {
@@ -372,6 +378,42 @@ a_shard_is_turned_put_to_sleep_woken_and_stopped(void **state)
     }
 }
 
+static void
+wait_count(void *self, uint64_t timeout_ns)
+{
+    uint32_t *waits = self;
+    (void)timeout_ns;
+    (*waits)++;
+}
+
+/* The kernel may need our processor to end what it writes. */
+static void
+a_shard_whose_disk_works_sleeps_at_once_and_others_spin_first(void **state)
+{
+    (void)state;
+    static const struct lp_transport_ops ops = {.wait = wait_count};
+    uint32_t waits = 0;
+    struct host *host = calloc(1, sizeof(*host));
+    struct lp_shard *shard = calloc(1, sizeof(*shard));
+    struct host_shard *self = &host->shard[0];
+    assert_non_null(host);
+    host->idle = (struct host_idle){.poll = HOST_POLL_ADAPTIVE, .spin_ns = 1000000};
+    self->host = host;
+    self->shard = shard;
+    self->patience = PATIENCE_MAX;
+    self->transport = (struct lp_transport){.ops = &ops, .self = &waits};
+    idle(self, 1000, 5000, 6000);
+    assert_int_equal(waits, 0);
+    self->disk.self = shard; /* anything: host_disk_busy() above */
+    idle(self, 1000, 5000, 6000);
+    assert_int_equal(waits, 1);
+    host->idle.poll = HOST_POLL_BUSY; /* never sleeps, but lets others run */
+    idle(self, 1000, 5000, 6000);
+    assert_int_equal(waits, 1);
+    free(shard);
+    free(host);
+}
+
 int
 main(void)
 {
@@ -382,6 +424,7 @@ main(void)
         cmocka_unit_test(only_processors_of_our_own_are_pinned_and_spun_on),
         cmocka_unit_test(the_generator_is_chacha20),
         cmocka_unit_test(two_generators_say_different_things),
+        cmocka_unit_test(a_shard_whose_disk_works_sleeps_at_once_and_others_spin_first),
         cmocka_unit_test(a_shard_is_turned_put_to_sleep_woken_and_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
