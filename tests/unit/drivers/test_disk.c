@@ -58,7 +58,7 @@ many_operations_are_in_flight_and_each_ends_once(void **state)
 {
     struct disk_rig *rig = *state;
     assert_int_equal(rig_create(rig, 3, LP_DISK_OPS_MAX * 4096u), LP_OK);
-    for (uint32_t round = 0; round < 4; round++) {
+    for (uint32_t round = 0; round < 2; round++) {
         for (uint32_t i = 0; i < LP_DISK_OPS_MAX; i++) {
             uint8_t *data = rig_page(rig, i);
             fill(data, 4096, (uint8_t)(round * 64 + i));
@@ -176,7 +176,7 @@ static void
 a_remove_waits_for_reads_of_its_file(void **state)
 {
     struct disk_rig *rig = *state;
-    for (uint32_t round = 1; round <= 20; round++) {
+    for (uint32_t round = 1; round <= 4; round++) {
         assert_int_equal(rig_create(rig, round, MEGABYTE), LP_OK);
         if (round % 2 == 0) {
             rig_reopen(rig); /* now they wait for the file to be opened, too */
@@ -194,20 +194,32 @@ static void
 more_files_are_there_than_are_open(void **state)
 {
     struct disk_rig *rig = *state;
-    const uint32_t count = LP_FILES_OPEN_MAX + 40;
+    const uint32_t lanes = 42;
+    const uint32_t count = LP_FILES_OPEN_MAX / lanes * lanes + lanes;
     rig_files_make(rig, count);
     rig_reopen(rig);
-    for (uint32_t i = 1; i <= count; i++) {
-        fill(rig_data(rig, 0), 4096, (uint8_t)i);
-        assert_int_equal(rig_write(rig, i, 0, rig_data(rig, 0), 4096), LP_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        fill(rig_page(rig, i % lanes), 4096, (uint8_t)i);
+        rig_submit(rig, LP_DISK_WRITE, i + 1, 0, rig_page(rig, i % lanes), 4096);
+        if ((i + 1) % lanes == 0) {
+            assert_int_equal(rig_finish(rig), lanes);
+        }
     }
     assert_true(rig_descriptors() < LP_FILES_OPEN_MAX + 30);
-    for (uint32_t i = count; i > 0; i--) {
-        assert_int_equal(rig_read(rig, i, 0, rig_data(rig, 0), 4096), LP_OK);
-        assert_filled(rig_data(rig, 0), 4096, (uint8_t)i);
+    for (uint32_t i = 0; i < count; i++) {
+        rig_submit(rig, LP_DISK_READ, i + 1, 0, rig_page(rig, i % lanes), 4096);
+        if ((i + 1) % lanes == 0) {
+            assert_int_equal(rig_finish(rig), lanes);
+            for (uint32_t n = 0; n < lanes; n++) {
+                assert_filled(rig_page(rig, n), 4096, (uint8_t)(i + 1 - lanes + n));
+            }
+        }
     }
-    for (uint32_t i = 1; i <= count; i++) {
-        assert_int_equal(rig_remove(rig, i), LP_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        rig_submit(rig, LP_DISK_REMOVE, i + 1, 0, NULL, 0);
+        if ((i + 1) % lanes == 0) {
+            assert_int_equal(rig_finish(rig), lanes);
+        }
     }
 }
 
