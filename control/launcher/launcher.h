@@ -112,6 +112,8 @@ LP_MUST_CHECK enum lp_err launcher_plan_make(struct launcher_plan *plan,
                                              const struct launcher_options *options,
                                              const struct launcher_machine *machine, char *ret_why,
                                              size_t why_bytes);
+/* The folder of the other programs, in PATH_MAX bytes. */
+LP_MUST_CHECK enum lp_err launcher_programs_find(char *ret_folder, char *ret_why, size_t why_bytes);
 /* Memory for the stored backlogs of one shard; after launcher_record_open(). */
 uint64_t launcher_backlog_bytes(const struct launcher_plan *plan);
 void launcher_plan_fini(struct launcher_plan *plan);

@@ -2,6 +2,7 @@
 /* lepus - the program that a user starts; launcher.h says how it is made. */
 #include "launcher.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <signal.h>
@@ -88,12 +89,32 @@ run(const struct launcher_options *options)
     return code;
 }
 
+/* `lepus log` is a program of its own: what is in logs the data plane's code knows. */
+static int
+log_run(char **argv)
+{
+    char path[PATH_MAX];
+    char why[LAUNCHER_WHY_BYTES];
+    if (launcher_programs_find(path, why, sizeof(why)) != LP_OK) {
+        launcher_warn("%s", why);
+        return 1;
+    }
+    const size_t bytes = strlen(path);
+    (void)snprintf(path + bytes, sizeof(path) - bytes, "/lepus-log");
+    (void)execv(path, argv);
+    launcher_warn("cannot start %s: %s; is it where lepus is?", path, strerrordesc_np(errno));
+    return 1;
+}
+
 int
 main(int argc, char **argv)
 {
     struct launcher_options options;
     char why[LAUNCHER_WHY_BYTES];
 
+    if (argc > 1 && strcmp(argv[1], "log") == 0) {
+        return log_run(argv + 1);
+    }
     if (!launcher_options_parse(&options, argc, argv, why, sizeof(why))) {
         launcher_warn("%s", why);
         return EXIT_USAGE;

@@ -105,6 +105,8 @@ launcher_help_print(FILE *out)
         "        run the broker in the foreground; Ctrl-C or SIGTERM stops it gracefully\n"
         "  lepus config [KEY]\n"
         "        list every configuration key with its default, or explain one\n"
+        "  lepus log inspect|verify|repair DIR\n"
+        "        look at the message logs of a broker that is stopped; 'lepus log --help'\n"
         "  lepus version | lepus help\n"
         "\n"
         "Options\n"

@@ -35,23 +35,23 @@ config_read(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
 }
 
 /* Beside our own binary, wherever it was started from. */
-static enum lp_err
-programs_find(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
+enum lp_err
+launcher_programs_find(char *ret_folder, char *ret_why, size_t why_bytes)
 {
     const char *given = secure_getenv("LEPUS_BIN_DIR");
     if (given != NULL && *given != '\0') {
-        (void)snprintf(plan->programs, sizeof(plan->programs), "%s", given);
+        (void)snprintf(ret_folder, PATH_MAX, "%s", given);
         return LP_OK;
     }
-    const ssize_t bytes = readlink("/proc/self/exe", plan->programs, sizeof(plan->programs) - 1);
+    const ssize_t bytes = readlink("/proc/self/exe", ret_folder, PATH_MAX - 1);
     if (bytes <= 0) {
         (void)snprintf(ret_why, why_bytes,
                        "cannot tell where its own binary is; set LEPUS_BIN_DIR to the folder of "
                        "lepus-dataplane and lepus-control");
         return LP_ERR_NOT_FOUND;
     }
-    plan->programs[bytes] = '\0';
-    char *slash = strrchr(plan->programs, '/');
+    ret_folder[bytes] = '\0';
+    char *slash = strrchr(ret_folder, '/');
     LP_ASSERT(slash != NULL);
     *slash = '\0';
     return LP_OK;
@@ -234,7 +234,7 @@ launcher_plan_make(struct launcher_plan *plan, const struct launcher_options *op
     plan->shard_count =
         plan->shards_wanted > 0 ? plan->shards_wanted : LP_MIN(machine->processors, LP_SHARDS_MAX);
     name_plan(plan);
-    err = programs_find(plan, ret_why, why_bytes);
+    err = launcher_programs_find(plan->programs, ret_why, why_bytes);
     if (err == LP_OK) {
         err = listeners_plan(plan, machine->ipv6, ret_why, why_bytes);
     }

@@ -35,6 +35,21 @@ log_beyond_header(struct lp_log *log, const struct log_batch_header *header)
     }
 }
 
+/* Segments that were made since the root was written were made one after the other: is one missing?
+ * Its number, or 0. */
+static uint32_t
+missing_segment(struct lp_log *log)
+{
+    uint32_t next = log->root.segment_next;
+    const struct log_segment *segment = log_segment_after(log, next - 1);
+    const struct log_segment *end = log->segments.at + log->segments.count;
+    while (segment && segment < end && segment->number == next) {
+        segment++;
+        next++;
+    }
+    return segment && segment < end ? next : 0;
+}
+
 /*
  * Where the expected batch was: behind the last one, or where the next segment
  * begins.  One that is to be recognised says it itself; else the first one
@@ -63,6 +78,11 @@ static void
 verdict(struct lp_log *log)
 {
     struct log_recovery *r = &log->recovery;
+    const uint32_t missing = missing_segment(log);
+    if (missing != 0 && !r->broken) {
+        log_damaged(log, LP_ERR_NOT_FOUND, missing, 0, "a segment is missing");
+        return;
+    }
     if (r->damage || r->expected.lsn <= log->root.durable) {
         report(log);
         return;

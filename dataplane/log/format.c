@@ -139,6 +139,48 @@ lp_log_parse(struct lp_bytes data, struct lp_log_place place, struct lp_log_reco
     return true;
 }
 
+/* The records' headers are what they were, and fill the batch. */
+static bool
+headers_whole(const struct log_batch_header *header, const uint8_t *data)
+{
+    const struct lp_log_place nowhere = {0, 0};
+    uint32_t at = LOG_BATCH_HEADER_BYTES;
+    uint32_t crc = 0;
+    for (uint32_t i = 0; i < header->records; i++) {
+        struct lp_log_record record;
+        if (!log_record_split(lp_bytes_of(data + at, header->bytes - at), nowhere, &record)) {
+            return false;
+        }
+        crc = lp_crc32c(crc, data + at, LOG_RECORD_HEADER_BYTES);
+        const uint32_t bytes = log_record_bytes(record.content.size);
+        if (bytes > header->bytes - at) {
+            return false;
+        }
+        at += bytes;
+    }
+    return at == header->bytes && crc == header->records_crc;
+}
+
+bool
+log_batch_whole(const struct log_batch_header *header, const uint8_t *data, uint64_t *ret_offset)
+{
+    *ret_offset = header->offset;
+    if (!headers_whole(header, data)) {
+        return false;
+    }
+    uint32_t at = LOG_BATCH_HEADER_BYTES;
+    for (uint32_t i = 0; i < header->records; i++) {
+        struct lp_log_record record;
+        if (!lp_log_parse(lp_bytes_of(data + at, header->bytes - at), log_batch_place(header, at),
+                          &record)) {
+            *ret_offset = header->offset + at;
+            return false;
+        }
+        at += log_record_bytes(record.content.size);
+    }
+    return true;
+}
+
 uint64_t
 lp_log_record_bytes(uint32_t content_bytes)
 {

@@ -126,6 +126,15 @@ log_record_length(uint8_t kind, uint32_t bytes)
     return ((uint64_t)kind << 24 | bytes) << 32;
 }
 
+/* Where in a batch's segment its byte `at` is. */
+static inline struct lp_log_place
+log_batch_place(const struct log_batch_header *header, uint32_t at)
+{
+    const struct lp_log_place place = {header->segment,
+                                       (uint32_t)((header->offset + at) / LP_LOG_UNIT_BYTES)};
+    return place;
+}
+
 /* Both words of a record's header; the content is there already. */
 uint64_t log_record_header(struct lp_log_place place, uint32_t length_and_kind,
                            const uint8_t *content);
@@ -134,6 +143,10 @@ uint64_t log_record_header(struct lp_log_place place, uint32_t length_and_kind,
 LP_MUST_CHECK bool log_record_split(struct lp_bytes data, struct lp_log_place place,
                                     struct lp_log_record *ret_record);
 
+/* A batch, all of it: are all its records what they were?  Else `*ret_offset` is where it is not.
+ */
+LP_MUST_CHECK bool log_batch_whole(const struct log_batch_header *header, const uint8_t *data,
+                                   uint64_t *ret_offset);
 /* Writes LOG_ROOT_SLOT_BYTES. */
 void log_root_write(uint8_t *to, const struct log_root *root);
 /* False: slot `slot` holds no root of this shard. */

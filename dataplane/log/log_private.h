@@ -87,7 +87,8 @@ struct log_segments {
     uint32_t removing;
     /* Sums over the table, kept up to date by segment.c. */
     uint32_t wanted; /* by state: not asked for yet */
-    uint32_t ahead;  /* ... wanted, creating, ready */
+    uint32_t creating;
+    uint32_t ahead; /* ... wanted, creating, ready */
     uint32_t doomed;
     uint32_t idle;   /* full, nothing held */
     uint32_t sparse; /* full, less than a quarter held: victims */
@@ -315,10 +316,6 @@ void log_recover_submit(struct lp_log *log);
 void log_recover_file_created(struct lp_log *log, enum lp_err err);
 void log_recover_root_completed(struct lp_log *log, enum lp_err err);
 
-/* A batch, all of it: are all its records what they were?  Else `*ret_offset` is where it is not.
- */
-LP_MUST_CHECK bool log_batch_whole(const struct log_batch_header *header, const uint8_t *data,
-                                   uint64_t *ret_offset);
 /* A header that lies beyond the expected batch: what does it say of that one? */
 void log_beyond_header(struct lp_log *log, const struct log_batch_header *header);
 /* One block further; false: needs more of the window, or there is no more (phase moves on). */

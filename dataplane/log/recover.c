@@ -11,7 +11,6 @@
  */
 #include <string.h>
 
-#include "dataplane/log/crc32c.h"
 #include "dataplane/log/log_private.h"
 
 /* --- the end ------------------------------------------------------------- */
@@ -64,56 +63,6 @@ is_expected(const struct lp_log *log, const struct log_batch_header *header)
            header->generation == log_root_generation_of(&log->root, r->expected.lsn);
 }
 
-/* The records' headers are what they were, and fill the batch. */
-static bool
-headers_whole(const struct log_batch_header *header, const uint8_t *data)
-{
-    const struct lp_log_place nowhere = {0, 0};
-    uint32_t at = LOG_BATCH_HEADER_BYTES;
-    uint32_t crc = 0;
-    for (uint32_t i = 0; i < header->records; i++) {
-        struct lp_log_record record;
-        if (!log_record_split(lp_bytes_of(data + at, header->bytes - at), nowhere, &record)) {
-            return false;
-        }
-        crc = lp_crc32c(crc, data + at, LOG_RECORD_HEADER_BYTES);
-        const uint32_t bytes = log_record_bytes(record.content.size);
-        if (bytes > header->bytes - at) {
-            return false;
-        }
-        at += bytes;
-    }
-    return at == header->bytes && crc == header->records_crc;
-}
-
-static struct lp_log_place
-place_of(const struct log_batch_header *header, uint32_t at)
-{
-    const struct lp_log_place place = {header->segment,
-                                       (uint32_t)((header->offset + at) / LP_LOG_UNIT_BYTES)};
-    return place;
-}
-
-bool
-log_batch_whole(const struct log_batch_header *header, const uint8_t *data, uint64_t *ret_offset)
-{
-    *ret_offset = header->offset;
-    if (!headers_whole(header, data)) {
-        return false;
-    }
-    uint32_t at = LOG_BATCH_HEADER_BYTES;
-    for (uint32_t i = 0; i < header->records; i++) {
-        struct lp_log_record record;
-        if (!lp_log_parse(lp_bytes_of(data + at, header->bytes - at), place_of(header, at),
-                          &record)) {
-            *ret_offset = header->offset + at;
-            return false;
-        }
-        at += log_record_bytes(record.content.size);
-    }
-    return true;
-}
-
 /* Its records, to who asked for them.  False: they make no sense. */
 static bool
 deliver(struct lp_log *log, const struct log_batch_header *header, const uint8_t *data)
@@ -123,7 +72,7 @@ deliver(struct lp_log *log, const struct log_batch_header *header, const uint8_t
     for (uint32_t i = 0; i < header->records; i++) {
         struct lp_log_record record;
         const bool split = log_record_split(lp_bytes_of(data + at, header->bytes - at),
-                                            place_of(header, at), &record);
+                                            log_batch_place(header, at), &record);
         LP_ASSERT(split); /* log_batch_whole() has seen it */
         if (!hooks->record(hooks->context, &record)) {
             log_damaged(log, LP_ERR_BAD_RECORD, header->segment, header->offset + at,

@@ -64,6 +64,8 @@ log_segment_state_set(struct lp_log *log, struct log_segment *segment, enum log_
     weigh(segments, segment, weight_before, false);
     weigh(segments, segment, weight_of(segment), true);
     segments->wanted += (uint32_t)(state == LOG_SEGMENT_WANTED) - (before == LOG_SEGMENT_WANTED);
+    segments->creating +=
+        (uint32_t)(state == LOG_SEGMENT_CREATING) - (before == LOG_SEGMENT_CREATING);
     segments->doomed += (uint32_t)(state == LOG_SEGMENT_DOOMED) - (before == LOG_SEGMENT_DOOMED);
     segments->removing +=
         (uint32_t)(state == LOG_SEGMENT_REMOVING) - (before == LOG_SEGMENT_REMOVING);
@@ -263,23 +265,22 @@ want_one(struct lp_log *log)
     return true;
 }
 
+/* One after the other: where one is, all before it have been, and recovery can tell that one is
+ * missing. */
 static void
 wanted_submit(struct lp_log *log)
 {
     struct log_segments *segments = &log->segments;
-    for (uint32_t i = segments->count; i > 0 && segments->wanted > 0; i--) {
-        struct log_segment *segment = &segments->at[i - 1];
-        if (segment->state != LOG_SEGMENT_WANTED) {
-            continue;
-        }
-        struct lp_disk_op op = {
-            .kind = LP_DISK_CREATE,
-            .file = segment->number,
-            .bytes = (uint32_t)segment->bytes,
-        };
-        if (!log_submit(log, &op, LOG_FOR_SEGMENT, segment->number)) {
-            return;
-        }
+    struct log_segment *segment = segments->at;
+    while (segment->state != LOG_SEGMENT_WANTED) {
+        segment++; /* there is one */
+    }
+    struct lp_disk_op op = {
+        .kind = LP_DISK_CREATE,
+        .file = segment->number,
+        .bytes = (uint32_t)segment->bytes,
+    };
+    if (log_submit(log, &op, LOG_FOR_SEGMENT, segment->number)) {
         log_segment_state_set(log, segment, LOG_SEGMENT_CREATING);
     }
 }
@@ -310,7 +311,7 @@ log_segments_submit(struct lp_log *log)
         while (segments->ahead < ahead && want_one(log)) {
         }
     }
-    if (segments->wanted > 0) {
+    if (segments->wanted > 0 && segments->creating == 0) {
         wanted_submit(log);
     }
     if (segments->doomed > 0) {
@@ -436,6 +437,7 @@ log_segments_check(const struct lp_log *log)
         LP_ASSERT(segment->number < segments->number_next);
         weigh(&sum, segment, weight_of(segment), true);
         sum.wanted += segment->state == LOG_SEGMENT_WANTED;
+        sum.creating += segment->state == LOG_SEGMENT_CREATING;
         sum.ahead += is_ahead(segment->state);
         sum.doomed += segment->state == LOG_SEGMENT_DOOMED;
         sum.removing += segment->state == LOG_SEGMENT_REMOVING;
@@ -449,6 +451,7 @@ log_segments_check(const struct lp_log *log)
         }
     }
     LP_ASSERT(sum.wanted == segments->wanted && sum.ahead == segments->ahead);
+    LP_ASSERT(sum.creating == segments->creating && segments->creating <= 1);
     LP_ASSERT(sum.doomed == segments->doomed && sum.removing == segments->removing);
     LP_ASSERT(sum.idle == segments->idle && sum.idle_bytes == segments->idle_bytes);
     LP_ASSERT(sum.sparse == segments->sparse && sum.bytes == segments->bytes);
