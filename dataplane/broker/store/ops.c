@@ -356,7 +356,8 @@ store_wall_ms(const struct lp_broker *broker, uint64_t expires_ns)
     if (expires_ns == 0) {
         return 0;
     }
-    const uint64_t wall_ns = broker->wall_ns + expires_ns - broker->now_ns;
+    /* Rounded up: nothing dies before its time. */
+    const uint64_t wall_ns = broker->wall_ns + expires_ns - broker->now_ns + 999999u;
     return LP_MAX(wall_ns / 1000000u, (uint64_t)1);
 }
 

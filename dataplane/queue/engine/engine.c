@@ -165,7 +165,8 @@ lp_engine_check(const struct lp_queue *queue)
     LP_ASSERT(engine->absent_bytes <= engine->ready_bytes);
     LP_ASSERT(engine->persistent_count <= engine->ready_count + engine->unacked_count);
     LP_ASSERT(!engine->trims || !engine_over(engine) || queue->deleting ||
-              lp_list_linked(&queue->in_dirty) || !lp_list_empty(&engine->round));
+              lp_list_linked(&queue->in_dirty) || !lp_list_empty(&engine->round) ||
+              engine->reads > 0 || engine->unreadable);
     if (head && head->expires_ns != 0 && !queue->deleting) {
         /* It cannot be forgotten: the timer comes, or dispatch() does. */
         LP_ASSERT(engine->expiring);

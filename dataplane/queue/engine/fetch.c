@@ -112,7 +112,9 @@ engine_read_run(struct lp_engine *engine, struct lp_list *list, struct lp_list *
 static void
 fetch_from(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
 {
-    while (link && link != list && engine->ahead_bytes < AHEAD_BYTES_MAX) {
+    const struct lp_memory *memory = engine->base.broker->memory;
+    while (link && link != list && engine->ahead_bytes < AHEAD_BYTES_MAX &&
+           (engine->ahead_bytes == 0 || !lp_memory_pressed(memory))) {
         struct lp_entry *entry = entry_at(link);
         if (entry->flags & LP_ENTRY_PAGE) {
             engine_read_page(engine, entry);

@@ -56,6 +56,17 @@ engine_look(struct lp_engine *engine)
     return budget > 0;
 }
 
+/* Before the answer, so that it has the right count.  Nothing is handed out: that would come
+ * before the answer, too, and be of later messages. */
+static void
+engine_expire_rest(struct lp_engine *engine)
+{
+    uint32_t budget = ENGINE_EXPIRE_BUDGET;
+    if (engine->expiring) {
+        engine_expire(engine, &budget);
+    }
+}
+
 static void
 engine_give(struct lp_engine *engine, struct lp_subscription *getter, struct lp_mesh_record *reply)
 {
@@ -64,7 +75,7 @@ engine_give(struct lp_engine *engine, struct lp_subscription *getter, struct lp_
         lp_stamps_taken(&engine->base, entry, NULL);
     }
     engine_take(getter, entry);
-    (void)engine_look(engine);
+    engine_expire_rest(engine);
     reply->flags = (entry->flags & LP_ENTRY_REDELIVERED) ? LP_MESH_REDELIVERED : 0;
     reply->a = entry->owner;
     reply->w[1] = lp_pool_self(entry);
