@@ -345,7 +345,8 @@ check_time(const struct book *book, const struct book_message *message,
     if (delivery->lineage != BOOK_LINEAGE_FIRST || ttl == INT64_MAX || message->confirmed_ns == 0) {
         return;
     }
-    ttl = LP_MAX(ttl, AT_ONCE_MS);
+    /* Of what was kept through a crash times are in milliseconds, rounded up. */
+    ttl = LP_MAX(ttl, AT_ONCE_MS) + (message->crashes != book->crashes ? 1 : 0);
     LP_ASSERT(decided_ns <= message->confirmed_ns + (uint64_t)ttl * NS_PER_MS); /* B7 */
 }
 
@@ -435,7 +436,8 @@ check_dropped(struct book *book, const struct book_delivery *delivery,
 /*
  * B5.  Deaths in one queue for one reason share a record, so when one happened
  * again, copies that began in different queues may tell of the same deaths:
- * `alike` is how many.
+ * `alike` is how many.  A dead letter that came before a crash may have been
+ * undone with the death that made it.
  */
 static void
 check_copy(struct book_copy *copy, const struct book_delivery *delivery,
@@ -444,7 +446,8 @@ check_copy(struct book_copy *copy, const struct book_delivery *delivery,
     if (copy->settled && alike == 1) {
         LP_ASSERT(subscription->said_ns <= copy->settled_ns); /* B5, B18 */
     }
-    if (!redelivered) {
+    const bool undone = subscription->of_the_dead && delivery->lineage != BOOK_LINEAGE_FIRST;
+    if (!redelivered && !undone) {
         LP_ASSERT(copy->firsts < alike); /* B5, B19 */
         copy->firsts++;
         copy->subscription = delivery->subscription;
@@ -478,8 +481,11 @@ book_deliver(struct book *book, uint32_t subscription, const struct sim_content 
     }
     check_sole(book, subscription);
     check_dropped(book, &delivery, &deaths, decided_ns, first);
-    const uint32_t alike =
-        book_deaths_single(&deaths) ? 1 : UINT8_MAX; /* fans of dead letters meet, too */
+    /* Fans of dead letters meet, too; and a crash may make two of one. */
+    const bool alone =
+        book_deaths_single(&deaths) &&
+        (message->crashes == book->crashes || book_deaths_near(book, &deaths, delivery.queue));
+    const uint32_t alike = alone ? 1 : UINT8_MAX;
     check_copy(message_copy(message, delivery.queue, delivery.lineage), &delivery, it,
                content->redelivered, alike);
     if (first || (original && order->all && !queue->quorum)) {
@@ -513,6 +519,9 @@ book_settled(struct book *book, const struct book_delivery *delivery, bool kept)
 {
     struct book_message *message = book_message(book, delivery->publisher, delivery->sequence);
     struct book_copy *copy = message_copy(message, delivery->queue, delivery->lineage);
+    if (!kept && book->subscription[delivery->subscription].crashes != book->crashes) {
+        return; /* its node has died since */
+    }
     copy->settled = true;
     copy->kept = kept;
     copy->settled_ns = book->now_ns;

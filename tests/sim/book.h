@@ -144,6 +144,7 @@ struct book_subscription {
     uint64_t ok_ns;    /* 0: not answered yet */
     uint64_t ended_ns; /* cancel or the end was said; 0: lives */
     bool getter;
+    bool of_the_dead;  /* its node has died since */
     uint32_t prefetch; /* 0, or shared with others: decisions have no known earliest time */
     /* When each settlement was said: room for the next delivery. */
     uint64_t *settled_ns;
@@ -153,8 +154,9 @@ struct book_subscription {
 };
 
 struct book {
-    struct book_queue queue[BOOK_QUEUES_MAX];
+    struct book_queue queue[BOOK_QUEUES_MAX]; /* number n is at home on shard n % shards */
     uint32_t queues;
+    uint32_t shards;
     struct book_publisher *publisher;
     uint32_t publishers, publisher_room;
     struct book_subscription *subscription; /* 1.. */
@@ -256,6 +258,8 @@ uint64_t book_headers_check(const struct book *book, const struct book_message *
                             struct book_deaths *ret_deaths);
 /* Has every (queue, reason) died once?  Then the list is the way that the message took. */
 bool book_deaths_single(const struct book_deaths *deaths);
+/* Are the queues where it died at home where this one is?  book_crash.c */
+bool book_deaths_near(const struct book *book, const struct book_deaths *deaths, uint32_t queue);
 /* The shortest and longest TTL that the queue may have had; INT64_MAX: none. */
 int64_t book_ttl_least(const struct book_queue *queue);
 int64_t book_ttl_most(const struct book_queue *queue);

@@ -42,16 +42,31 @@ book_confirm_durable(struct book *book, const struct book_message *message)
     }
 }
 
+/*
+ * A death and what comes of it are one thing where both queues are at home on
+ * one shard.  Of two logs the letter's is first: after a crash it may have been
+ * stored, and the dead one dies again.
+ */
+bool
+book_deaths_near(const struct book *book, const struct book_deaths *deaths, uint32_t queue)
+{
+    for (uint32_t i = 0; i < deaths->count; i++) {
+        if (deaths->death[i].queue % book->shards != queue % book->shards) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void
 copy_crash(const struct book *book, struct book_copy *copy)
 {
+    if (copy->lineage != BOOK_LINEAGE_FIRST) {
+        copy->firsts = 0; /* the death that made it may be undone, and happen again */
+    }
     if (copy->settled && !copy->kept) {
         copy->kept = copy->settled_ns < book->queue[copy->queue].durable_ns;
         copy->settled = copy->kept;
-    }
-    /* The death that made it may not have been: then another one makes it anew. */
-    if (copy->lineage != BOOK_LINEAGE_FIRST && !copy->kept) {
-        copy->firsts = 0;
     }
 }
 
@@ -60,6 +75,7 @@ book_crash(struct book *book)
 {
     book->crashes++;
     for (uint32_t i = 1; i < book->subscriptions; i++) {
+        book->subscription[i].of_the_dead = true;
         book_unsubscribed(book, i);
     }
     for (uint32_t i = 0; i < book->queues; i++) {

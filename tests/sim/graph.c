@@ -8,8 +8,6 @@
 
 #include "tests/sim/scenario_list.h"
 
-/* Until messages outlive their node: false. */
-#define GRAPH_KEPT true
 /* Of a node's steps; a seed has some hundred thousand. */
 #define CRASH_ONE_IN 15000u
 
@@ -22,7 +20,8 @@ graph_open(struct scene *scene, uint32_t flavour)
     graph->features = flavour;
     book_init(&graph->book);
     graph->book.wall_offset_ns = scene->wall_offset_ns;
-    graph->book.kept = GRAPH_KEPT;
+    graph->book.kept = true;
+    graph->book.shards = scene->shard_count;
     graph_plan(graph);
     graph->publishers = 1 + scene_below(scene, 4);
     graph->consumers = scene_below(scene, 7);

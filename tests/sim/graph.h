@@ -30,6 +30,8 @@ enum graph_feature {
 };
 
 #define GRAPH_CLIENTS_MAX 16u
+/* A commit-ok says that acknowledgements are on disk. */
+#define GRAPH_TX_KEPT true
 
 struct graph_publisher {
     struct pilot pilot;

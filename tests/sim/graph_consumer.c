@@ -183,7 +183,7 @@ consumer_method(struct pilot *pilot, uint32_t id, struct lp_reader *args)
         consumer->committing = false;
         for (uint32_t i = 0; i < consumer->uncommitted.count; i++) {
             book_acked(book, &consumer->uncommitted.list[i].it);
-            book_settled(book, &consumer->uncommitted.list[i].it, book->kept);
+            book_settled(book, &consumer->uncommitted.list[i].it, GRAPH_TX_KEPT);
         }
         consumer->uncommitted.count = 0;
         return false;
