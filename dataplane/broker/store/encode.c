@@ -25,16 +25,11 @@ store_room(struct lp_store *store, uint32_t bytes, uint64_t chain_bytes)
     return store->open;
 }
 
-void
-store_seal(struct lp_store *store)
+/* What was encoded is durable with this batch. */
+static void
+sealed_note(struct lp_store *store, uint64_t lsn)
 {
-    const bool continues = store->chained || store->stream.message;
-    const uint64_t lsn = lp_log_seal(store->log, continues);
-    store->open = false;
-    store->chain_open = continues;
-    if (continues) {
-        return; /* what is in it counts with the batch that ends the chain */
-    }
+    store->sealed_end = store->encode_next;
     const uint32_t at =
         (store->sealed_first + store->sealed_count) % (uint32_t)LP_COUNT_OF(store->sealed);
     if (store->sealed_count > 0) {
@@ -48,6 +43,28 @@ store_seal(struct lp_store *store)
     LP_ASSERT(store->sealed_count < LP_COUNT_OF(store->sealed));
     store->sealed[at] = (struct store_sealed){lsn, store->encode_next};
     store->sealed_count++;
+}
+
+void
+store_seal(struct lp_store *store)
+{
+    const bool continues = store->chained || store->stream.message;
+    const uint64_t lsn = lp_log_seal(store->log, continues);
+    store->open = false;
+    store->chain_open = continues;
+    if (!continues) { /* else what is in it counts with the batch that ends the chain */
+        sealed_note(store, lsn);
+    }
+}
+
+void
+store_sealed_unwritten(struct lp_store *store)
+{
+    const bool whole = !store->open && !store->chain_open && !store->chained;
+    if (whole && store->sealed_end < store->encode_next &&
+        store->ops.first_open < store->encode_next) {
+        sealed_note(store, lp_log_sealed(store->log));
+    }
 }
 
 struct lp_log_place

@@ -127,6 +127,14 @@ store_tell(struct lp_store *store)
     stats->log_checkpoints = log.checkpoints;
 }
 
+/* Is something durable that somebody waits for? */
+static bool
+store_is_due(const struct lp_store *store)
+{
+    return store->sealed_count > 0 &&
+           store->sealed[store->sealed_first].lsn <= lp_log_durable(store->log);
+}
+
 uint32_t
 lp_store_step(struct lp_broker *broker)
 {
@@ -139,7 +147,7 @@ lp_store_step(struct lp_broker *broker)
         store_fence(store);
         done++;
     }
-    if (done > 0 && lp_log_state(store->log) == LP_LOG_OPEN) {
+    if ((done > 0 || store_is_due(store)) && lp_log_state(store->log) == LP_LOG_OPEN) {
         store_opened(store);
         done += store_durable(store);
         store_tell(store);
@@ -193,6 +201,7 @@ lp_store_flush(struct lp_broker *broker)
         if (store->open) {
             store_seal(store);
         }
+        store_sealed_unwritten(store);
     }
     lp_log_flush(store->log);
 }
@@ -218,7 +227,7 @@ lp_store_goes_on(const struct lp_broker *broker)
 {
     const struct lp_store *store = broker->store;
     return store && lp_log_state(store->log) == LP_LOG_OPEN &&
-           (store->encode_next < store->ops.next ||
+           (store_is_due(store) || store->encode_next < store->ops.next ||
             store->checkpoint.phase != STORE_CHECKPOINT_NONE || store->move.segment != 0 ||
             (store->closing && !lp_log_closed(store->log)) ||
             (lp_store_over(broker) && !lp_list_empty(&store->queues_long)));

@@ -128,6 +128,7 @@ struct lp_store {
     struct store_sealed sealed[2 * LP_LOG_BATCHES];
     uint32_t sealed_first;
     uint32_t sealed_count;
+    uint64_t sealed_end; /* the last one's */
     uint32_t tying;
     uint64_t tie_first;         /* the first operation noted since */
     bool open;                  /* a batch is */
@@ -171,6 +172,8 @@ uint64_t store_expires_ns(const struct lp_broker *broker, uint64_t wall_ms);
 /* A batch with room for a record of `bytes`; false: not now. */
 bool store_room(struct lp_store *store, uint32_t bytes, uint64_t chain_bytes);
 void store_seal(struct lp_store *store);
+/* What was encoded since without anything to write is as durable as what was written before. */
+void store_sealed_unwritten(struct lp_store *store);
 /* A whole record; there is room. */
 struct lp_log_place store_put(struct lp_store *store, enum store_kind kind, const void *content,
                               uint32_t bytes);

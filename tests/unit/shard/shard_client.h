@@ -269,6 +269,8 @@ client_send_with(struct rig_client *client, const char *queue, uint64_t value,
 {
     struct lp_broker *broker = client_broker(client);
     const struct lp_message_parts parts = {.key = lp_bytes_of_text(queue),
+                                           .properties = lp_bytes_of("\0", 2), /* none */
+                                           .protocol = LP_PROTOCOL_AMQP091,
                                            .body_bytes = sizeof(value),
                                            .expiration_ms = extras->expiration_ms,
                                            .flags = extras->flags,

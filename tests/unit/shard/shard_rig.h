@@ -37,6 +37,11 @@ struct rig {
     uint64_t asked_sequence;
     uint32_t asked_shard;
     uint32_t asked_count;
+    /* Disks of the shards, and what is done with them before each turn; none unless set. */
+    struct lp_disk disk[RIG_SHARDS];
+    void (*on_turn)(struct rig *rig);
+    uint64_t log_segment_bytes, log_backlog_bytes;
+    uint64_t wall_ns;
     /* Called by the next poll of any shard: what input would do. */
     void (*on_poll)(struct rig *rig);
     /* Called with every record that a shard says. */
@@ -159,6 +164,9 @@ rig_shard_open(struct rig *rig, uint32_t index, uint64_t memory_bytes)
         .control_timeout_ms = 30000,
         .message_bytes_max = 1u << 20,
         .connections_max = 16,
+        .log_segment_bytes = rig->log_segment_bytes,
+        .log_first_segment_bytes = rig->log_segment_bytes,
+        .log_backlog_bytes = rig->log_backlog_bytes,
     };
     rig->memory[index] = rig_map(LP_SPAN_BYTES, memory_bytes);
     const struct lp_shard_env env = {
@@ -166,13 +174,14 @@ rig_shard_open(struct rig *rig, uint32_t index, uint64_t memory_bytes)
         .memory_bytes = memory_bytes,
         .watermark_bytes = memory_bytes - memory_bytes / 8,
         .transport = {&rig_transport_ops, rig},
+        .disk = rig->disk[index],
         .entropy = {rig_fill, NULL},
         .fabric = rig->fabric_memory,
         .region = rig->region,
         .wake_shard = rig_wake_shard,
         .wake_control = rig_nothing,
     };
-    assert_int_equal(lp_shard_init_boot(&config, &env, rig->now_ns, 1, &rig->shard[index]), LP_OK);
+    assert_int_equal(lp_shard_init_boot(&config, &env, rig->now_ns, rig->wall_ns, &rig->shard[index]), LP_OK);
     assert_true(lp_control_end_init(&rig->control_out[index],
                                     lp_control_region_to_shard(rig->region, rig->count, index),
                                     LP_CONTROL_RING_CAPACITY_BYTES, true));
@@ -181,12 +190,11 @@ rig_shard_open(struct rig *rig, uint32_t index, uint64_t memory_bytes)
                                     LP_CONTROL_RING_CAPACITY_BYTES, false));
 }
 
+/* Shards over what `rig` has already: disks, and times. */
 static inline void
-rig_open(struct rig *rig, uint32_t count, uint64_t memory_bytes)
+rig_boot(struct rig *rig, uint32_t count, uint64_t memory_bytes)
 {
-    memset(rig, 0, sizeof(*rig));
     rig->count = count;
-    rig->now_ns = 1000000000u;
     rig->fabric_memory = rig_map(LP_PAIR_BYTES, lp_fabric_bytes(count));
     rig->region = rig_map(4096, lp_control_region_bytes(count));
     rig->scratch = rig_map(64, LP_CONTROL_PAYLOAD_MAX_BYTES);
@@ -195,6 +203,15 @@ rig_open(struct rig *rig, uint32_t count, uint64_t memory_bytes)
     for (uint32_t i = 0; i < count; i++) {
         rig_shard_open(rig, i, memory_bytes);
     }
+}
+
+static inline void
+rig_open(struct rig *rig, uint32_t count, uint64_t memory_bytes)
+{
+    memset(rig, 0, sizeof(*rig));
+    rig->now_ns = 1000000000u;
+    rig->wall_ns = 1;
+    rig_boot(rig, count, memory_bytes);
 }
 
 /* ---- the control process ---- */
@@ -251,8 +268,12 @@ rig_turn(struct rig *rig)
 {
     uint32_t work = 0;
     rig->now_ns += 1000;
+    rig->wall_ns += 1000;
+    if (rig->on_turn) {
+        rig->on_turn(rig);
+    }
     for (uint32_t i = 0; i < rig->count; i++) {
-        work += lp_shard_turn(rig->shard[i], rig->now_ns, 1).work;
+        work += lp_shard_turn(rig->shard[i], rig->now_ns, rig->wall_ns).work;
         lp_shard_check(rig->shard[i]);
     }
     rig_listen(rig);
@@ -375,6 +396,19 @@ rig_topology(struct rig *rig, uint32_t queues)
     rig_settle(rig);
 }
 
+static inline void
+rig_free(struct rig *rig)
+{
+    for (uint32_t i = 0; i < rig->count; i++) {
+        struct lp_memory *memory = rig->shard[i]->broker.memory;
+        lp_memory_fini(&memory);
+        free(rig->memory[i]);
+    }
+    free(rig->scratch);
+    free(rig->region);
+    free(rig->fabric_memory);
+}
+
 /* Everything that clients used is given back. */
 static inline void
 rig_close(struct rig *rig)
@@ -386,12 +420,5 @@ rig_close(struct rig *rig)
             fail_msg("shard %u is not at rest: %s", i, why);
         }
     }
-    for (uint32_t i = 0; i < rig->count; i++) {
-        struct lp_memory *memory = rig->shard[i]->broker.memory;
-        lp_memory_fini(&memory);
-        free(rig->memory[i]);
-    }
-    free(rig->scratch);
-    free(rig->region);
-    free(rig->fabric_memory);
+    rig_free(rig);
 }
