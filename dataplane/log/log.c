@@ -159,6 +159,7 @@ lp_log_flush(struct lp_log *log)
         log_recover_submit(log);
     } else if (log->state == LP_LOG_OPEN) {
         log_batch_submit(log);
+        log_checkpoint_step(log); /* one may have ended in this turn: nobody may wake us for it */
         log_root_submit(log);
         log_segments_submit(log);
     }

@@ -272,6 +272,27 @@ a_crash_before_the_root_keeps_the_old_checkpoint(void **state)
 }
 
 static void
+a_checkpoint_that_waits_for_no_batch_needs_no_other_turn(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    (void)rig_write(&rig, 8, 1);
+    rig_settle(&rig);
+    lp_log_checkpoint_begin(rig.log);
+    lp_log_checkpoint_end(rig.log, lp_log_sealed(rig.log));
+    lp_log_flush(rig.log);
+    assert_int_equal(rig.disk.flight_count, 1); /* the root */
+    rig_settle(&rig);
+    lp_log_close_begin(rig.log);
+    lp_log_flush(rig.log);
+    assert_int_equal(rig.disk.flight_count, 1);
+    rig_settle(&rig);
+    assert_true(lp_log_closed(rig.log));
+    rig_fini(&rig);
+}
+
+static void
 without_memory_for_the_table_writing_waits(void **state)
 {
     (void)state;
@@ -328,6 +349,7 @@ main(void)
         cmocka_unit_test(the_victim_is_the_one_with_least_held_below_a_quarter),
         cmocka_unit_test(a_checkpoint_is_due_by_what_was_written_and_by_what_could_go),
         cmocka_unit_test(a_crash_before_the_root_keeps_the_old_checkpoint),
+        cmocka_unit_test(a_checkpoint_that_waits_for_no_batch_needs_no_other_turn),
         cmocka_unit_test(without_memory_for_the_table_writing_waits),
         cmocka_unit_test(recovery_that_speaks_of_a_segment_that_is_gone_is_damage),
     };
