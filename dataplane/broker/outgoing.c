@@ -189,6 +189,8 @@ outgoing_skip(struct lp_broker *broker, const struct lp_outgoing *outgoing)
     struct lp_session *session = lp_pool_get(&broker->sessions, outgoing->session);
     if (session) {
         session_confirm_answer(session, outgoing->number, session->tx != NULL);
+    } else if (outgoing->session == LP_OWN_SESSION) {
+        lp_own_stored(broker, (uint32_t)outgoing->number);
     }
 }
 

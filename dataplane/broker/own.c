@@ -14,8 +14,9 @@
 #define OWN_CREDITS_KEPT (LP_MESH_CREDITS_KEPT / 2u)
 
 void
-lp_own_init(struct lp_own *own)
+lp_own_init(struct lp_own *own, struct lp_memory *memory)
 {
+    lp_window_init(&own->unstored, memory, sizeof(struct lp_own_unstored));
     lp_outgoing_init(&own->outgoing, OWN_CREDITS_KEPT);
 }
 
@@ -86,6 +87,58 @@ own_start(struct lp_broker *broker, lp_handle handle, struct lp_message *message
     return lp_outgoing_start(broker, outgoing, message);
 }
 
+/* Does any of its ways leave the shard? */
+static bool
+own_leaves(const struct lp_broker *broker)
+{
+    for (uint32_t i = 0; i < broker->topology.route_count; i++) {
+        if (!broker->topology.route[i]->local) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * A dead letter for other shards: the log here has what it was until they have
+ * answered that it is on disk there.  False: as own_start().
+ */
+static bool
+own_start_far(struct lp_broker *broker, lp_handle handle, struct lp_message *message)
+{
+    struct lp_own *own = &broker->own;
+    uint64_t number;
+    struct lp_own_unstored *slot = lp_window_append(&own->unstored, &number);
+    if (!slot) {
+        return false;
+    }
+    slot->source = own->waiting[own->first].source;
+    slot->remaining = broker->topology.route_count;
+    own->answered = true;
+    own->outgoing.session = LP_OWN_SESSION;
+    own->outgoing.number = number;
+    const bool sent = own_start(broker, handle, message);
+    if (!sent && !own->outgoing.targets) { /* nothing was done */
+        lp_window_close(&own->unstored, number);
+        own->answered = false;
+    }
+    return sent;
+}
+
+void
+lp_own_stored(struct lp_broker *broker, uint32_t number_low)
+{
+    struct lp_window *unstored = &broker->own.unstored;
+    const uint64_t newest = unstored->next - 1;
+    const uint64_t number = newest - (uint32_t)((uint32_t)newest - number_low);
+    struct lp_own_unstored *slot = lp_window_get(unstored, number);
+    LP_ASSERT(slot && slot->remaining > 0);
+    if (--slot->remaining == 0) {
+        lp_store_source_settle(broker, &slot->source);
+        lp_window_close(unstored, number);
+    }
+}
+
 /* Some of its ways lead to exchanges that delay it. */
 static bool
 own_delay(struct lp_broker *broker, lp_handle handle, struct lp_message *message)
@@ -121,6 +174,9 @@ own_send(struct lp_broker *broker)
         return lp_outgoing_resume(broker, outgoing);
     }
     const lp_handle handle = own->waiting[own->first].message;
+    own->answered = false;
+    outgoing->session = LP_HANDLE_NONE;
+    outgoing->number = 0;
     struct lp_message *message = lp_message_of(&broker->messages, handle);
     LP_ASSERT(message && message->loans == 0);
     if (!own_route(broker, own->waiting[own->first].vhost_id, message)) {
@@ -137,6 +193,9 @@ own_send(struct lp_broker *broker)
         lp_message_free(&broker->messages, handle);
         return true;
     }
+    if (own->waiting[own->first].source.queue_id != 0 && own_leaves(broker)) {
+        return own_start_far(broker, handle, message);
+    }
     return own_start(broker, handle, message);
 }
 
@@ -147,7 +206,7 @@ own_send_stored(struct lp_broker *broker)
     const struct lp_store_source *source = &broker->own.waiting[broker->own.first].source;
     lp_store_tie(broker);
     const bool sent = own_send(broker);
-    if (sent) {
+    if (sent && !broker->own.answered) {
         lp_store_source_settle(broker, source);
     }
     lp_store_untie(broker);

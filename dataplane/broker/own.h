@@ -21,6 +21,7 @@
 
 #include <lepus/base.h>
 
+#include "dataplane/base/window.h"
 #include "dataplane/broker/outgoing.h"
 #include "dataplane/broker/store/records.h"
 
@@ -28,10 +29,21 @@ struct lp_broker;
 
 #define LP_OWN_MAX 1024u
 
+/* Instead of a session, in requests whose answer is for these messages; no pool gives it out. */
+#define LP_OWN_SESSION ((lp_handle)UINT64_MAX)
+
+/* What a dead letter was, until every queue that it went to has it on disk. */
+struct lp_own_unstored {
+    struct lp_store_source source;
+    uint32_t remaining; /* answers */
+};
+
 struct lp_own {
     uint32_t first;
     uint32_t count;
     struct lp_outgoing outgoing; /* of the first, once it is on its way */
+    struct lp_window unstored;   /* struct lp_own_unstored: dead letters that left this shard */
+    bool answered;               /* the first one's source is in there */
     struct {
         lp_handle message;
         uint32_t vhost_id;
@@ -40,7 +52,9 @@ struct lp_own {
     } waiting[LP_OWN_MAX];
 };
 
-void lp_own_init(struct lp_own *own);
+void lp_own_init(struct lp_own *own, struct lp_memory *memory);
+/* An answer to a request of LP_OWN_SESSION. */
+void lp_own_stored(struct lp_broker *broker, uint32_t number_low);
 
 /* Is there room for one more? */
 static inline bool

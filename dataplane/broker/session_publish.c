@@ -282,12 +282,17 @@ static void
 record_enqueued(struct lp_broker *broker, const struct lp_mesh_record *record)
 {
     struct lp_session *session = lp_pool_get(&broker->sessions, record->w[0]);
-    if (!session) {
+    const bool own = LP_UNLIKELY(record->w[0] == LP_OWN_SESSION);
+    if (!session && !own) {
         return;
     }
     LP_ASSERT(record->a <= LP_MESH_CONFIRMS_MAX);
     for (uint32_t i = 0; i < record->a; i++) {
         const uint32_t low = (uint32_t)(record->w[1 + i / 2] >> (32u * (i % 2)));
+        if (own) {
+            lp_own_stored(broker, low);
+            continue;
+        }
         session_confirm_answer(session, confirm_number(session, low), false);
     }
 }
@@ -298,6 +303,8 @@ lp_session_enqueued(struct lp_broker *broker, const struct lp_mesh_record *enque
     struct lp_session *session = lp_pool_get(&broker->sessions, enqueue->w[1]);
     if (session) {
         session_confirm_answer(session, enqueue->w[2], false);
+    } else if (enqueue->w[1] == LP_OWN_SESSION) {
+        lp_own_stored(broker, (uint32_t)enqueue->w[2]);
     }
 }
 
@@ -310,6 +317,8 @@ lp_session_refused(struct lp_broker *broker, const struct lp_mesh_record *enqueu
     struct lp_session *session = lp_pool_get(&broker->sessions, enqueue->w[1]);
     if (session) {
         session_confirm_answer(session, enqueue->w[2], (flags & LP_MESH_NACK) != 0);
+    } else if (enqueue->w[1] == LP_OWN_SESSION) {
+        lp_own_stored(broker, (uint32_t)enqueue->w[2]); /* it is lost, as without a disk */
     }
 }
 

@@ -115,7 +115,7 @@ shard_lists_init(struct lp_broker *broker)
     lp_list_init(&broker->queues_unused);
     lp_list_init(&broker->subscriptions_gone);
     lp_dying_init(&broker->dying);
-    lp_own_init(&broker->own);
+    lp_own_init(&broker->own, broker->memory);
     for (uint32_t i = 0; i < LP_SHARDS_MAX; i++) {
         lp_list_init(&broker->release[i].entries);
     }

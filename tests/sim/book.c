@@ -485,7 +485,9 @@ book_deliver(struct book *book, uint32_t subscription, const struct sim_content 
     const bool alone =
         book_deaths_single(&deaths) &&
         (message->crashes == book->crashes || book_deaths_near(book, &deaths, delivery.queue));
-    const uint32_t alike = alone ? 1 : UINT8_MAX;
+    /* One for another shard may be there, and its death undone and done again, with every crash. */
+    const bool twice = !original && book->shards > 1;
+    const uint32_t alike = alone ? 1 + (twice ? book->crashes : 0) : UINT8_MAX;
     check_copy(message_copy(message, delivery.queue, delivery.lineage), &delivery, it,
                content->redelivered, alike);
     if (first || (original && order->all && !queue->quorum)) {
