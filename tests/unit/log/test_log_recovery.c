@@ -6,93 +6,7 @@
  * Method: logs of a few batches whose places are known, and one thing done to
  * the disk between two runs.
  */
-#include "dataplane/log/log_private.h"
-#include "tests/unit/log/log_rig.h"
-
-#define SEGMENT_BYTES (64u * 1024)
-#define BLOCK         LP_DISK_ALIGN_BYTES
-
-/* Batches of one block each, values from `first` on; all are durable. */
-static void
-write_blocks(struct rig *rig, uint64_t first, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        (void)rig_write(rig, 100, first + i);
-        rig_settle(rig);
-    }
-}
-
-static void
-rig_open(struct rig *rig)
-{
-    rig_init(rig, SEGMENT_BYTES);
-    assert_int_equal(rig_recover(rig), LP_LOG_OPEN);
-    rig_settle(rig);
-}
-
-static enum lp_log_state
-restart(struct rig *rig)
-{
-    if (rig->log) {
-        rig_kill(rig);
-    }
-    rig_start(rig);
-    return rig_recover(rig);
-}
-
-static uint8_t *
-at(struct rig *rig, uint32_t segment, uint64_t offset)
-{
-    struct lp_mem_disk_file *file = lp_mem_disk_file(&rig->disk, segment);
-    assert_non_null(file);
-    return file->data + offset;
-}
-
-static void
-expect_damage(struct rig *rig, uint32_t segment, uint64_t offset)
-{
-    assert_int_equal(restart(rig), LP_LOG_DAMAGED);
-    assert_int_equal(lp_log_fault(rig->log)->segment, segment);
-    assert_int_equal(lp_log_fault(rig->log)->offset, offset);
-    assert_non_null(lp_log_fault(rig->log)->what);
-    assert_false(lp_log_begin(rig->log, 10));
-}
-
-static void
-expect_values(const struct rig *rig, uint64_t first, uint32_t count)
-{
-    assert_int_equal(rig->committed, count);
-    for (uint32_t i = 0; i < count; i++) {
-        assert_int_equal(rig->heard[i].value, first + i);
-    }
-}
-
-/* Seals so many batches and leaves them in flight. */
-static void
-fly(struct rig *rig, uint64_t first, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        (void)rig_write(rig, 100, first + i);
-    }
-    lp_log_flush(rig->log);
-}
-
-/* Power off: of the batches in flight those in `mask` are there, as a whole. */
-static void
-power_off(struct rig *rig, uint32_t mask)
-{
-    uint32_t index = 0;
-    for (uint32_t i = 0; i < rig->disk.flight_count; i++) {
-        const struct lp_mem_disk_flight *flight = &rig->disk.flights[i];
-        if (flight->op.kind == LP_DISK_WRITE) {
-            if (mask >> index & 1) {
-                memcpy(at(rig, flight->op.file, flight->op.offset), flight->copy, flight->op.bytes);
-            }
-            index++;
-        }
-    }
-    rig_kill(rig);
-}
+#include "tests/unit/log/blocks_rig.h"
 
 /* --- the end ------------------------------------------------------------- */
 
@@ -150,64 +64,6 @@ what_lay_beyond_a_hole_does_not_come_back_in_a_later_run(void **state)
     assert_int_equal(rig.committed, 3);
     assert_int_equal(rig.heard[2].value, 100);
     rig_fini(&rig);
-}
-
-static void
-runs_that_write_nothing_leave_nothing_in_the_root(void **state)
-{
-    (void)state;
-    struct rig rig;
-    rig_open(&rig);
-    write_blocks(&rig, 0, 1);
-    for (uint32_t i = 0; i < 400; i++) {
-        assert_int_equal(restart(&rig), LP_LOG_OPEN);
-        rig_settle(&rig); /* what the last run made ahead is removed */
-        assert_true(rig.disk.file_count <= 4);
-    }
-    assert_false(lp_log_checkpoint_due(rig.log));
-    write_blocks(&rig, 1, 1);
-    assert_int_equal(restart(&rig), LP_LOG_OPEN);
-    expect_values(&rig, 0, 2);
-    rig_fini(&rig);
-}
-
-static void
-many_runs_make_a_checkpoint_due(void **state)
-{
-    (void)state;
-    struct rig rig;
-    rig_open(&rig);
-    for (uint32_t i = 0; i < 20; i++) {
-        write_blocks(&rig, i, 1);
-        assert_int_equal(restart(&rig), LP_LOG_OPEN);
-        expect_values(&rig, 0, i + 1);
-    }
-    assert_true(lp_log_checkpoint_due(rig.log));
-    lp_log_checkpoint_begin(rig.log);
-    lp_log_checkpoint_end(rig.log, lp_log_sealed(rig.log));
-    rig_settle(&rig);
-    rig_settle(&rig);
-    assert_false(lp_log_checkpointing(rig.log));
-    assert_false(lp_log_checkpoint_due(rig.log));
-    rig_fini(&rig);
-}
-
-static void
-more_runs_than_the_root_has_room_for_are_said(void **state)
-{
-    (void)state;
-    struct log_root root = {.generation_count = 0, .checkpoint = {.lsn = 1}};
-    for (uint32_t i = 1; i <= LOG_GENERATIONS_MAX; i++) {
-        assert_true(log_root_advance(&root, i));
-    }
-    assert_false(log_root_advance(&root, LOG_GENERATIONS_MAX + 1));
-    /* One that begins where the last one did takes its place. */
-    assert_true(log_root_advance(&root, LOG_GENERATIONS_MAX));
-    assert_int_equal(log_root_generation_of(&root, 3), 3);
-    root.checkpoint.lsn = 100;
-    assert_true(log_root_advance(&root, LOG_GENERATIONS_MAX + 1));
-    assert_int_equal(log_root_generation_of(&root, 99), 0);
-    assert_int_equal(log_root_generation_of(&root, 101), 101);
 }
 
 /* --- damage -------------------------------------------------------------- */
@@ -273,17 +129,6 @@ the_first_batch_of_a_segment_is_missed_where_it_was(void **state)
     memset(at(&rig, 2, 0), 0, BLOCK);
     expect_damage(&rig, 2, 0);
     rig_fini(&rig);
-}
-
-static void
-file_lose(struct rig *rig, uint32_t number)
-{
-    struct lp_mem_disk_file *file = lp_mem_disk_file(&rig->disk, number);
-    assert_non_null(file);
-    free(file->data);
-    rig->disk.file_count--;
-    memmove(file, file + 1,
-            (rig->disk.file_count - (uint32_t)(file - rig->disk.files)) * sizeof(*file));
 }
 
 static void
@@ -381,7 +226,7 @@ two_histories_do_not_mix(void **state)
         write_blocks(&rig[i], 1000 * i, 50);
         rig_kill(&rig[i]);
     }
-    memcpy(at(&rig[0], 2, 0), at(&rig[1], 2, 0), SEGMENT_BYTES);
+    memcpy(at(&rig[0], 2, 0), at(&rig[1], 2, 0), BLOCKS_SEGMENT_BYTES);
     expect_damage(&rig[0], 2, 0);
     rig_fini(&rig[0]);
     rig_fini(&rig[1]);
@@ -430,99 +275,6 @@ a_message_that_contains_a_batch_is_not_taken_for_one(void **state)
     memset(at(&rig, 1, 3 * BLOCK), 0, LP_DISK_SECTOR_BYTES);
     assert_int_equal(restart(&rig), LP_LOG_OPEN);
     expect_values(&rig, 0, 3);
-    rig_fini(&rig);
-}
-
-/* --- the root ------------------------------------------------------------ */
-
-static void
-a_torn_root_leaves_the_other_one(void **state)
-{
-    (void)state;
-    struct rig rig;
-    rig_open(&rig);
-    write_blocks(&rig, 0, 3);
-    rig_kill(&rig);
-    /* The next run's root is torn: it has written nothing. */
-    rig_start(&rig);
-    while (lp_mem_disk_find(&rig.disk, LP_DISK_WRITE, 0) == UINT32_MAX) {
-        lp_mem_disk_complete_all(&rig.disk);
-        (void)lp_log_step(rig.log);
-        lp_log_flush(rig.log);
-    }
-    power_off(&rig, 1);
-    memset(at(&rig, 0, 0), 0x5a, LP_DISK_SECTOR_BYTES); /* slot 0: number 2 */
-    assert_int_equal(restart(&rig), LP_LOG_OPEN);
-    expect_values(&rig, 0, 3);
-    rig_fini(&rig);
-}
-
-static void
-a_root_that_is_lost_when_batches_were_written_is_missed(void **state)
-{
-    (void)state;
-    struct rig rig;
-    rig_open(&rig);
-    write_blocks(&rig, 0, 3);
-    assert_int_equal(restart(&rig), LP_LOG_OPEN); /* root number 2, generation 2 */
-    write_blocks(&rig, 3, 1);
-    rig_kill(&rig);
-    at(&rig, 0, 0)[100] ^= 1;
-    expect_damage(&rig, 0, 0);
-    rig_kill(&rig);
-    /* And both of them. */
-    at(&rig, 0, BLOCK)[100] ^= 1;
-    expect_damage(&rig, 0, 0);
-    rig_fini(&rig);
-}
-
-static void
-a_root_that_is_missing_is_said(void **state)
-{
-    (void)state;
-    struct rig rig;
-    memset(&rig, 0, sizeof(rig));
-    rig.options.segment_bytes = SEGMENT_BYTES;
-    rig.options.segment_bytes_first = SEGMENT_BYTES;
-    lp_mem_disk_init(&rig.disk);
-    (void)lp_mem_disk_put(&rig.disk, 5, SEGMENT_BYTES);
-    expect_damage(&rig, 0, 0);
-    rig_fini(&rig);
-}
-
-static void
-a_folder_whose_first_run_died_at_once_is_new(void **state)
-{
-    (void)state;
-    struct rig rig;
-    rig_init(&rig, SEGMENT_BYTES);
-    lp_log_flush(rig.log);
-    lp_mem_disk_complete_all(&rig.disk); /* the root's file is there, and empty */
-    rig_kill(&rig);
-    assert_int_equal(restart(&rig), LP_LOG_OPEN);
-    write_blocks(&rig, 0, 1);
-    assert_int_equal(restart(&rig), LP_LOG_OPEN);
-    expect_values(&rig, 0, 1);
-    rig_fini(&rig);
-}
-
-static void
-a_root_that_cannot_be_written_ends_it(void **state)
-{
-    (void)state;
-    struct rig rig;
-    rig_open(&rig);
-    write_blocks(&rig, 0, 1);
-    rig_kill(&rig);
-    rig_start(&rig);
-    while (lp_mem_disk_find(&rig.disk, LP_DISK_WRITE, 0) == UINT32_MAX) {
-        lp_mem_disk_complete_all(&rig.disk);
-        (void)lp_log_step(rig.log);
-        lp_log_flush(rig.log);
-    }
-    lp_mem_disk_complete(&rig.disk, 0, LP_ERR_IO);
-    (void)lp_log_step(rig.log);
-    assert_int_equal(lp_log_state(rig.log), LP_LOG_FENCED);
     rig_fini(&rig);
 }
 
@@ -595,9 +347,6 @@ main(void)
         cmocka_unit_test(any_combination_of_batches_in_flight_is_an_end),
         cmocka_unit_test(a_torn_batch_is_an_end),
         cmocka_unit_test(what_lay_beyond_a_hole_does_not_come_back_in_a_later_run),
-        cmocka_unit_test(runs_that_write_nothing_leave_nothing_in_the_root),
-        cmocka_unit_test(many_runs_make_a_checkpoint_due),
-        cmocka_unit_test(more_runs_than_the_root_has_room_for_are_said),
         cmocka_unit_test(a_flipped_bit_before_later_batches_is_damage_where_it_is),
         cmocka_unit_test(a_flipped_bit_in_the_padding_hurts_nobody),
         cmocka_unit_test(a_batch_that_was_durable_when_a_later_one_was_sealed_is_missed),
@@ -610,11 +359,6 @@ main(void)
         cmocka_unit_test(two_histories_do_not_mix),
         cmocka_unit_test(another_shards_files_are_not_taken_for_ours),
         cmocka_unit_test(a_message_that_contains_a_batch_is_not_taken_for_one),
-        cmocka_unit_test(a_torn_root_leaves_the_other_one),
-        cmocka_unit_test(a_root_that_is_lost_when_batches_were_written_is_missed),
-        cmocka_unit_test(a_root_that_is_missing_is_said),
-        cmocka_unit_test(a_folder_whose_first_run_died_at_once_is_new),
-        cmocka_unit_test(a_root_that_cannot_be_written_ends_it),
         cmocka_unit_test(a_block_that_cannot_be_read_is_like_one_that_is_not_whole),
         cmocka_unit_test(a_long_log_is_read_ahead_and_tells_how_far_it_is),
     };
