@@ -54,6 +54,7 @@ class Lepus:
     protocol = "amqp"
 
     def __init__(self, cpu, shards=1, poll="adaptive"):
+        self.cpu = cpu
         self.settings = ["lepus.poll=%s" % poll]
         self.shards = shards
         began = time.monotonic()
@@ -64,6 +65,13 @@ class Lepus:
 
     def config(self):
         return "lepus.shards=%d %s" % (self.shards, " ".join(self.settings))
+
+    def kill(self):
+        """kill -9, and once more on what that leaves."""
+        self.broker.kill_all()
+        with on_processor(self.cpu):
+            self.broker.start()
+        self.port, self.pid = self.broker.port, self.broker.process.pid
 
     def stop(self):
         self.freeze(False)
@@ -77,6 +85,7 @@ class RabbitMQ(Lepus):
     name = "rabbitmq"
 
     def __init__(self, cpu, **_):
+        self.cpu = cpu
         began = time.monotonic()
         with on_processor(cpu):
             self.broker = rabbitmq.RabbitMQ()

@@ -8,6 +8,7 @@ S synced to the disk before it is confirmed. Only rows of one class on both side
 """
 import dataclasses
 
+import durable
 import special
 
 
@@ -55,6 +56,7 @@ class Row:
 
 
 THROUGHPUT = "--auto-ack --backlog 20000"
+DURABLE = "--size 1024 --persistent --confirm --window 500 --prefetch 250 --backlog 5000"
 
 ROWS = [
     Row("16b", "16 B, auto-ack", [cpu(0.25), rate(4e6)], "--size 16 " + THROUGHPUT, "--size 16 --backlog 20000"),
@@ -100,4 +102,24 @@ ROWS = [
         [Figure("open_s", "to declare and connect", "s", goal=60),
          Figure("cpu_ratio", "CPU a delivery, with them to without", "x", goal=1.3)],
         peers=("lepus",), special=special.objects, quick=", a tenth of them"),
+    Row("durable", "1 KB persistent, confirms, 1 publisher, consumer, queue", [cpu(1.4), rate(None)], DURABLE,
+        peers=("rabbitmq", "lepus"), durability="S"),
+    Row("durable-8", "1 KB persistent, confirms, 8 publishers, consumers, queues", [cpu(1.4), rate(5e5)],
+        DURABLE + " --publishers 8 --consumers 8 --queues 8", peers=("rabbitmq", "lepus"), durability="S"),
+    Row("durable-latency", "confirms of 1 KB persistent, 1,000 a second",
+        [Figure("p50", "confirm p50", "us"), Figure("p99", "confirm p99", "us"),
+         Figure("disk_p50", "a synced write of 4 KiB, p50", "us"), Figure("disk_p99", "the same, p99", "us"),
+         Figure("beyond", "confirm p99 less write p99", "us", goal=200)],
+        peers=("rabbitmq", "lepus"), durability="S", special=durable.latency),
+    Row("backlog", "a backlog of persistent messages of 100 B",
+        [Figure("fill", "filled, confirmed", "/s", "more", 1.5e6), Figure("drain", "drained, acked", "/s", "more", 1.5e6),
+         Figure("bytes", "resident bytes a message", "B", goal=2), Figure("resident", "resident when filled", "MB"),
+         Figure("first_s", "kill -9 to the first delivery", "s", goal=1),
+         Figure("all_s", "kill -9 to all consumed", "s"),
+         Figure("drain_after", "drained after that", "/s", "more")],
+        peers=("rabbitmq", "lepus"), durability="S", special=durable.backlog, quick=", a tenth of them"),
+    Row("amplification", "1 KB streaming through, every 20th kept",
+        [Figure("disk", "bytes to disk a byte of body", ""), Figure("log", "of these, in the log", ""),
+         Figure("copied", "copied forward", ""), Figure("size", "bytes of files a byte kept", "")],
+        peers=("rabbitmq", "lepus"), durability="S", special=durable.amplification, quick=", for a fifth of the time"),
 ]

@@ -135,7 +135,7 @@ class RabbitMQ(rabbitmq.RabbitMQ):
         if kind == "stop":
             self.process.send_signal(signal.SIGTERM)
         else:
-            self.process.kill()
+            self.kill_all()
         return True
 
     def revive(self):
@@ -145,9 +145,8 @@ class RabbitMQ(rabbitmq.RabbitMQ):
         self._wait_leaders(log_bytes)
 
     def discard(self, keep):
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        if self.running():
+            self.kill_all()
         work = self.work
         if not keep:
             self.stop()

@@ -184,6 +184,11 @@ class RabbitMQ:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
+    def kill_all(self):
+        """kill -9; start() begins again on the same data."""
+        self.process.kill()
+        self.process.wait()
+
     def _end(self):
         """End node and epmd; what was wrong with that, or None."""
         problem = None
