@@ -173,6 +173,7 @@ shard_broker_init(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
         .segment_bytes = config->log_segment_bytes,
         .segment_bytes_first = config->log_first_segment_bytes,
         .backlog_bytes = config->log_backlog_bytes,
+        .delay_ns = (uint64_t)config->log_max_delay_us * 1000u,
     };
     return lp_store_init_boot(broker, &store);
 }
@@ -477,6 +478,7 @@ turn_next(const struct lp_shard *shard)
     if (retry) {
         next = LP_MIN(next, broker->now_ns + RETRY_NS);
     }
+    next = LP_MIN(next, LP_MAX(lp_store_next_ns(broker), broker->now_ns));
     if (broker->stopping && !shard->stop_told) {
         next = LP_MIN(next, LP_MAX(shard->stop_deadline_ns, broker->now_ns + RETRY_NS));
     }

@@ -19,6 +19,9 @@ store_note(struct lp_store *store, enum store_op_kind kind, uint32_t queue, uint
     if (LP_UNLIKELY(!op)) {
         return NULL;
     }
+    if (number == store->encode_next) {
+        store->noted_ns = store->broker->now_ns;
+    }
     op->kind = (uint8_t)kind;
     op->flags = store->tying > 0 ? STORE_OP_TIED : 0;
     op->queue = queue;

@@ -10,6 +10,8 @@
 
 /* Pages that one flush may write. */
 #define SPILL_BUDGET 8u
+/* Operations that do not wait for more, whatever may. */
+#define DELAY_OPS_MAX 1024u
 
 /* ---- the log's hooks ---- */
 
@@ -48,6 +50,7 @@ lp_store_init_boot(struct lp_broker *broker, const struct lp_store_options *opti
     memset(store, 0, sizeof(*store));
     store->broker = broker;
     store->backlog_bytes = options->backlog_bytes;
+    store->delay_ns = options->delay_ns;
     lp_window_init(&store->ops, broker->memory, sizeof(struct store_op));
     store->encode_next = store->ops.next;
     lp_list_init(&store->found_all);
@@ -180,6 +183,24 @@ store_chain_end(struct lp_store *store)
     }
 }
 
+/* When what was noted is to be written at the latest; UINT64_MAX: there is nothing. */
+uint64_t
+lp_store_next_ns(const struct lp_broker *broker)
+{
+    const struct lp_store *store = broker->store;
+    const bool waits = store && store->delay_ns > 0 && store->encode_next < store->ops.next;
+    return waits ? store->noted_ns + store->delay_ns : UINT64_MAX;
+}
+
+/* It may wait for more. */
+static bool
+store_delays(const struct lp_store *store)
+{
+    return LP_UNLIKELY(store->delay_ns > 0) && !store->chain_open && !store->closing &&
+           store->ops.next - store->encode_next < DELAY_OPS_MAX &&
+           lp_store_next_ns(store->broker) > store->broker->now_ns;
+}
+
 void
 lp_store_flush(struct lp_broker *broker)
 {
@@ -187,7 +208,7 @@ lp_store_flush(struct lp_broker *broker)
     if (!store) {
         return;
     }
-    if (lp_log_state(store->log) == LP_LOG_OPEN) {
+    if (lp_log_state(store->log) == LP_LOG_OPEN && !store_delays(store)) {
         if (store_checkpoint_go_on(store) && store_encode(store)) {
             store_spill(store);
             store_checkpoint_step(store);
@@ -229,7 +250,7 @@ lp_store_goes_on(const struct lp_broker *broker)
 {
     const struct lp_store *store = broker->store;
     return store && lp_log_state(store->log) == LP_LOG_OPEN &&
-           (store_is_due(store) || store->encode_next < store->ops.next ||
+           (store_is_due(store) || (store->encode_next < store->ops.next && store->delay_ns == 0) ||
             store->checkpoint.phase != STORE_CHECKPOINT_NONE || store->move.segment != 0 ||
             (store->closing && !lp_log_closed(store->log)) ||
             (lp_store_over(broker) && !lp_list_empty(&store->queues_long)));

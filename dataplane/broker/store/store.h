@@ -30,6 +30,7 @@ struct lp_store_options {
     uint64_t segment_bytes;
     uint64_t segment_bytes_first;
     uint64_t backlog_bytes; /* of stored messages in memory; beyond it they are paged out */
+    uint64_t delay_ns;      /* what was noted may wait so long for more to be written with it */
 };
 
 /* LP_OK also when there is no disk: then broker->store is NULL, and nothing is kept. */
@@ -43,6 +44,7 @@ bool lp_store_ready(const struct lp_broker *broker);
 uint32_t lp_store_step(struct lp_broker *broker);
 /* What was noted goes to the disk.  At the turn's end. */
 void lp_store_flush(struct lp_broker *broker);
+uint64_t lp_store_next_ns(const struct lp_broker *broker);
 /* There is more for another turn, whether the disk says something or not. */
 bool lp_store_goes_on(const struct lp_broker *broker);
 /* A write failed: nothing becomes durable any more, publishes to queues that are kept are refused.

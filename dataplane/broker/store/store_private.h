@@ -125,6 +125,8 @@ struct lp_store {
     struct lp_log *log;
     struct lp_window ops;
     uint64_t encode_next; /* the operation to be written next */
+    uint64_t delay_ns;
+    uint64_t noted_ns; /* when it was noted */
     struct store_sealed sealed[2 * LP_LOG_BATCHES];
     uint32_t sealed_first;
     uint32_t sealed_count;

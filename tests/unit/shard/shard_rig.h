@@ -181,7 +181,8 @@ rig_shard_open(struct rig *rig, uint32_t index, uint64_t memory_bytes)
         .wake_shard = rig_wake_shard,
         .wake_control = rig_nothing,
     };
-    assert_int_equal(lp_shard_init_boot(&config, &env, rig->now_ns, rig->wall_ns, &rig->shard[index]), LP_OK);
+    assert_int_equal(
+        lp_shard_init_boot(&config, &env, rig->now_ns, rig->wall_ns, &rig->shard[index]), LP_OK);
     assert_true(lp_control_end_init(&rig->control_out[index],
                                     lp_control_region_to_shard(rig->region, rig->count, index),
                                     LP_CONTROL_RING_CAPACITY_BYTES, true));
