@@ -180,29 +180,25 @@ apply_acks(struct lp_store *store, struct lp_reader *reader)
         return false;
     }
     memcpy(&record, data, sizeof(record));
-    struct store_found *found = store_found_get(store, record.queue, false);
-    for (uint32_t i = 0; found && i < record.count; i++) {
-        store_found_ack(store, found, record.first + i);
+    if (record.count == 0 || record.count > STORE_ACKS_MAX ||
+        record.first > UINT64_MAX - record.count) {
+        return false;
     }
-    return true;
+    struct store_found *found = store_found_get(store, record.queue, false);
+    return !found || store_found_leave(store, found, record.first, record.count);
 }
 
 static bool
 apply_return(struct lp_store *store, struct lp_reader *reader)
 {
-    struct store_return record;
+    struct store_enqueue record;
     const uint8_t *data = lp_reader_take(reader, sizeof(record));
     if (!data) {
         return false;
     }
     memcpy(&record, data, sizeof(record));
     struct store_found *found = store_found_get(store, record.queue, false);
-    struct lp_entry *entry = found ? store_found_at(found, record.position) : NULL;
-    if (entry && entry->position == record.position && (entry->flags & LP_ENTRY_PAGE) == 0) {
-        entry->returns = record.returns & 0xffffffu;
-        entry->flags |= LP_ENTRY_REDELIVERED;
-    }
-    return true;
+    return !found || store_found_return(store, found, &record.item, record.position);
 }
 
 static bool
@@ -243,7 +239,7 @@ apply_unpage(struct lp_store *store, struct lp_reader *reader)
     memcpy(&record, data, sizeof(record));
     struct store_found *found = store_found_get(store, record.queue, false);
     if (found) {
-        store_found_remove(store, found, record.first);
+        store_found_unpage(store, found, record.first);
     }
     return true;
 }

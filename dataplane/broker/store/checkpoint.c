@@ -126,6 +126,7 @@ page_write(struct lp_store *store, const struct lp_store_page *page)
         .made_count = page->made_count,
         .hole_count = page->hole_count,
         .segment_count = page->segment_count,
+        .persistent_count = page->persistent_count,
     };
     for (uint32_t i = 0; i < page->segment_count; i++) {
         item.segment[i].segment = page->segment[i].segment;
@@ -311,6 +312,46 @@ store_checkpoint_step(struct lp_store *store)
 /* ---- recovery ---- */
 
 static bool
+page_item_makes_sense(const struct store_page_item *said, uint64_t position)
+{
+    return said->segment_count <= LP_STORE_PAGE_SEGMENTS &&
+           said->made_count <= LP_STORE_PAGE_ENTRIES && said->hole_count < said->made_count &&
+           said->persistent_count <= said->made_count && said->last >= position &&
+           said->last - position <= UINT32_MAX && said->last < UINT64_MAX;
+}
+
+static void
+page_item_take(struct lp_store_page *page, const struct store_page_item *said, uint64_t position)
+{
+    page->first = position;
+    page->last = said->last;
+    page->body_bytes = said->body_bytes;
+    page->made_count = said->made_count;
+    page->count = said->made_count;
+    page->persistent_count = said->persistent_count;
+    page->segment_count = (uint8_t)said->segment_count;
+    for (uint32_t i = 0; i < said->segment_count; i++) {
+        page->segment[i].segment = said->segment[i].segment;
+        page->segment[i].count = said->segment[i].count;
+        page->segment[i].bytes = said->segment[i].bytes;
+    }
+}
+
+static bool
+page_holes_take(struct lp_broker *broker, struct lp_store_page *page, uint32_t count,
+                struct lp_reader *reader)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t position = lp_reader_u64le(reader);
+        if (reader->failed || !store_page_hole(broker, page, position)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* False: it makes no sense, or there is no memory. */
+static bool
 apply_page_item(struct lp_store *store, struct store_found *found, const struct store_item *item,
                 uint64_t position, struct lp_reader *reader)
 {
@@ -320,40 +361,26 @@ apply_page_item(struct lp_store *store, struct store_found *found, const struct 
         return false;
     }
     memcpy(&said, data, sizeof(said));
-    if (said.segment_count > LP_STORE_PAGE_SEGMENTS || said.made_count > LP_STORE_PAGE_ENTRIES ||
-        said.hole_count > said.made_count) {
+    if (!page_item_makes_sense(&said, position)) {
         return false;
     }
     struct lp_entry *entry = store_page_make(store->broker);
     if (!entry) {
-        store->failed = true;
         return false;
-    }
-    struct lp_store_page *page = lp_store_page_of(entry);
-    page->first = position;
-    page->last = said.last;
-    page->body_bytes = said.body_bytes;
-    page->made_count = said.made_count;
-    page->count = said.made_count;
-    page->segment_count = (uint8_t)said.segment_count;
-    for (uint32_t i = 0; i < said.segment_count; i++) {
-        page->segment[i].segment = said.segment[i].segment;
-        page->segment[i].count = said.segment[i].count;
-        page->segment[i].bytes = said.segment[i].bytes;
-    }
-    for (uint32_t i = 0; i < said.hole_count; i++) {
-        if (!store_page_hole(store->broker, page, lp_reader_u64le(reader))) {
-            store->failed = true;
-        }
     }
     entry->position = position;
     entry->place = item->place;
     entry->record_bytes = item->record_bytes;
     entry->level = item->level;
+    page_item_take(lp_store_page_of(entry), &said, position);
+    if (!page_holes_take(store->broker, lp_store_page_of(entry), said.hole_count, reader) ||
+        !store_found_push_page(store, found, entry)) {
+        store_page_free(store->broker, entry);
+        lp_pool_release(&store->broker->entries, lp_pool_self(entry));
+        return false;
+    }
     store_page_hold(store, entry);
-    store->failed |= !store_found_push(store, found, entry);
-    found->next_position = LP_MAX(found->next_position, page->last + 1);
-    return !reader->failed && !store->failed;
+    return true;
 }
 
 static bool
@@ -361,12 +388,16 @@ apply_entry_item(struct lp_store *store, struct store_found *found, const struct
                  uint64_t position)
 {
     lp_handle self;
-    struct lp_entry *entry = lp_pool_alloc(&store->broker->entries, &self);
-    if (!entry || !store_found_push(store, found, entry)) {
-        store->failed = true;
+    struct lp_entry *entry =
+        position < UINT64_MAX ? lp_pool_alloc(&store->broker->entries, &self) : NULL;
+    if (!entry) {
         return false;
     }
     store_item_take(store->broker, entry, item, position);
+    if (!store_found_push(store, found, entry)) {
+        lp_pool_release(&store->broker->entries, self);
+        return false;
+    }
     lp_log_hold(store->log, entry->place, entry->record_bytes);
     return true;
 }

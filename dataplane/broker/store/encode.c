@@ -340,6 +340,22 @@ encode_acks(struct lp_store *store, const struct store_op *op)
     return encode_small(store, STORE_ACKS, &record, sizeof(record));
 }
 
+/* Of one that has not been written, or has left again, nothing need be known. */
+static bool
+encode_return(struct lp_store *store, const struct store_op *op)
+{
+    const struct lp_entry *entry = lp_pool_get(&store->broker->entries, op->entry);
+    if (!entry || (entry->flags & LP_ENTRY_STORED) == 0 || entry->place.segment == 0) {
+        return true;
+    }
+    const struct store_enqueue record = {
+        .queue = op->queue,
+        .position = op->position,
+        .item = store_item_of(store->broker, entry),
+    };
+    return encode_small(store, STORE_RETURN, &record, sizeof(record));
+}
+
 static bool
 encode_op(struct lp_store *store, const struct store_op *op)
 {
@@ -351,10 +367,8 @@ encode_op(struct lp_store *store, const struct store_op *op)
         return encode_enqueue(store, op);
     case STORE_OP_ACKS:
         return encode_acks(store, op);
-    case STORE_OP_RETURN: {
-        const struct store_return record = {op->queue, (uint32_t)op->returns, op->position};
-        return encode_small(store, STORE_RETURN, &record, sizeof(record));
-    }
+    case STORE_OP_RETURN:
+        return encode_return(store, op);
     case STORE_OP_GIVEN: {
         const struct store_given record = {op->queue, 0, op->position};
         return encode_small(store, STORE_GIVEN, &record, sizeof(record));

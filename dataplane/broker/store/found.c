@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * found.c - what recovery finds in the log, queue by queue: entries by
- * position, until the queue comes up and takes them.
+ * found.c - what recovery finds in the log, queue by queue: entries and pages
+ * by position, until the queue comes up and takes them.
+ *
+ * An entry that is known by itself lies in a slot, by position; one that has
+ * left keeps its slot until slots are closed up.  Pages lie apart: entries of
+ * other levels may lie between theirs, and of an older page what was paged
+ * anew is in a younger one.
  */
 #include <string.h>
 
 #include "dataplane/broker/store/store_private.h"
 
 #define ROOM_FIRST 32u
-/* Empty places are closed up when they are this many, and half of all. */
+/* Slots of what has left are closed up when they are this many, and half of all. */
 #define GONE_MIN 64u
+/* So many slots that are not in order are put where they belong one by one. */
+#define TAIL_MAX 64u
 
 struct store_found *
 store_found_get(struct lp_store *store, uint32_t id, bool make)
@@ -53,151 +60,176 @@ void
 store_found_clear(struct lp_store *store, struct store_found *found)
 {
     for (uint32_t i = 0; i < found->count; i++) {
-        if (found->entries[i]) {
-            entry_drop(store, found->entries[i]);
+        if (found->slots[i].entry) {
+            entry_drop(store, found->slots[i].entry);
         }
     }
+    for (uint32_t i = 0; i < found->page_count; i++) {
+        entry_drop(store, found->pages[i]);
+    }
     found->count = 0;
+    found->sorted = 0;
     found->gone = 0;
+    found->page_count = 0;
+    found->page_span = 0;
+}
+
+static void
+release(struct lp_memory *memory, void *block)
+{
+    if (block) {
+        lp_memory_release(memory, &block);
+    }
 }
 
 void
 store_found_drop(struct lp_store *store, struct store_found *found)
 {
     store_found_clear(store, found);
-    if (found->entries) {
-        void *block = found->entries;
-        lp_memory_release(store->broker->memory, &block);
-    }
+    release(store->broker->memory, found->slots);
+    release(store->broker->memory, found->pages);
     lp_hash_remove(&store->found, &found->by_id);
     lp_list_remove(&found->in_all);
-    void *block = found;
-    lp_memory_release(store->broker->memory, &block);
+    release(store->broker->memory, found);
 }
 
-/* ---- by position ---- */
+/* Room for one more; false: no memory. */
+static bool
+grow(struct lp_memory *memory, void **items, uint32_t item_bytes, uint32_t count, uint32_t *room)
+{
+    if (count < *room) {
+        return true;
+    }
+    const uint32_t more = *room == 0 ? ROOM_FIRST : 2 * *room;
+    void *grown = lp_memory_alloc(memory, (uint64_t)more * item_bytes);
+    if (!grown) {
+        return false;
+    }
+    if (*items) {
+        memcpy(grown, *items, (size_t)count * item_bytes);
+        lp_memory_release(memory, items);
+    }
+    *items = grown;
+    *room = more;
+    return true;
+}
+
+/* ---- slots, by position ---- */
 
 static void
 found_close_up(struct store_found *found)
 {
     uint32_t to = 0;
+    uint32_t sorted = 0;
     for (uint32_t i = 0; i < found->count; i++) {
-        if (found->entries[i]) {
-            found->entries[to++] = found->entries[i];
+        if (found->slots[i].entry) {
+            sorted += i < found->sorted;
+            found->slots[to++] = found->slots[i];
         }
     }
     found->count = to;
+    found->sorted = sorted;
     found->gone = 0;
 }
 
 static bool
 found_grow(struct lp_store *store, struct store_found *found)
 {
-    if (found->count < found->room) {
-        return true;
-    }
-    if (found->gone >= GONE_MIN && found->gone >= found->count / 2) {
+    if (found->count == found->room && found->gone >= GONE_MIN && found->gone >= found->count / 2) {
         found_close_up(found);
-        return true;
     }
-    const uint32_t room = found->room == 0 ? ROOM_FIRST : 2 * found->room;
-    struct lp_entry **entries =
-        lp_memory_alloc(store->broker->memory, (uint64_t)room * sizeof(found->entries[0]));
-    if (!entries) {
-        return false;
-    }
-    if (found->entries) {
-        memcpy(entries, found->entries, (size_t)found->count * sizeof(entries[0]));
-        void *block = found->entries;
-        lp_memory_release(store->broker->memory, &block);
-    }
-    found->entries = entries;
-    found->room = room;
-    return true;
+    void *slots = found->slots;
+    const bool grown =
+        grow(store->broker->memory, &slots, sizeof(found->slots[0]), found->count, &found->room);
+    found->slots = slots;
+    return grown;
 }
 
-/* The last entry that is there at or before index `i`, which becomes its index; NULL: none. */
-static struct lp_entry *
-found_there(const struct store_found *found, uint32_t *i)
-{
-    while (*i < found->count && !found->entries[*i]) {
-        (*i)--; /* wraps below 0, and ends */
-    }
-    return *i < found->count ? found->entries[*i] : NULL;
-}
-
-/* The index of the last entry at or before a position; `found->count`: there is none. */
+/* The first of the sorted slots that is at or behind a position. */
 static uint32_t
-found_search(const struct store_found *found, uint64_t position)
+lower_bound(const struct store_found *found, uint64_t position)
 {
-    uint32_t low = 0; /* everything before it is at or before the position */
-    uint32_t high = found->count;
+    uint32_t low = 0;
+    uint32_t high = found->sorted;
     while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const uint32_t probe = middle;
-        const struct lp_entry *entry = found_there(found, &middle);
-        if (!entry || middle < low) {
-            low = probe + 1; /* from `low` to there is nothing */
-        } else if (entry->position <= position) {
-            low = probe + 1;
+        const uint32_t middle = low + (high - low) / 2;
+        if (found->slots[middle].position < position) {
+            low = middle + 1;
         } else {
             high = middle;
         }
     }
-    uint32_t at = low - 1;
-    return found_there(found, &at) ? at : found->count;
+    return low;
 }
 
-/* ---- in order ---- */
-
 static void
-found_sift(struct lp_entry **entries, uint32_t at, uint32_t count)
+found_sift(struct store_slot *slots, uint32_t at, uint32_t count)
 {
-    struct lp_entry *entry = entries[at];
+    const struct store_slot slot = slots[at];
     for (;;) {
         uint32_t child = 2 * at + 1;
         if (child >= count) {
             break;
         }
-        if (child + 1 < count && entries[child + 1]->position > entries[child]->position) {
+        if (child + 1 < count && slots[child + 1].position > slots[child].position) {
             child++;
         }
-        if (entries[child]->position <= entry->position) {
+        if (slots[child].position <= slot.position) {
             break;
         }
-        entries[at] = entries[child];
+        slots[at] = slots[child];
         at = child;
     }
-    entries[at] = entry;
+    slots[at] = slot;
 }
 
 /* Heapsort: no memory, and never more than n log n. */
 static void
-found_sort(struct store_found *found)
+found_sort_all(struct store_found *found)
 {
-    if (!found->unsorted) {
-        return;
-    }
-    found->unsorted = false;
     found_close_up(found);
-    struct lp_entry **entries = found->entries;
+    struct store_slot *slots = found->slots;
     for (uint32_t i = found->count / 2; i > 0; i--) {
-        found_sift(entries, i - 1, found->count);
+        found_sift(slots, i - 1, found->count);
     }
     for (uint32_t end = found->count; end > 1; end--) {
-        struct lp_entry *last = entries[0];
-        entries[0] = entries[end - 1];
-        entries[end - 1] = last;
-        found_sift(entries, 0, end - 1);
+        const struct store_slot last = slots[0];
+        slots[0] = slots[end - 1];
+        slots[end - 1] = last;
+        found_sift(slots, 0, end - 1);
+    }
+    found->sorted = found->count;
+}
+
+static void
+found_sort(struct store_found *found)
+{
+    if (found->count - found->sorted > TAIL_MAX) {
+        found_sort_all(found);
+    }
+    while (found->sorted < found->count) {
+        const struct store_slot slot = found->slots[found->sorted];
+        const uint32_t at = lower_bound(found, slot.position);
+        memmove(&found->slots[at + 1], &found->slots[at],
+                (size_t)(found->sorted - at) * sizeof(slot));
+        found->slots[at] = slot;
+        found->sorted++;
     }
 }
 
-struct lp_entry *
-store_found_at(struct store_found *found, uint64_t position)
+/* The slot of an entry that is there; NULL: there is none at this position. */
+static struct store_slot *
+found_slot(struct store_found *found, uint64_t position)
 {
     found_sort(found);
-    const uint32_t at = found_search(found, position);
-    return at < found->count ? found->entries[at] : NULL;
+    uint32_t at = lower_bound(found, position);
+    while (at < found->count && found->slots[at].position == position) {
+        if (found->slots[at].entry) {
+            return &found->slots[at];
+        }
+        at++;
+    }
+    return NULL;
 }
 
 bool
@@ -206,36 +238,147 @@ store_found_push(struct lp_store *store, struct store_found *found, struct lp_en
     if (!found_grow(store, found)) {
         return false;
     }
-    uint32_t last = found->count - 1;
-    const struct lp_entry *before = found_there(found, &last);
-    found->unsorted |= before && before->position > entry->position;
-    found->entries[found->count++] = entry;
+    const uint32_t at = found->count++;
+    found->slots[at] = (struct store_slot){entry->position, entry};
+    if (found->sorted == at && (at == 0 || found->slots[at - 1].position <= entry->position)) {
+        found->sorted++;
+    }
     found->next_position = LP_MAX(found->next_position, entry->position + 1);
     return true;
 }
 
+static void
+slot_take_out(struct lp_store *store, struct store_found *found, struct store_slot *slot)
+{
+    entry_drop(store, slot->entry);
+    slot->entry = NULL;
+    found->gone++;
+}
+
+/* ---- pages ---- */
+
+/* How many of them begin at or before a position. */
+static uint32_t
+pages_before(const struct store_found *found, uint64_t position)
+{
+    uint32_t low = 0;
+    uint32_t high = found->page_count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (found->pages[middle]->position <= position) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 bool
-store_found_add(struct lp_store *store, struct store_found *found, const struct store_item *item,
-                uint64_t position, bool moved)
+store_found_push_page(struct lp_store *store, struct store_found *found, struct lp_entry *entry)
+{
+    void *pages = found->pages;
+    const bool grown = grow(store->broker->memory, &pages, sizeof(found->pages[0]),
+                            found->page_count, &found->page_room);
+    found->pages = pages;
+    if (!grown) {
+        return false;
+    }
+    const struct lp_store_page *page = lp_store_page_of(entry);
+    const uint32_t at = pages_before(found, entry->position);
+    memmove(&found->pages[at + 1], &found->pages[at],
+            (size_t)(found->page_count - at) * sizeof(found->pages[0]));
+    found->pages[at] = entry;
+    found->page_count++;
+    found->page_span = LP_MAX(found->page_span, page->last - page->first);
+    found->next_position = LP_MAX(found->next_position, page->last + 1);
+    return true;
+}
+
+static void
+page_take_out(struct lp_store *store, struct store_found *found, uint32_t at)
+{
+    entry_drop(store, found->pages[at]);
+    found->page_count--;
+    memmove(&found->pages[at], &found->pages[at + 1],
+            (size_t)(found->page_count - at) * sizeof(found->pages[0]));
+}
+
+/* The youngest page that has an entry of this position; page_count: none has. */
+static uint32_t
+found_page(const struct store_found *found, uint64_t position)
+{
+    for (uint32_t at = pages_before(found, position); at > 0; at--) {
+        const struct lp_store_page *page = lp_store_page_of(found->pages[at - 1]);
+        if (position - page->first > found->page_span) {
+            break;
+        }
+        if (position <= page->last && !store_page_is_hole(page, position)) {
+            return at - 1;
+        }
+    }
+    return found->page_count;
+}
+
+/* Positions of a page that are not wanted any more, unless they are entries of other pages or of
+ * none.  Each becomes a hole or is one: no more than the page has entries. */
+static bool
+page_leave(struct lp_store *store, struct store_found *found, uint32_t at, uint64_t first,
+           uint64_t last)
+{
+    struct lp_store_page *page = lp_store_page_of(found->pages[at]);
+    for (uint64_t position = first; position <= last && page->count > 0; position++) {
+        if (!found_slot(found, position) && found_page(found, position) == at &&
+            !store_page_hole(store->broker, page, position)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+store_found_leave(struct lp_store *store, struct store_found *found, uint64_t first, uint64_t count)
+{
+    const uint64_t last = first + count - 1;
+    for (uint32_t at = pages_before(found, last); at > 0; at--) {
+        const struct lp_store_page *page = lp_store_page_of(found->pages[at - 1]);
+        if (first > page->first && first - page->first > found->page_span) {
+            break;
+        }
+        if (!page_leave(store, found, at - 1, LP_MAX(first, page->first),
+                        LP_MIN(last, page->last))) {
+            return false;
+        }
+        if (page->count == 0) {
+            page_take_out(store, found, at - 1);
+        }
+    }
+    found_sort(found);
+    for (uint32_t at = lower_bound(found, first);
+         at < found->count && found->slots[at].position <= last; at++) {
+        if (found->slots[at].entry) {
+            slot_take_out(store, found, &found->slots[at]);
+        }
+    }
+    return true;
+}
+
+void
+store_found_unpage(struct lp_store *store, struct store_found *found, uint64_t first)
+{
+    const uint32_t before = pages_before(found, first);
+    if (before > 0 && found->pages[before - 1]->position == first) {
+        page_take_out(store, found, before - 1);
+    }
+}
+
+/* ---- coming ---- */
+
+static bool
+found_make(struct lp_store *store, struct store_found *found, const struct store_item *item,
+           uint64_t position)
 {
     struct lp_broker *broker = store->broker;
-    struct lp_entry *there = store_found_at(found, position);
-    if (there && there->position != position) {
-        there = NULL;
-    }
-    if (there && (there->flags & LP_ENTRY_PAGE) != 0) {
-        return true; /* the page has it */
-    }
-    if (there) {
-        lp_log_let_go(store->log, there->place, there->record_bytes);
-        there->place = item->place;
-        there->record_bytes = item->record_bytes;
-        lp_log_hold(store->log, there->place, there->record_bytes);
-        return true;
-    }
-    if (moved) {
-        return true; /* it has left meanwhile */
-    }
     lp_handle self;
     struct lp_entry *entry = lp_pool_alloc(&broker->entries, &self);
     if (!entry) {
@@ -250,52 +393,40 @@ store_found_add(struct lp_store *store, struct store_found *found, const struct 
     return true;
 }
 
-/* ---- leaving ---- */
-
-static void
-found_take_out(struct lp_store *store, struct store_found *found, uint32_t at)
+bool
+store_found_add(struct lp_store *store, struct store_found *found, const struct store_item *item,
+                uint64_t position, bool moved)
 {
-    entry_drop(store, found->entries[at]);
-    found->entries[at] = NULL;
-    found->gone++;
-    if (at == found->count - 1) {
-        found->count--;
-        found->gone--;
+    const struct store_slot *slot = found_slot(found, position);
+    if (slot) {
+        struct lp_entry *there = slot->entry;
+        lp_log_let_go(store->log, there->place, there->record_bytes);
+        there->place = item->place;
+        there->record_bytes = item->record_bytes;
+        lp_log_hold(store->log, there->place, there->record_bytes);
+        return true;
     }
+    /* One that a page has is where the page says until the page's own place is free. */
+    if (moved || found_page(found, position) < found->page_count) {
+        return true;
+    }
+    return found_make(store, found, item, position);
 }
 
-void
-store_found_remove(struct lp_store *store, struct store_found *found, uint64_t position)
+bool
+store_found_return(struct lp_store *store, struct store_found *found, const struct store_item *item,
+                   uint64_t position)
 {
-    found_sort(found);
-    const uint32_t at = found_search(found, position);
-    if (at < found->count && found->entries[at]->position == position) {
-        found_take_out(store, found, at);
+    const struct store_slot *slot = found_slot(found, position);
+    if (slot) {
+        slot->entry->returns = item->returns;
+        slot->entry->flags |= LP_ENTRY_REDELIVERED;
+        return true;
     }
-}
-
-void
-store_found_ack(struct lp_store *store, struct store_found *found, uint64_t position)
-{
-    found_sort(found);
-    const uint32_t at = found_search(found, position);
-    if (at == found->count) {
-        return;
+    if (found_page(found, position) == found->page_count) {
+        return true; /* it has left, or was never written */
     }
-    const struct lp_entry *entry = found->entries[at];
-    if ((entry->flags & LP_ENTRY_PAGE) == 0) {
-        if (entry->position == position) {
-            found_take_out(store, found, at);
-        }
-        return;
-    }
-    struct lp_store_page *page = lp_store_page_of(entry);
-    if (position > page->last || !store_page_hole(store->broker, page, position)) {
-        return; /* without memory for a hole it comes again, marked as redelivered */
-    }
-    if (page->count == 0) {
-        found_take_out(store, found, at);
-    }
+    return store_found_leave(store, found, position, 1) && found_make(store, found, item, position);
 }
 
 /* ---- to their queues ---- */
@@ -315,28 +446,40 @@ lp_store_adopt(struct lp_queue *queue, struct lp_store_found *ret_found)
     }
     found_sort(found);
     found_close_up(found);
-    stored->redelivered_below = found->given;
+    /* What is still to come was never handed out, however far ahead that was asked for. */
+    stored->redelivered_below = LP_MIN(found->given, found->next_position);
     stored->given = found->given;
     stored->given_asked = found->given;
-    for (uint32_t i = 0; i < found->count; i++) {
-        struct lp_entry *entry = found->entries[i];
-        if (entry->position < found->given && (entry->flags & LP_ENTRY_PAGE) == 0) {
-            entry->flags |= LP_ENTRY_REDELIVERED;
-        }
-    }
-    *ret_found = (struct lp_store_found){found->entries, found->count, found->next_position};
+    stored->next_position = LP_MAX(stored->next_position, found->next_position);
+    *ret_found = (struct lp_store_found){.found = found};
     return true;
 }
 
-void
-lp_store_adopted(struct lp_queue *queue)
+struct lp_entry *
+lp_store_found_next(const struct lp_queue *queue, struct lp_store_found *at)
 {
-    struct lp_store *store = queue->broker->store;
-    struct store_found *found = store_found_get(store, queue->id, false);
-    LP_ASSERT(found);
+    const struct store_found *found = at->found;
+    struct lp_entry *entry = at->slot < found->count ? found->slots[at->slot].entry : NULL;
+    struct lp_entry *page = at->page < found->page_count ? found->pages[at->page] : NULL;
+    if (page && (!entry || page->position < entry->position)) {
+        at->page++;
+        return page;
+    }
+    if (entry) {
+        at->slot++;
+        entry->flags |=
+            entry->position < queue->stored.redelivered_below ? LP_ENTRY_REDELIVERED : 0;
+    }
+    return entry;
+}
+
+void
+lp_store_adopted(struct lp_queue *queue, struct lp_store_found *at)
+{
+    struct store_found *found = at->found;
     found->count = 0; /* they are the queue's */
-    found->gone = 0;
-    store_found_drop(store, found);
+    found->page_count = 0;
+    store_found_drop(queue->broker->store, found);
 }
 
 void

@@ -129,7 +129,8 @@ settle_joins(struct lp_store *store, uint32_t queue, uint64_t position)
     }
     struct store_op *last = lp_window_get(&store->ops, store->ops.next - 1);
     if (!last || last->kind != STORE_OP_ACKS || last->queue != queue ||
-        last->position + last->count != position || store->tying > 0) {
+        last->position + last->count != position || last->count == STORE_ACKS_MAX ||
+        store->tying > 0) {
         return false;
     }
     last->count++;
@@ -192,7 +193,7 @@ lp_store_returned(struct lp_queue *queue, const struct lp_entry *entry)
     struct store_op *op =
         store_note(queue->broker->store, STORE_OP_RETURN, queue->id, entry->position);
     if (op) {
-        op->returns = entry->returns;
+        op->entry = lp_pool_self(entry);
     }
 }
 

@@ -92,6 +92,7 @@ page_count(struct lp_store_page *page, const struct store_item *item, uint64_t p
     page->last = position;
     page->count++;
     page->made_count++;
+    page->persistent_count += (item->flags & LP_ENTRY_PERSISTENT) != 0;
     return true;
 }
 
@@ -167,8 +168,8 @@ lp_store_paged(struct lp_broker *broker, struct lp_entry *entry)
 
 /* ---- reading ---- */
 
-static bool
-is_hole(const struct lp_store_page *page, uint64_t position)
+bool
+store_page_is_hole(const struct lp_store_page *page, uint64_t position)
 {
     uint32_t low = 0;
     uint32_t high = page->hole_count;
@@ -189,7 +190,7 @@ is_hole(const struct lp_store_page *page, uint64_t position)
 bool
 store_page_hole(struct lp_broker *broker, struct lp_store_page *page, uint64_t position)
 {
-    if (is_hole(page, position)) {
+    if (store_page_is_hole(page, position)) {
         return true;
     }
     if (page->hole_count == page->hole_room) {
@@ -214,6 +215,7 @@ store_page_hole(struct lp_broker *broker, struct lp_store_page *page, uint64_t p
     page->holes[at] = position;
     page->hole_count++;
     page->count--;
+    page->persistent_count = LP_MIN(page->persistent_count, page->count);
     return true;
 }
 
@@ -237,9 +239,44 @@ page_entries_make(struct lp_broker *broker, uint32_t count, struct lp_list *entr
     return true;
 }
 
-/* Is the content this page's, and do as many of its items count as we think? */
+/* Items of a page, in order; each is checked by page_items_are(). */
+static struct store_item
+item_at(const uint8_t *items, uint32_t i)
+{
+    struct store_item item;
+    memcpy(&item, items + (size_t)i * sizeof(item), sizeof(item));
+    return item;
+}
+
+/* Are these items in order, and do they hold what the page says? */
 static bool
-page_is(const struct lp_queue *queue, const struct lp_store_page *page, struct lp_bytes content)
+page_items_are(const struct lp_store_page *page, const uint8_t *items, uint32_t *ret_wanted)
+{
+    struct lp_store_page said = {.first = page->first};
+    uint32_t wanted = 0;
+    for (uint32_t i = 0; i < page->made_count; i++) {
+        const struct store_item item = item_at(items, i);
+        const uint64_t position = page->first + item.position_low;
+        if ((i == 0 ? item.position_low != 0 : position <= said.last) ||
+            !page_count(&said, &item, position)) {
+            return false;
+        }
+        wanted += !store_page_is_hole(page, position);
+    }
+    for (uint32_t i = 0; i < said.segment_count; i++) {
+        if (said.segment[i].segment != page->segment[i].segment ||
+            said.segment[i].bytes != page->segment[i].bytes) {
+            return false;
+        }
+    }
+    *ret_wanted = wanted;
+    return said.segment_count == page->segment_count;
+}
+
+/* Is the content this page's? */
+static bool
+page_is(const struct lp_queue *queue, const struct lp_store_page *page, struct lp_bytes content,
+        uint32_t *ret_wanted)
 {
     struct store_page_head head;
     if (content.size < sizeof(head)) {
@@ -247,7 +284,8 @@ page_is(const struct lp_queue *queue, const struct lp_store_page *page, struct l
     }
     memcpy(&head, content.data, sizeof(head));
     return head.queue == queue->id && head.first == page->first && head.count == page->made_count &&
-           content.size == sizeof(head) + head.count * sizeof(struct store_item);
+           content.size == sizeof(head) + head.count * sizeof(struct store_item) &&
+           page_items_are(page, content.data + sizeof(head), ret_wanted);
 }
 
 enum lp_err
@@ -257,19 +295,19 @@ lp_store_page_take(struct lp_queue *queue, struct lp_entry *entry, struct lp_byt
     struct lp_broker *broker = queue->broker;
     struct lp_store_page *page = lp_store_page_of(entry);
     struct lp_list fresh;
+    uint32_t wanted;
     lp_list_init(&fresh);
-    if (!page_is(queue, page, content)) {
+    if (!page_is(queue, page, content, &wanted)) {
         return LP_ERR_BAD_RECORD;
     }
-    if (!page_entries_make(broker, page->count, &fresh)) {
+    if (!page_entries_make(broker, wanted, &fresh)) {
         return LP_ERR_NO_MEMORY;
     }
-    const uint8_t *at = content.data + sizeof(struct store_page_head);
-    for (uint32_t i = 0; i < page->made_count; i++, at += sizeof(struct store_item)) {
-        struct store_item item;
-        memcpy(&item, at, sizeof(item));
+    const uint8_t *items = content.data + sizeof(struct store_page_head);
+    for (uint32_t i = 0; i < page->made_count; i++) {
+        const struct store_item item = item_at(items, i);
         const uint64_t position = page->first + item.position_low;
-        if (is_hole(page, position)) {
+        if (store_page_is_hole(page, position)) {
             lp_log_let_go(broker->store->log, item.place, item.record_bytes);
             continue;
         }
@@ -309,6 +347,26 @@ lp_store_page_drop(struct lp_queue *queue, struct lp_entry *entry)
 
 /* ---- recovery ---- */
 
+/* What is on the page is nowhere else any more. */
+static bool
+apply_page_items(struct lp_store *store, struct store_found *found, struct lp_entry *entry,
+                 const uint8_t *items, uint32_t count)
+{
+    struct lp_store_page *page = lp_store_page_of(entry);
+    page->first = entry->position;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct store_item item = item_at(items, i);
+        const uint64_t position = page->first + item.position_low;
+        const bool in_order = i == 0 ? item.position_low == 0 : position > page->last;
+        if (!in_order || !page_count(page, &item, position) ||
+            !store_found_leave(store, found, position, 1)) {
+            return false;
+        }
+        entry->level = item.level;
+    }
+    return true;
+}
+
 bool
 store_apply_page(struct lp_store *store, struct lp_log_place place, uint32_t content_bytes,
                  struct lp_reader *reader)
@@ -319,8 +377,9 @@ store_apply_page(struct lp_store *store, struct lp_log_place place, uint32_t con
         return false;
     }
     memcpy(&head, data, sizeof(head));
+    const uint32_t items_bytes = head.count * (uint32_t)sizeof(struct store_item);
     if (head.count == 0 || head.count > LP_STORE_PAGE_ENTRIES ||
-        lp_reader_left(reader) != head.count * sizeof(struct store_item)) {
+        lp_reader_left(reader) != items_bytes || head.first > UINT64_MAX - UINT32_MAX) {
         return false;
     }
     struct store_found *found = store_found_get(store, head.queue, true);
@@ -329,27 +388,15 @@ store_apply_page(struct lp_store *store, struct lp_log_place place, uint32_t con
         store->failed = true;
         return false;
     }
-    struct lp_store_page *page = lp_store_page_of(entry);
-    page->first = head.first;
-    for (uint32_t i = 0; i < head.count; i++) {
-        struct store_item item;
-        memcpy(&item, lp_reader_take(reader, sizeof(item)), sizeof(item));
-        const uint64_t position = head.first + item.position_low;
-        store_found_remove(store, found, position);
-        entry->level = item.level;
-        if (!page_count(page, &item, position)) {
-            store->failed = true;
-            return false;
-        }
-    }
     entry->position = head.first;
     entry->place = place;
     entry->record_bytes = (uint32_t)lp_log_record_bytes(content_bytes);
-    store_page_hold(store, entry);
-    if (!store_found_push(store, found, entry)) {
-        store->failed = true;
+    if (!apply_page_items(store, found, entry, lp_reader_take(reader, items_bytes), head.count) ||
+        !store_found_push_page(store, found, entry)) {
+        store_page_free(store->broker, entry);
+        lp_pool_release(&store->broker->entries, lp_pool_self(entry));
         return false;
     }
-    found->next_position = LP_MAX(found->next_position, page->last + 1);
+    store_page_hold(store, entry);
     return true;
 }

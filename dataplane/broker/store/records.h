@@ -8,7 +8,7 @@
  *   MORE     what of a message did not fit: records behind it, in order
  *   ENQUEUE  store_enqueue: a message that is there already is in a queue, too
  *   ACKS     store_acks: entries have left their queue
- *   RETURN   store_return: an entry came back
+ *   RETURN   store_enqueue: an entry came back, and is so now
  *   GIVEN    store_given: entries below may have been handed out
  *   DROP     queue id: the queue is no more
  *   PAGE     store_page_head, store_item...: entries that are in memory no longer
@@ -73,16 +73,13 @@ struct store_enqueue {
 };
 LP_STATIC_ASSERT(sizeof(struct store_enqueue) == 48, "no padding");
 
+/* A record speaks of no more than so many. */
+#define STORE_ACKS_MAX 65536u
+
 struct store_acks {
     uint32_t queue;
     uint32_t count; /* in a row */
     uint64_t first;
-};
-
-struct store_return {
-    uint32_t queue;
-    uint32_t returns;
-    uint64_t position;
 };
 
 struct store_given {
@@ -117,7 +114,7 @@ struct store_page_item {
     uint32_t made_count;
     uint32_t hole_count; /* positions follow */
     uint32_t segment_count;
-    uint32_t zero;
+    uint32_t persistent_count; /* of made_count */
     struct {
         uint32_t segment;
         uint32_t count;

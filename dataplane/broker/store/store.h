@@ -60,17 +60,18 @@ void lp_store_synced(struct lp_broker *broker);
 
 /*
  * The queue is `queue->stored.on` if it is to be kept; then its entries that
- * the log has are given, in the order of their positions, READY, without
- * messages, counted nowhere.  NULL: none.  They are the caller's, the array is released by
- * lp_store_adopted().
+ * the log has are given one by one, in the order of their positions, READY,
+ * without messages, counted nowhere; NULL: that were all.  They are the caller's, who says
+ * lp_store_adopted() when he has them.  False: there is nothing of it.
  */
 struct lp_store_found {
-    struct lp_entry **entries;
-    uint32_t count;
-    uint64_t next_position;
+    struct store_found *found;
+    uint32_t slot;
+    uint32_t page;
 };
 bool lp_store_adopt(struct lp_queue *queue, struct lp_store_found *ret_found);
-void lp_store_adopted(struct lp_queue *queue);
+struct lp_entry *lp_store_found_next(const struct lp_queue *queue, struct lp_store_found *at);
+void lp_store_adopted(struct lp_queue *queue, struct lp_store_found *at);
 /* It is deleted: its entries are lp_store_forget()'s from here on. */
 void lp_store_dropped(struct lp_queue *queue);
 
@@ -142,9 +143,10 @@ struct lp_store_page {
     uint64_t first; /* positions */
     uint64_t last;
     uint64_t body_bytes;
-    uint32_t count;      /* entries that are still wanted */
-    uint32_t made_count; /* that were written */
-    uint32_t hole_count; /* of those, gone already: their positions, sorted */
+    uint32_t count;            /* entries that are still wanted */
+    uint32_t made_count;       /* that were written */
+    uint32_t persistent_count; /* of `count`, as far as that is known */
+    uint32_t hole_count;       /* of those, gone already: their positions, sorted */
     uint32_t hole_room;
     uint64_t *holes;
     bool reading;
@@ -174,7 +176,8 @@ void lp_store_paged(struct lp_broker *broker, struct lp_entry *entry);
 bool lp_store_is_durable(const struct lp_broker *broker, struct lp_log_place place);
 /*
  * Its entries, which the content of its record has, are appended to the list, as
- * lp_store_adopt() gives them; the page is no more, its entry released.
+ * lp_store_adopt() gives them; the page is no more, its entry released.  They are what is there,
+ * whatever the page's counts said.
  * LP_ERR_NO_MEMORY: nothing was done.  LP_ERR_BAD_RECORD: it is not that page.
  */
 LP_MUST_CHECK enum lp_err lp_store_page_take(struct lp_queue *queue, struct lp_entry *page,

@@ -39,7 +39,6 @@ struct store_op {
     union {
         lp_handle entry;
         uint64_t count;
-        uint64_t returns;
     };
     lp_handle session;
     uint64_t number;
@@ -77,6 +76,12 @@ struct store_read {
     struct lp_log_place place;
 };
 
+/* An entry that is known by itself. */
+struct store_slot {
+    uint64_t position;
+    struct lp_entry *entry; /* NULL: it has left */
+};
+
 /* What the log has of a queue that is not up yet. */
 struct store_found {
     struct lp_hash_node by_id;
@@ -84,11 +89,15 @@ struct store_found {
     uint32_t id;
     uint32_t count;
     uint32_t room;
-    uint32_t gone; /* of `count`: NULL */
-    bool unsorted;
+    uint32_t sorted; /* slots before this one are in the order of their positions */
+    uint32_t gone;   /* of `count`: of entries that have left */
+    uint32_t page_count;
+    uint32_t page_room;
+    uint64_t page_span; /* from a page's first entry to its last, at most */
     uint64_t next_position;
     uint64_t given;
-    struct lp_entry **entries; /* by position, unless unsorted; NULL where one was */
+    struct store_slot *slots;
+    struct lp_entry **pages; /* in the order of their first positions, younger ones behind */
 };
 
 /* Records of a chain that is not complete yet. */
@@ -191,13 +200,19 @@ void store_found_clear(struct lp_store *store, struct store_found *found);
 /* False: no memory. */
 bool store_found_add(struct lp_store *store, struct store_found *found,
                      const struct store_item *item, uint64_t position, bool moved);
-void store_found_ack(struct lp_store *store, struct store_found *found, uint64_t position);
-/* The last entry at or before a position: itself, or a page that it may be in; NULL: none. */
-struct lp_entry *store_found_at(struct store_found *found, uint64_t position);
+/* It came back; what is to be known of it is this.  False: no memory. */
+bool store_found_return(struct lp_store *store, struct store_found *found,
+                        const struct store_item *item, uint64_t position);
+/* Positions in a row have left their queue, or are on another page from now on.  False: no memory.
+ */
+bool store_found_leave(struct lp_store *store, struct store_found *found, uint64_t first,
+                       uint64_t count);
+/* The youngest page that begins there goes, with all that is in it. */
+void store_found_unpage(struct lp_store *store, struct store_found *found, uint64_t first);
 /* One more, of which nothing else is known. False: no memory. */
 bool store_found_push(struct lp_store *store, struct store_found *found, struct lp_entry *entry);
-/* The entry of exactly this position goes, with what it holds. */
-void store_found_remove(struct lp_store *store, struct store_found *found, uint64_t position);
+bool store_found_push_page(struct lp_store *store, struct store_found *found,
+                           struct lp_entry *entry);
 
 /* ---- apply.c ---- */
 bool store_apply(struct lp_store *store, const struct lp_log_record *record);
@@ -211,6 +226,7 @@ void store_page_free(struct lp_broker *broker, struct lp_entry *page);
 /* What is in it, and its record, is held; and let go of. */
 void store_page_hold(struct lp_store *store, const struct lp_entry *page);
 void store_page_let_go(struct lp_store *store, const struct lp_entry *page);
+bool store_page_is_hole(const struct lp_store_page *page, uint64_t position);
 /* False: no memory. */
 bool store_page_hole(struct lp_broker *broker, struct lp_store_page *page, uint64_t position);
 /* Recovery.  False: it makes no sense, or (store->failed) there is no memory. */

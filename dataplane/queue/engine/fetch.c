@@ -94,7 +94,8 @@ void
 engine_read_page(struct lp_engine *engine, struct lp_entry *entry)
 {
     struct lp_store_page *page = lp_store_page_of(entry);
-    if (!page->reading && read_begin(engine, entry, entry->place, entry->record_bytes)) {
+    if (!page->reading && lp_store_is_durable(engine->base.broker, entry->place) &&
+        read_begin(engine, entry, entry->place, entry->record_bytes)) {
         page->reading = true;
     }
 }
@@ -108,13 +109,20 @@ engine_read_run(struct lp_engine *engine, struct lp_list *list, struct lp_list *
     return behind;
 }
 
-/* From there on, what is not in memory. */
+/* More than what is next may be read. */
+static bool
+may_read_ahead(const struct lp_engine *engine)
+{
+    return engine->ahead_bytes < AHEAD_BYTES_MAX &&
+           (engine->ahead_bytes == 0 || !lp_memory_pressed(engine->base.broker->memory));
+}
+
+/* From there on, what is not in memory; the first of the list in any case: what is ahead may be
+ * another level's, and wait for it. */
 static void
 fetch_from(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
 {
-    const struct lp_memory *memory = engine->base.broker->memory;
-    while (link && link != list && engine->ahead_bytes < AHEAD_BYTES_MAX &&
-           (engine->ahead_bytes == 0 || !lp_memory_pressed(memory))) {
+    while (link != list && link && (link == list->next || may_read_ahead(engine))) {
         struct lp_entry *entry = entry_at(link);
         if (entry->flags & LP_ENTRY_PAGE) {
             engine_read_page(engine, entry);
@@ -128,21 +136,20 @@ fetch_from(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
     }
 }
 
+/* Of the level of what is next; that itself may be one that came back, and on no list of these. */
 static void
-fetch(struct lp_engine *engine, struct lp_entry *next)
+fetch(struct lp_engine *engine, const struct lp_entry *next)
 {
     struct lp_list *list = engine->order->fresh(engine, next->level);
     struct lp_entry *fetched = engine->fetched;
-    if (engine->unreadable) {
+    if (engine->unreadable || lp_list_empty(list)) {
         return;
     }
-    const bool at_next =
-        (next->flags & (LP_ENTRY_PAGE | LP_ENTRY_READING)) == 0 && next->message == LP_HANDLE_NONE;
-    const bool ahead = !at_next && fetched && fetched->level == next->level;
-    fetch_from(engine, list, ahead ? fetched->link.next : &next->link);
-    if (engine->reads == 0) {
-        lp_queue_dirty(&engine->base); /* all reads are others': ask again */
-    }
+    const struct lp_entry *first = entry_at(list->next);
+    const bool at_first = (first->flags & (LP_ENTRY_PAGE | LP_ENTRY_READING)) == 0 &&
+                          first->message == LP_HANDLE_NONE;
+    const bool ahead = !at_first && fetched && fetched->level == next->level;
+    fetch_from(engine, list, ahead ? fetched->link.next : list->next);
 }
 
 bool
@@ -154,6 +161,9 @@ engine_fetch(struct lp_engine *engine)
         return true;
     }
     fetch(engine, next);
+    if (engine->reads == 0 && !engine->unreadable) {
+        lp_queue_dirty(&engine->base); /* all reads are others': ask again */
+    }
     return false;
 }
 
@@ -201,9 +211,7 @@ entry_unread(struct lp_engine *engine, struct lp_entry *entry)
     half_drop(engine, entry);
     entry->flags &= (uint8_t)~LP_ENTRY_READING;
     engine->ahead_bytes -= entry->record_bytes;
-    if (engine->fetched == entry) {
-        engine->fetched = NULL;
-    }
+    engine->fetched = NULL; /* there is a gap before it now */
 }
 
 /*
@@ -332,9 +340,10 @@ entries_take(struct lp_engine *engine, struct lp_list *list, struct lp_list *lin
 static void
 page_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data)
 {
+    struct lp_list *list = engine->order->fresh(engine, entry->level);
     struct lp_list *behind = entry->link.next;
     struct lp_store_page *page = lp_store_page_of(entry);
-    const uint64_t bytes = page->body_bytes;
+    const struct lp_store_page said = *page;
     struct lp_log_record record;
     struct lp_list fresh;
     struct lp_list *link;
@@ -354,12 +363,23 @@ page_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data
         return;
     }
     engine->paged = engine->paged == entry ? NULL : engine->paged;
-    engine->ready_bytes -= bytes;
+    engine->ready_count -= said.count;
+    engine->absent_count -= said.count;
+    engine->absent_bytes -= said.body_bytes;
+    engine->ready_bytes -= said.body_bytes;
+    engine->persistent_count -= said.persistent_count;
     while ((link = lp_list_pop_front(&fresh)) != NULL) {
         struct lp_entry *taken = entry_at(link);
         engine_again(engine, taken);
+        engine->ready_count++;
+        engine->absent_count++;
+        engine->absent_bytes += taken->body_bytes;
         engine->ready_bytes += taken->body_bytes;
+        engine->persistent_count += (taken->flags & LP_ENTRY_PERSISTENT) != 0;
         engine->expiring |= taken->expires_ns != 0;
+        while (behind != list && entry_at(behind)->position < taken->position) {
+            behind = behind->next; /* it was on that page once, and is known by itself now */
+        }
         lp_list_insert_before(behind, link);
     }
 }

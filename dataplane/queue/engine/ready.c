@@ -111,7 +111,7 @@ engine_drop_page(struct lp_engine *engine, struct lp_entry *entry)
     const struct lp_store_page *page = lp_store_page_of(entry);
     engine->ready_count -= page->count;
     engine->ready_bytes -= page->body_bytes;
-    engine->persistent_count -= page->count;
+    engine->persistent_count -= page->persistent_count;
     engine->persistent_bytes -= page->body_bytes;
     engine->absent_count -= page->count;
     engine->absent_bytes -= page->body_bytes;
@@ -139,4 +139,5 @@ engine_drop_ready(struct lp_engine *engine)
         }
         engine_entry_done(engine, entry);
     }
+    engine->unreadable = false; /* it was one of those */
 }

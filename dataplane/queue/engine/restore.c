@@ -25,7 +25,7 @@ restore_entry(struct lp_engine *engine, struct lp_entry *entry)
         count = page->count;
         bytes = page->body_bytes;
         engine->expiring = true; /* who knows */
-        engine->persistent_count += count;
+        engine->persistent_count += page->persistent_count;
         engine->persistent_bytes += bytes;
     } else {
         if (entry->flags & LP_ENTRY_PERSISTENT) {
@@ -51,11 +51,11 @@ engine_restore(struct lp_engine *engine)
     if (!lp_store_adopt(queue, &found)) {
         return;
     }
-    queue->stored.next_position = LP_MAX(queue->stored.next_position, found.next_position);
-    for (uint32_t i = 0; i < found.count; i++) {
-        restore_entry(engine, found.entries[i]);
+    struct lp_entry *entry;
+    while ((entry = lp_store_found_next(queue, &found)) != NULL) {
+        restore_entry(engine, entry);
     }
-    lp_store_adopted(queue);
+    lp_store_adopted(queue, &found);
 }
 
 void

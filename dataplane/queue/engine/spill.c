@@ -79,6 +79,7 @@ spill_entry(struct lp_engine *engine, struct lp_entry *entry)
 {
     struct lp_broker *broker = engine->base.broker;
     lp_list_unlink(&entry->link);
+    engine->fetched = engine->fetched == entry ? NULL : engine->fetched;
     if (entry->message != LP_HANDLE_NONE) {
         engine->absent_count++;
         engine->absent_bytes += entry->body_bytes;

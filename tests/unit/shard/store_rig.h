@@ -220,3 +220,17 @@ store_expect(struct store_rig *store, const char *queue, uint64_t first, uint64_
         assert_int_equal(store_get(store, queue, true), first + i);
     }
 }
+
+/* A client that has taken all that is in the queue, or, with `most`, as many, and then closed its
+ * eyes.  It is the caller's. */
+static inline struct rig_client *
+store_drain(struct store_rig *store, const char *queue, bool no_ack, uint32_t most)
+{
+    struct rig_client *reader = client_open(&store->rig, 0);
+    struct lp_consumer *consumer = NULL;
+    const struct lp_consume consume = {
+        .queue = client_queue(reader, queue), .no_ack = no_ack, .prefetch = most, .user = reader};
+    assert_int_equal(lp_session_consume(reader->session, &consume, &consumer), LP_LATER);
+    rig_settle(&store->rig);
+    return reader;
+}
