@@ -30,12 +30,30 @@ lp_store_move(struct lp_queue *queue, const struct lp_entry *entry, uint64_t *bu
     return true;
 }
 
+/* Segments that are no reason to move anything: the tail, and what a queue that is being drained is
+ * about to leave by itself. */
+#define SEGMENTS_SPARE 6u
+
 static uint64_t
 checkpoints(const struct lp_store *store)
 {
     struct lp_log_stats stats;
     lp_log_stats(store->log, &stats);
     return stats.checkpoints;
+}
+
+/* A segment that is worth it: less than half of all that there is would be enough. */
+static uint32_t
+move_victim(const struct lp_store *store)
+{
+    struct lp_log_stats stats;
+    lp_log_stats(store->log, &stats);
+    const uint64_t spare =
+        stats.segments > 0 ? stats.segment_bytes / stats.segments * SEGMENTS_SPARE : 0;
+    return stats.checkpoints > store->move.after &&
+                   stats.segment_bytes > 2 * stats.held_bytes + spare
+               ? lp_log_victim(store->log)
+               : 0;
 }
 
 /* A round has found nothing.  If the first one: what is held is somebody's who will let go by
@@ -56,7 +74,7 @@ store_move_step(struct lp_store *store)
     uint64_t budget = BYTES_BUDGET;
     lp_handle handle;
     if (move->segment == 0) {
-        move->segment = checkpoints(store) > move->after ? lp_log_victim(store->log) : 0;
+        move->segment = move_victim(store);
         move->cursor = 0;
         move->found = false;
         move->moved = false;
