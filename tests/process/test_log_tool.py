@@ -163,6 +163,35 @@ class LogTool(unittest.TestCase):
         self.assertTrue(0 < len(numbers) < MESSAGES, numbers)
         self.assertEqual(numbers, list(range(len(numbers))))
 
+    def test_damage_before_the_checkpoint_is_found_by_verify(self):
+        settings = ["lepus.log.segment_bytes=1MiB", "lepus.log.first_segment_bytes=1MiB"]
+        data = os.path.join(self.work, "long")
+        broker = broker_module.Broker(shards=1, data=data, settings=settings)
+        self.addCleanup(shutil.rmtree, broker.work, ignore_errors=True)
+        channel = dial(broker).channel()
+        channel.confirm_delivery()
+        channel.queue_declare("kept", durable=True)
+        for number in range(7):
+            channel.basic_publish("", "kept", bytes([number]) * 900000, pika.BasicProperties(delivery_mode=2))
+        broker.terminate()  # with a checkpoint, behind all of them
+        code, out, _ = lepus_log("verify", data)
+        self.assertEqual(code, 0, out)
+        shard = os.path.join(data, "log", "shard-0")
+        path = os.path.join(shard, "00000002.log")
+        first = batches(path)[0]
+        self.assertEqual(first, 0)
+        flip(path, 72 + 8 + 5000)
+        code, out, _ = lepus_log("verify", data)
+        self.assertEqual(code, 1, out)
+        self.assertIn("00000002.log, offset 72: a record is damaged", out)
+        flip(path, 20)  # its header
+        code, out, _ = lepus_log("verify", data)
+        self.assertEqual(code, 1, out)
+        self.assertIn("a batch is damaged or missing", out)
+        code, out, _ = lepus_log("repair", "--accept-loss", data)
+        self.assertEqual(code, 0)
+        self.assertIn("nothing was changed", out)
+
     def test_a_lost_segment_is_damage(self):
         path, _ = self.damaged_segment()
         os.remove(path)
