@@ -51,25 +51,31 @@ missing_segment(struct lp_log *log)
 }
 
 /*
- * Where the expected batch was: behind the last one, or where the next segment
- * begins.  One that is to be recognised says it itself; else the first one
- * later tells: when it is the second of its segment, the missing one is the first.
+ * Where the expected batch was: what is left of one says it itself.  Else it was
+ * behind the last one, unless there is no room; or where the next segment
+ * begins, when the first one later is the second of that segment.
  */
 static void
 report(struct lp_log *log)
 {
     struct log_recovery *r = &log->recovery;
-    uint32_t segment = r->expected.segment;
+    uint32_t number = r->expected.segment;
     uint64_t offset = r->expected.offset;
+    const struct log_segment *segment = log_segment_find(log, number);
+    const struct log_segment *next = log_segment_after(log, number);
+    const bool no_room = !segment || offset + LP_DISK_ALIGN_BYTES > segment->bytes;
     if (r->broken) {
-        segment = r->broken_segment;
+        number = r->broken_segment;
         offset = r->broken_offset;
-    } else if (r->later && r->later_segment > segment && r->later_offset > 0 &&
+    } else if (r->later && r->later_segment > number && r->later_offset > 0 &&
                r->later_lsn == r->expected.lsn + 1) {
-        segment = r->later_segment;
+        number = r->later_segment;
+        offset = 0;
+    } else if (no_room && next) {
+        number = next->number;
         offset = 0;
     }
-    log_damaged(log, log->window.unread ? LP_ERR_IO : LP_ERR_BAD_RECORD, segment, offset,
+    log_damaged(log, log->window.unread ? LP_ERR_IO : LP_ERR_BAD_RECORD, number, offset,
                 r->broken ? "a batch that was acknowledged is damaged"
                           : "a batch that was acknowledged is damaged or missing");
 }

@@ -139,9 +139,27 @@ look_further(struct lp_log *log)
 static void
 found_broken(struct log_recovery *r, uint64_t offset)
 {
+    if (r->broken) {
+        return;
+    }
     r->broken = true;
     r->broken_segment = r->segment;
     r->broken_offset = offset;
+}
+
+/* A header that is not whole, but was that of the next batch, as most of it says. */
+static bool
+was_expected(const struct lp_log *log, const uint8_t *block)
+{
+    const struct log_recovery *r = &log->recovery;
+    struct lp_reader reader = lp_reader_of(block, LOG_BATCH_HEADER_BYTES);
+    uint32_t like = lp_reader_u64le(&reader) == LOG_BATCH_MAGIC;
+    (void)lp_reader_u64le(&reader);
+    like += lp_reader_u32le(&reader) == r->segment;
+    (void)lp_reader_u32le(&reader);
+    like += lp_reader_u64le(&reader) == r->offset;
+    like += lp_reader_u64le(&reader) == r->expected.lsn;
+    return like >= 3;
 }
 
 /* One batch.  False: its bytes are not there yet. */
@@ -161,8 +179,14 @@ batches_step(struct lp_log *log)
     struct log_batch_header header;
     uint32_t crc;
     if (!log_batch_header_parse(lp_bytes_of(block, LP_DISK_ALIGN_BYTES), log->seed, &header,
-                                &crc) ||
-        !is_expected(log, &header) || log_padded(header.bytes) > segment->bytes - r->offset) {
+                                &crc)) {
+        if (was_expected(log, block)) {
+            found_broken(r, r->offset);
+        }
+        look_further(log);
+        return true;
+    }
+    if (!is_expected(log, &header) || log_padded(header.bytes) > segment->bytes - r->offset) {
         look_further(log);
         return true;
     }

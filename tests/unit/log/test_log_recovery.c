@@ -190,6 +190,27 @@ after_a_clean_end_even_the_last_batch_is_missed(void **state)
 }
 
 static void
+the_very_first_batch_is_missed_where_it_was(void **state)
+{
+    (void)state;
+    for (uint32_t gone = 0; gone < 2; gone++) {
+        struct rig rig;
+        rig_open(&rig);
+        write_blocks(&rig, 0, 1);
+        lp_log_close_begin(rig.log);
+        rig_settle(&rig);
+        rig_kill(&rig);
+        if (gone) {
+            memset(at(&rig, 1, 0), 0, BLOCK);
+        } else {
+            at(&rig, 1, 0)[5] ^= 1;
+        }
+        expect_damage(&rig, 1, 0);
+        rig_fini(&rig);
+    }
+}
+
+static void
 what_an_earlier_run_found_is_missed_by_a_later_one(void **state)
 {
     (void)state;
@@ -354,6 +375,7 @@ main(void)
         cmocka_unit_test(a_segment_that_is_gone_is_missed),
         cmocka_unit_test(the_only_segment_with_batches_is_missed_when_there_is_one_ahead),
         cmocka_unit_test(after_a_clean_end_even_the_last_batch_is_missed),
+        cmocka_unit_test(the_very_first_batch_is_missed_where_it_was),
         cmocka_unit_test(what_an_earlier_run_found_is_missed_by_a_later_one),
         cmocka_unit_test(records_that_make_no_sense_are_damage),
         cmocka_unit_test(two_histories_do_not_mix),
