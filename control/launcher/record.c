@@ -186,6 +186,14 @@ logs_count(const char *folder)
     return count;
 }
 
+static bool
+topology_is_there(const char *folder)
+{
+    char path[PATH_MAX + 16];
+    (void)snprintf(path, sizeof(path), "%s/topology.db", folder); /* fits */
+    return access(path, F_OK) == 0;
+}
+
 /* Without what was in it the broker would begin as if nothing had been; so does one whose disk is
  * not mounted. */
 static enum lp_err
@@ -195,6 +203,13 @@ logs_check(const struct launcher_plan *plan, bool known, uint32_t logs, char *re
         complain(ret_why,
                  "%s has message logs and no lepus.data, which belongs to them: put it back, or "
                  "choose another --data DIR",
+                 plan->data);
+        return LP_ERR_BAD_RECORD;
+    }
+    if (known && plan->record.log_count > 0 && !topology_is_there(plan->data)) {
+        complain(ret_why,
+                 "%s/topology.db is gone: without it nobody knows which queues the messages there "
+                 "are of, and they would be dropped; put it back, or choose another --data DIR",
                  plan->data);
         return LP_ERR_BAD_RECORD;
     }

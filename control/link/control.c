@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "control/auth/password.h"
 #include "control/link/control_internal.h"
 
 void
@@ -95,55 +94,6 @@ attach_all(struct lp_control *control)
 
 /* ---- boot ---- */
 
-void
-control_catalog_seed(struct lp_control *control)
-{
-    const struct lp_control_settings *settings = &control->options.settings;
-    struct lp_catalog *catalog = control->catalog;
-    const struct lp_bytes name = lp_bytes_of_text(settings->default_user);
-    const enum lp_password_algorithm algorithm =
-        (enum lp_password_algorithm)catalog->rules.password_algorithm;
-    struct lp_bytes pattern[LP_CATALOG_RIGHTS];
-    struct lp_password_hash hash;
-    for (size_t i = 0; i < LP_CATALOG_RIGHTS; i++) {
-        pattern[i] = lp_bytes_of_text(settings->default_permissions[i]);
-    }
-    (void)lp_catalog_vhost_add(catalog, lp_bytes_of_text(settings->default_vhost)); /* none yet */
-    lp_password_hash(&catalog->entropy, algorithm, lp_bytes_of_text(settings->default_password),
-                     &hash);
-    const struct lp_catalog_user user = {.name = name,
-                                         .hash = lp_bytes_of(hash.data, hash.bytes),
-                                         .algorithm = (uint8_t)algorithm,
-                                         .tags = lp_bytes_of_text(settings->default_tags)};
-    lp_catalog_user_put(catalog, &user);
-    lp_catalog_permission_put(catalog, lp_catalog_user(catalog, name),
-                              lp_catalog_vhost(catalog, lp_bytes_of_text(settings->default_vhost)),
-                              pattern);
-}
-
-static enum lp_err
-catalog_load(struct lp_control *control)
-{
-    enum lp_err err = lp_catalog_open(&control->options.store, &control->options.entropy,
-                                      control->shard_count, &control->catalog);
-    if (!err && control->catalog->homes > control->shard_count) {
-        control_log(control, LP_CONTROL_LOG_ERROR,
-                    "there are queues on %u shards, and %u shards to run: set lepus.shards to %u",
-                    control->catalog->homes, control->shard_count, control->catalog->homes);
-        err = LP_ERR_BAD_CONFIG;
-    }
-    if (!err) {
-        control->catalog->rules = control->options.settings.rules;
-    }
-    if (err || control->catalog->seeded) {
-        return err;
-    }
-    control_catalog_seed(control);
-    err = lp_catalog_commit(control->catalog, &control->options.store);
-    lp_catalog_changes_clear(control->catalog);
-    return err;
-}
-
 static bool
 rings_open(struct lp_control *control)
 {
@@ -195,7 +145,7 @@ lp_control_open_boot(const struct lp_control_options *options, struct lp_control
     lp_chain_init(&control->application.stopping);
     enum lp_err err = LP_ERR_BAD_CONFIG;
     if (options->shard_count > 0 && options->shard_count <= LP_SHARDS_MAX && rings_open(control)) {
-        err = catalog_load(control);
+        err = control_catalog_load(control);
     }
     if (err) {
         lp_control_close(&control);
@@ -346,7 +296,7 @@ start_over(struct lp_control *control, enum lp_err why)
     control_deletions_clear(control);
     control_purges_clear(control);
     lp_catalog_close(&control->catalog);
-    const enum lp_err err = catalog_load(control);
+    const enum lp_err err = control_catalog_load(control);
     if (err) {
         control_log(control, LP_CONTROL_LOG_ERROR, "the store cannot be read: %s",
                     lp_err_text(err));

@@ -243,8 +243,17 @@ void control_when_stopped(struct lp_control *control, control_done_fn *done, voi
 /* Append a call to a chain of answers. */
 void control_call_later(struct lp_chain *answers, control_done_fn *done, void *context);
 bool control_shards_ready(const struct lp_control *control);
+/* ---- load.c ---- */
+
 /* What a new store holds. */
 void control_catalog_seed(struct lp_control *control);
+/*
+ * The catalog from the store, seeded when that is new.
+ *
+ * LP_ERR_BAD_CONFIG  it is not about the data directory and its shards; a line of the log says why
+ * LP_ERR_IO, LP_ERR_BAD_RECORD, LP_ERR_NO_SPACE, LP_ERR_CONFLICT
+ */
+LP_MUST_CHECK enum lp_err control_catalog_load(struct lp_control *control);
 
 /* ---- node.c ---- */
 

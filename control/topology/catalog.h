@@ -229,6 +229,7 @@ struct lp_catalog {
     /* Vhosts, exchanges and queues share one sequence, and what is not durable has another. */
     uint32_t next_id, next_transient_id;
     uint64_t next_binding_id;
+    char data_id[33];          /* of the data directory that the store is of; "": not known yet */
     uint32_t permission_epoch; /* grows with every change of users or permissions */
     bool seeded;               /* the store was not empty */
 
@@ -257,6 +258,9 @@ LP_MUST_CHECK enum lp_err lp_catalog_open(const struct lp_store *store,
                                           const struct lp_entropy *entropy, uint32_t shard_count,
                                           struct lp_catalog **ret_catalog);
 void lp_catalog_close(struct lp_catalog **catalog);
+
+/* From now on the store is that directory's; `id` has at most 32 characters. */
+void lp_catalog_data_id_put(struct lp_catalog *catalog, const char *id);
 
 /* Did this turn change anything? */
 bool lp_catalog_changed(const struct lp_catalog *catalog);

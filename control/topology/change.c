@@ -5,6 +5,7 @@
  * Operations: flags u8 (1 remove, 2 durable), key bytes u32, value bytes u32,
  * key, value.  Deltas: type u16, payload bytes u32, payload.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "control/topology/policy.h"
@@ -442,6 +443,18 @@ next_id_put(struct lp_catalog *catalog, const char *name, bool durable)
     lp_writer_u32le(&w, durable ? catalog->next_id : catalog->next_transient_id);
     lp_writer_u64le(&w, catalog->next_binding_id);
     op_put(catalog, catalog_key_name(&k, CATALOG_META, lp_bytes_of_text(name)), &w, durable);
+}
+
+void
+lp_catalog_data_id_put(struct lp_catalog *catalog, const char *id)
+{
+    uint8_t room[KEY_BYTES];
+    struct lp_writer k = lp_writer_of(room, sizeof(room));
+    struct lp_writer w = scratch(catalog);
+    (void)snprintf(catalog->data_id, sizeof(catalog->data_id), "%s", id);
+    lp_writer_u8(&w, 1);
+    lp_writer_short(&w, lp_bytes_of_text(catalog->data_id));
+    op_put(catalog, catalog_key_name(&k, CATALOG_META, lp_bytes_of_text("data-id")), &w, true);
 }
 
 /* Rights that changed are announced after the change and before the revision. */

@@ -6,6 +6,8 @@
  * sort by age) or a name.  A value is a version octet and fields in Lepus's
  * own order; fields may be added at the end.
  */
+#include <stdio.h>
+
 #include "control/topology/policy.h"
 
 #define RECORD_VERSION 1
@@ -177,6 +179,10 @@ load_meta(struct lp_catalog *catalog, struct lp_bytes name, struct lp_reader *r)
         catalog->next_binding_id = LP_MAX(catalog->next_binding_id, binding_id);
     } else if (lp_bytes_equal_text(name, "epoch")) {
         catalog->permission_epoch = lp_reader_u32le(r);
+    } else if (lp_bytes_equal_text(name, "data-id")) {
+        const struct lp_bytes id = lp_reader_short(r);
+        (void)snprintf(catalog->data_id, sizeof(catalog->data_id), "%.*s", (int)id.size,
+                       (const char *)id.data); /* fits */
     }
     return !r->failed;
 }

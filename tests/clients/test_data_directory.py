@@ -3,6 +3,7 @@
 """The data directory of a real broker: whose it is, how many shards it has, and what a start does not do to it."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -86,6 +87,22 @@ class DataDirectory(Case):
                       self.refused())
         self.restart(2)
         self.assertIn(name, self.status())
+
+    def test_a_topology_of_another_directory_is_refused(self):
+        """Its queues would take messages that are not theirs."""
+        other = broker_module.Broker(shards=2)
+        self.addCleanup(other.stop)
+        other.terminate()
+        self.leave()
+        self.broker.terminate()
+        mine, foreign = (os.path.join(b.data, "topology.db") for b in (self.broker, other))
+        os.rename(mine, mine + ".kept")
+        self.assertIn("topology.db is gone", self.refused("lepus.shards=2"))
+        shutil.copy(foreign, mine)
+        self.assertIn("topology.db is of the data directory", self.refused("lepus.shards=2"))
+        os.rename(mine + ".kept", mine)
+        self.broker.start()
+        other.start()
 
     def test_a_queue_that_is_deleted_leaves_nothing_to_its_successor(self):
         """The next one of its name has another identity, also after kill -9."""

@@ -346,6 +346,9 @@ class TestLauncher(unittest.TestCase):
                 pass
         self.ran(data=data)
         self.assertIn("\nlogs = 2\n", self.record(data))
+        self.assertIn("%s/topology.db is gone" % data, self.refused(data=data)[1])
+        with open(os.path.join(data, "topology.db"), "w"):
+            pass   # the fake control process makes none
         self.ran(data=data)
         os.rename(os.path.join(data, "log"), os.path.join(data, "gone"))
         code, err = self.refused(data=data)

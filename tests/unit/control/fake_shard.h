@@ -117,6 +117,8 @@ struct world {
     struct lp_control *control;
     uint32_t generation;
     bool has_disk, disk_broken;
+    const char *data_id; /* NULL: not told */
+    enum lp_err opens;   /* what the next start of control comes to */
     uint64_t disk_free_bytes, disk_limit_bytes;
     struct lp_control_node *region_node;
     uint8_t scratch[LP_CONTROL_PAYLOAD_MAX_BYTES];
@@ -508,7 +510,8 @@ world_control_start(struct world *world)
     };
     lp_control_settings_default(&options.settings);
     options.settings.disk_limit_bytes = world->disk_limit_bytes;
-    assert_int_equal(lp_control_open_boot(&options, &world->control), LP_OK);
+    options.settings.data_id = world->data_id ? world->data_id : "";
+    assert_int_equal(lp_control_open_boot(&options, &world->control), world->opens);
 }
 
 static inline void

@@ -363,6 +363,40 @@ a_queue_whose_removal_is_not_stored_is_dropped_nowhere(void **unused)
 }
 
 static void
+a_store_of_another_data_directory_or_of_more_shards_is_refused(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store = lp_store_memory_open();
+    struct world *world = world_open(2, lp_store_memory_store(store));
+    world_control_start(world); /* one that knows of no directory */
+    world_control_kill(world);
+    world->data_id = "00112233445566778899aabbccddeeff";
+    world_control_start(world);
+    world_settle(world);
+    const uint32_t vhost = world_connect(world, 1, 1);
+    (void)fake_queue_declare(&world->shard[1], 1, vhost, "q", LP_OBJECT_DURABLE);
+    world_settle(world);
+    world_control_kill(world);
+    world_control_start(world);
+    world_settle(world);
+    world_control_kill(world);
+    world->opens = LP_ERR_BAD_CONFIG;
+    world->data_id = "00112233445566778899aabbccddeef0";
+    world_control_start(world);
+    assert_non_null(strstr(world->log, "topology.db is of the data directory "
+                                       "00112233445566778899aabbccddeeff, and this is "
+                                       "00112233445566778899aabbccddeef0"));
+    world_close(world);
+    world = world_open(1, lp_store_memory_store(store));
+    world->opens = LP_ERR_BAD_CONFIG;
+    world_control_start(world);
+    assert_string_equal(world->log, "there are queues on 2 shards, and 1 shards to run: set "
+                                    "lepus.shards to 2");
+    world_close(world);
+    lp_store_memory_close(&store);
+}
+
+static void
 a_sleeping_shard_is_woken(void **unused)
 {
     (void)unused;
@@ -555,6 +589,7 @@ main(void)
         cmocka_unit_test(a_store_that_goes_on_failing_ends_the_process),
         cmocka_unit_test(a_full_disk_refuses_what_clients_want_changed_and_nothing_else),
         cmocka_unit_test(a_queue_whose_removal_is_not_stored_is_dropped_nowhere),
+        cmocka_unit_test(a_store_of_another_data_directory_or_of_more_shards_is_refused),
         cmocka_unit_test(a_sleeping_shard_is_woken),
         cmocka_unit_test(a_full_ring_keeps_records_until_there_is_room),
         cmocka_unit_test(stopping_asks_every_shard_and_adds_up),
