@@ -328,27 +328,6 @@ store_durable(struct lp_store *store)
     return done;
 }
 
-/* Nothing was written of the last operations, as they undid each other; who waits for them waits
- * for what was sealed before. */
-void
-store_pass(struct lp_store *store)
-{
-    const bool whole = !store->chained && !store->chain_open && !store->stream.message;
-    if (!whole || store->ops.open_count == 0 || store->ops.first_open >= store->encode_next) {
-        return;
-    }
-    if (store->sealed_count > 0) {
-        const uint32_t last =
-            (store->sealed_first + store->sealed_count - 1) % (uint32_t)LP_COUNT_OF(store->sealed);
-        store->sealed[last].end = store->encode_next;
-        return;
-    }
-    store->sealed[store->sealed_first] =
-        (struct store_sealed){lp_log_sealed(store->log), store->encode_next};
-    store->sealed_count = 1;
-    (void)store_durable(store);
-}
-
 void
 store_fence(struct lp_store *store)
 {

@@ -221,8 +221,6 @@ lp_store_flush(struct lp_broker *broker)
         store_chain_end(store);
         if (store->open) {
             store_seal(store);
-        } else {
-            store_pass(store);
         }
         store_sealed_unwritten(store);
     }

@@ -170,7 +170,6 @@ struct store_op *store_note(struct lp_store *store, enum store_op_kind kind, uin
                             uint64_t position);
 /* What waited for what is durable now goes on; gives how much. */
 uint32_t store_durable(struct lp_store *store);
-void store_pass(struct lp_store *store);
 /* Nothing will be: who waits hears of it. */
 void store_fence(struct lp_store *store);
 /* What must be known of an entry is this: as a record has it. */
