@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The data directory of a real broker: whose it is, how many shards it has, and what a start does not do to it."""
+import functools
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -103,6 +105,36 @@ class DataDirectory(Case):
         os.rename(mine + ".kept", mine)
         self.broker.start()
         other.start()
+
+    def test_a_log_that_cannot_be_written_is_told_to_everybody(self):
+        """Publishers get a nack, administrators an alarm, and what was confirmed is there after a start."""
+        real = subprocess.Popen
+        subprocess.Popen = functools.partial(real, restore_signals=False)   # SIGXFSZ stays ignored
+        self.addCleanup(setattr, subprocess, "Popen", real)
+        self.restart(2)
+        limit = (self.broker.child("lepus-dataplane"), resource.RLIMIT_FSIZE, (5 << 20, resource.RLIM_INFINITY))
+        channel, confirmed, event = self.confirming(), 0, None
+        channel.call("queue.declare", queue="q", durable=True)
+        while confirmed < 1000:
+            channel.publish(b"x" * 65536, routing_key="q", properties={"delivery_mode": 2})
+            event = channel.next()
+            if event.name != "basic.ack":
+                break
+            confirmed += 1
+            if confirmed == 20:
+                resource.prlimit(*limit)   # files that were made before are larger
+        self.assertEqual(event.name, "basic.nack")
+        self.assertGreaterEqual(confirmed, 20)
+        said = self.broker.ctl("status").stdout
+        self.assertIn("Log alarm of shard ", said.partition("Alarms")[2].partition("Memory\n")[0])
+        alarms = self.broker.ctl("check_local_alarms", check=False)
+        self.assertEqual(alarms.returncode, 69)
+        self.assertRegex(self.broker.log_tail(), r"the log of shard \d takes no more")
+        self.restart(2)
+        self.assertNotIn("Log alarm", self.broker.ctl("status").stdout)
+        count = self.channel().call("queue.declare", queue="q", passive=True).message_count
+        self.assertGreaterEqual(count, confirmed)
+        self.assertLessEqual(count, confirmed + 1)   # what was refused may be there
 
     def test_a_queue_that_is_deleted_leaves_nothing_to_its_successor(self):
         """The next one of its name has another identity, also after kill -9."""
