@@ -30,14 +30,20 @@ is_there(const char *folder, const char *name)
     return path_print(path, folder, name) < PATH_MAX && stat(path, &status) == 0;
 }
 
+static const struct dirent *
+next_of(DIR *folder)
+{
+    return readdir(folder); /* NOLINT(concurrency-mt-unsafe): there is one thread */
+}
+
 /* Has it files of a log itself? */
 static bool
 has_log(const char *path)
 {
     DIR *folder = opendir(path);
     bool found = false;
-    struct dirent *entry;
-    while (folder && !found && (entry = readdir(folder)) != NULL) {
+    const struct dirent *entry;
+    while (folder && !found && (entry = next_of(folder)) != NULL) {
         uint32_t number;
         found = lp_segments_name_parse(entry->d_name, &number);
     }
@@ -136,8 +142,8 @@ logtool_folder_open(struct logtool_folder *folder, const char *path)
     (void)snprintf(folder->path, sizeof(folder->path), "%s", path);
     DIR *names = opendir(path);
     bool good = names != NULL;
-    struct dirent *entry;
-    while (good && (entry = readdir(names)) != NULL) {
+    const struct dirent *entry;
+    while (good && (entry = next_of(names)) != NULL) {
         good = file_add(folder, entry->d_name);
     }
     if (!good) {
@@ -191,7 +197,7 @@ logtool_file_read(const struct logtool_folder *folder, const struct logtool_file
         (void)fprintf(stderr, "lepus-log: cannot read %s/%s: %s\n", folder->path, file->name,
                       strerrordesc_np(data ? errno : ENOMEM));
         free(data);
-        exit(LOGTOOL_FAILED);
+        exit(LOGTOOL_FAILED); /* NOLINT(concurrency-mt-unsafe): there is one thread */
     }
     for (uint64_t at = 0; at < bytes; at += READ_BYTES) {
         const uint64_t piece = LP_MIN(bytes - at, READ_BYTES);
