@@ -46,7 +46,12 @@ struct lp_shard_config {
     uint64_t log_segment_bytes;       /* 64 MiB */
     uint64_t log_first_segment_bytes; /* 4 MiB */
     uint64_t log_backlog_bytes;       /* of this shard: stored backlogs in memory, 64 MiB */
-    uint32_t log_max_delay_us;        /* 0 */
+    struct lp_shard_paging {
+        uint32_t head_entries;
+        uint32_t head_bytes;
+        uint32_t page_entries;
+    } log_paging;              /* struct lp_store_paging; zeros: as usual */
+    uint32_t log_max_delay_us; /* 0 */
 };
 
 /* What the shard is given to live on; all of it outlives the shard. */

@@ -72,9 +72,10 @@ shard_start(struct world_node *node, uint32_t index)
         .message_bytes_max = 16 * 1024 * 1024,
         .connections_max = 256,
         .cluster_name = "sim",
-        .log_segment_bytes = 1024 * 1024,
+        .log_segment_bytes = 512 * 1024,
         .log_first_segment_bytes = 128 * 1024,
         .log_backlog_bytes = 64 * 1024,
+        .log_paging = {.head_entries = 8, .head_bytes = 16 * 1024, .page_entries = 8},
     };
     node->memory[index] = memory_get(node, memory_bytes);
     const struct lp_shard_env env = {

@@ -36,6 +36,12 @@ hook_read(void *context, uint64_t user, struct lp_bytes data, const struct lp_lo
 
 /* ---- boot ---- */
 
+static const struct lp_store_paging usual_paging = {
+    .head_entries = 4096,
+    .head_bytes = 4u * 1024u * 1024u,
+    .page_entries = LP_STORE_PAGE_ENTRIES,
+};
+
 enum lp_err
 lp_store_init_boot(struct lp_broker *broker, const struct lp_store_options *options)
 {
@@ -51,6 +57,8 @@ lp_store_init_boot(struct lp_broker *broker, const struct lp_store_options *opti
     store->broker = broker;
     store->backlog_bytes = options->backlog_bytes;
     store->delay_ns = options->delay_ns;
+    store->paging = options->paging.page_entries > 0 ? options->paging : usual_paging;
+    LP_ASSERT(store->paging.page_entries <= LP_STORE_PAGE_ENTRIES);
     lp_window_init(&store->ops, broker->memory, sizeof(struct store_op));
     store->encode_next = store->ops.next;
     lp_list_init(&store->found_all);
@@ -260,6 +268,12 @@ void
 lp_store_resident(struct lp_broker *broker, int64_t bytes)
 {
     broker->store->resident_bytes += (uint64_t)bytes;
+}
+
+const struct lp_store_paging *
+lp_store_paging(const struct lp_broker *broker)
+{
+    return &broker->store->paging;
 }
 
 bool

@@ -25,12 +25,20 @@
 
 struct lp_store;
 
+/* What of a long queue stays in memory, and how the rest is cut. */
+struct lp_store_paging {
+    uint32_t head_entries; /* stay at the head of a queue */
+    uint32_t head_bytes;   /* of their large messages */
+    uint32_t page_entries; /* of a full page; at most LP_STORE_PAGE_ENTRIES */
+};
+
 struct lp_store_options {
     struct lp_disk disk;
     uint64_t segment_bytes;
     uint64_t segment_bytes_first;
     uint64_t backlog_bytes; /* of stored messages in memory; beyond it they are paged out */
     uint64_t delay_ns;      /* what was noted may wait so long for more to be written with it */
+    struct lp_store_paging paging; /* zeros: as usual */
 };
 
 /* LP_OK also when there is no disk: then broker->store is NULL, and nothing is kept. */
@@ -201,6 +209,7 @@ lp_store_resident_bytes(const struct lp_entry *entry)
 void lp_store_resident(struct lp_broker *broker, int64_t bytes);
 /* More of them are in memory than there should be. */
 bool lp_store_over(const struct lp_broker *broker);
+const struct lp_store_paging *lp_store_paging(const struct lp_broker *broker);
 /* The queue has entries that could be on a page. */
 void lp_store_long(struct lp_queue *queue);
 

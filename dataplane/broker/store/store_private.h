@@ -154,6 +154,7 @@ struct lp_store {
     struct store_move move;
     uint64_t resident_bytes;
     uint64_t backlog_bytes;
+    struct lp_store_paging paging;
     struct lp_list queues_long; /* lp_stored.in_long */
     bool chain_open;            /* the last batch that was sealed continues */
     bool synced;

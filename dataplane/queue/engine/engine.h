@@ -95,6 +95,7 @@ struct lp_engine {
     bool unreadable;       /* what is next cannot be read */
     bool loose;            /* there may be entries between pages */
     uint32_t reads;        /* under way */
+    uint32_t long_count;   /* with more in memory it may be spilled */
     uint64_t absent_count; /* of the ready ones: on disk only, those on pages included */
     uint64_t absent_bytes;
     uint64_t ahead_bytes; /* read, or being read, and not taken yet */
@@ -298,8 +299,6 @@ bool lp_engine_move(struct lp_queue *queue, uint32_t segment, uint64_t *budget);
 /* ---- spill.c: messages that nobody will want soon ---- */
 
 bool lp_engine_spill(struct lp_queue *queue);
-/* It has become long enough for it. */
-#define ENGINE_LONG (4096u + 2 * LP_STORE_PAGE_ENTRIES)
 /* A body that is worth more than its entry. */
 #define ENGINE_LARGE_BYTES (4u * 1024u)
 

@@ -42,7 +42,7 @@ enqueue_keep(struct lp_engine *engine, struct lp_entry *entry, uint32_t from,
         enqueue_fail(engine, from, record);
         return false;
     }
-    if (LP_UNLIKELY(engine->ready_count - engine->absent_count > ENGINE_LONG ||
+    if (LP_UNLIKELY(engine->ready_count - engine->absent_count > engine->long_count ||
                     entry->body_bytes >= ENGINE_LARGE_BYTES)) {
         lp_store_long(queue);
     }

@@ -48,6 +48,8 @@ engine_restore(struct lp_engine *engine)
 {
     struct lp_queue *queue = &engine->base;
     struct lp_store_found found;
+    const struct lp_store_paging *paging = lp_store_paging(queue->broker);
+    engine->long_count = paging->head_entries + 2 * paging->page_entries;
     if (!lp_store_adopt(queue, &found)) {
         return;
     }

@@ -6,11 +6,14 @@
  */
 #include "dataplane/queue/engine/engine.h"
 
-/* Entries that stay at the head of a queue, and bytes of their messages. */
-#define HEAD_ENTRIES 4096u
-#define HEAD_BYTES   (4u * 1024u * 1024u)
 /* Large messages that one call lets go of. */
 #define LARGE_BUDGET 64u
+
+static inline const struct lp_store_paging *
+paging_of(const struct lp_engine *engine)
+{
+    return lp_store_paging(engine->base.broker);
+}
 
 /* Nothing is lost when it is in memory no longer. */
 static bool
@@ -28,8 +31,9 @@ spill_begin(struct lp_engine *engine, struct lp_list *list)
     if (engine->paged) {
         return engine->paged->link.next;
     }
+    const uint32_t head = paging_of(engine)->head_entries;
     struct lp_list *link = list->next;
-    for (uint32_t i = 0; i < HEAD_ENTRIES && link != list; i++) {
+    for (uint32_t i = 0; i < head && link != list; i++) {
         link = link->next;
     }
     return link;
@@ -40,8 +44,9 @@ static uint32_t
 spill_run(const struct lp_engine *engine, struct lp_list *list, struct lp_list *link,
           struct lp_entry **run)
 {
+    const uint32_t most = paging_of(engine)->page_entries;
     uint32_t count = 0;
-    while (link != list && count < LP_STORE_PAGE_ENTRIES) {
+    while (link != list && count < most) {
         struct lp_entry *entry = LP_LIST_ITEM(link, struct lp_entry, link);
         link = link->next;
         if (may_go(engine, entry)) {
@@ -59,13 +64,14 @@ spill_run(const struct lp_engine *engine, struct lp_list *list, struct lp_list *
 static uint32_t
 spill_loose(struct lp_engine *engine, struct lp_list *list, struct lp_entry **run)
 {
+    const uint32_t head = paging_of(engine)->head_entries;
     struct lp_list *link = list->next;
-    for (uint32_t i = 0; i < HEAD_ENTRIES && link != list; i++) {
+    for (uint32_t i = 0; i < head && link != list; i++) {
         link = link->next;
     }
     while (link != list) {
         const uint32_t count = spill_run(engine, list, link, run);
-        if (count >= LP_STORE_PAGE_ENTRIES / 2) {
+        if (count >= paging_of(engine)->page_entries / 2) {
             return count;
         }
         link = count > 0 ? run[count - 1]->link.next : list;
@@ -107,6 +113,7 @@ spill_message(struct lp_engine *engine, struct lp_entry *entry)
     lp_store_resident(broker, -(int64_t)lp_store_resident_bytes(entry));
     entry->message = LP_HANDLE_NONE;
     engine->absent_count++;
+    engine->absent_bytes += entry->body_bytes;
     return true;
 }
 
@@ -123,7 +130,7 @@ spill_large(struct lp_engine *engine, struct lp_list *list)
             continue;
         }
         bytes += entry->body_bytes;
-        if (bytes > HEAD_BYTES && entry->body_bytes >= ENGINE_LARGE_BYTES &&
+        if (bytes > paging_of(engine)->head_bytes && entry->body_bytes >= ENGINE_LARGE_BYTES &&
             may_go(engine, entry) && !spill_message(engine, entry)) {
             break;
         }
@@ -140,11 +147,12 @@ lp_engine_spill(struct lp_queue *queue)
     struct lp_list *list = engine->order->fresh(engine, 0);
     struct lp_entry *page;
     uint32_t count = spill_run(engine, list, spill_begin(engine, list), run);
-    const bool last = count >= LP_STORE_PAGE_ENTRIES / 2;
+    const uint32_t least = paging_of(engine)->page_entries / 2;
+    const bool last = count >= least;
     if (!last && engine->loose) {
         count = spill_loose(engine, list, run);
     }
-    if (count < LP_STORE_PAGE_ENTRIES / 2) {
+    if (count < least) {
         return spill_large(engine, list);
     }
     const uint32_t taken = lp_store_page_write(queue, run, count, &page);
