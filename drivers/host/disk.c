@@ -191,8 +191,8 @@ median_print(uint64_t ns, char *ret_text, size_t bytes)
 static void
 choice_print(const struct host *host, const struct lp_measure *measure)
 {
-    char dsync[48];
-    char sync[48];
+    char dsync[48] = "";
+    char sync[48] = "";
     median_print(measure->dsync_ns, dsync, sizeof(dsync));
     median_print(measure->fdatasync_ns, sync, sizeof(sync));
     if (measure->writes == 0) {

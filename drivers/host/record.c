@@ -162,6 +162,7 @@ static const struct lp_disk_ops record_ops = {
 struct lp_disk
 host_record_wrap(const struct host_shard *shard)
 {
+    /* Before any thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     const char *path = getenv(HOST_RECORD_VARIABLE);
     if (path == NULL || shard->disk.ops == NULL) {
         return shard->disk;
@@ -171,7 +172,7 @@ host_record_wrap(const struct host_shard *shard)
     if (record == NULL || fd < 0) {
         (void)fprintf(stderr, "lepus-dataplane: cannot record to %s: %s\n", path,
                       strerrordesc_np(errno));
-        exit(1);
+        exit(1); /* NOLINT(concurrency-mt-unsafe): before any thread */
     }
     *record = (struct host_record){.inner = shard->disk, .fd = fd, .shard = shard->index};
     return (struct lp_disk){.ops = &record_ops, .self = record}; /* as long as the process */
