@@ -418,7 +418,9 @@ lp_volume_files(void *self, struct lp_disk_file *ret_files, uint32_t max)
                 (struct lp_disk_file){.number = file->number, .bytes = file->bytes};
         }
     }
-    qsort(ret_files, count, sizeof(*ret_files), number_compare);
+    if (count > 0) { /* the pointer may be NULL else */
+        qsort(ret_files, count, sizeof(*ret_files), number_compare);
+    }
     return count;
 }
 
