@@ -109,9 +109,9 @@ disk_free_bytes(void *self)
 static bool
 hook_record(void *context, const struct lp_log_record *record)
 {
-    (void)record;
-    ((struct logtool_recovery *)context)->records++;
-    return true;
+    struct logtool_recovery *recovery = context;
+    recovery->records++;
+    return recovery->cut.segment == 0 || lp_log_place_before(record->place, recovery->cut);
 }
 
 static bool
@@ -145,7 +145,8 @@ memory_map(void **ret_base)
 }
 
 bool
-logtool_recover(struct logtool_recovery *recovery, const struct logtool_folder *folder)
+logtool_recover(struct logtool_recovery *recovery, const struct logtool_folder *folder,
+                struct lp_log_place cut)
 {
     static const struct lp_disk_ops ops = {
         .name = "read only",
@@ -159,6 +160,7 @@ logtool_recover(struct logtool_recovery *recovery, const struct logtool_folder *
     struct lp_memory *memory;
     void *base;
     memset(recovery, 0, sizeof(*recovery));
+    recovery->cut = cut;
     recovery->memory = memory_map(&base);
     recovery->disk = calloc(1, sizeof(*recovery->disk));
     if (!recovery->memory || !recovery->disk ||

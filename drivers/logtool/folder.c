@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,6 +14,9 @@
 #include <drivers/common/segments.h>
 
 #define READ_BYTES (1024u * 1024u)
+/* As long as lepus-dataplane waits for the same lock. */
+#define LOCK_WAIT_MS 5000
+#define LOCK_LOOK_MS 5
 
 static int
 path_print(char *to, const char *folder, const char *name)
@@ -237,6 +241,19 @@ lock_one(const char *path, const char *name, int *ret_error)
     return fd;
 }
 
+/* As lock_one(); the kernel ends what a process that was killed was writing within milliseconds. */
+static int
+lock_wait(const char *path, const char *name, int *ret_error)
+{
+    int fd = lock_one(path, name, ret_error);
+    for (int waited = 0; fd < 0 && *ret_error == EWOULDBLOCK && waited < LOCK_WAIT_MS;
+         waited += LOCK_LOOK_MS) {
+        (void)poll(NULL, 0, LOCK_LOOK_MS); /* only time passes */
+        fd = lock_one(path, name, ret_error);
+    }
+    return fd;
+}
+
 /* The launcher's, the data plane's; and what a shard's own folder has two folders up. */
 static const char *const lock_names[] = {"lepus.pid", "log/lock", "../lock", "../../lepus.pid"};
 
@@ -245,7 +262,7 @@ logtool_lock(const char *path)
 {
     for (uint32_t i = 0; i < LP_COUNT_OF(lock_names); i++) {
         int error;
-        if (lock_one(path, lock_names[i], &error) < 0 && error != ENOENT) {
+        if (lock_wait(path, lock_names[i], &error) < 0 && error != ENOENT) {
             (void)fprintf(stderr,
                           error == EWOULDBLOCK
                               ? "lepus-log: %s is in use: stop the broker first (lepusctl stop)\n"

@@ -45,6 +45,7 @@ struct logtool_options {
     bool batches;
     bool records;
     bool accept_loss;
+    struct lp_log_place cut; /* segment 0: where recovery finds damage */
 };
 
 /* --- folder.c ------------------------------------------------------------- */
@@ -86,13 +87,16 @@ struct logtool_recovery {
     struct logtool_disk *disk;
     struct lp_log *log;
     uint64_t records;
+    struct lp_log_place cut;
     struct lp_log_end end;
 };
 
-/* As far as it comes without writing: then lp_log_state() is RECOVERING (it is whole) or DAMAGED.
+/*
+ * As far as it comes without writing: then lp_log_state() is RECOVERING (it is
+ * whole) or DAMAGED.  From `cut` on, if that is a place, no record is accepted.
  */
 LP_MUST_CHECK bool logtool_recover(struct logtool_recovery *recovery,
-                                   const struct logtool_folder *folder);
+                                   const struct logtool_folder *folder, struct lp_log_place cut);
 void logtool_recovery_end(struct logtool_recovery *recovery);
 
 /* --- verbs: exit statuses ---------------------------------------------------- */
@@ -103,4 +107,4 @@ void logtool_recovery_end(struct logtool_recovery *recovery);
 
 int logtool_inspect(const struct logtool_folder *folder, const struct logtool_options *options);
 int logtool_verify(const struct logtool_folder *folder);
-int logtool_repair(const struct logtool_folder *folder);
+int logtool_repair(const struct logtool_folder *folder, const struct logtool_options *options);

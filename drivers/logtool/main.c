@@ -24,12 +24,15 @@ help_print(FILE *out)
         "  lepus log verify DIR\n"
         "        read everything: exit status 0 when all of it is whole, 1 when it is not, with\n"
         "        file and offset of each damage\n"
-        "  lepus log repair --accept-loss DIR\n"
+        "  lepus log repair --accept-loss [--cut SEGMENT:OFFSET] DIR\n"
         "        make a log that is damaged end before its damage, so that the broker starts:\n"
         "        ALL messages and acknowledgements that were written after it are given up, which\n"
         "        may bring back messages that were acknowledged. Copies of what is cut are kept "
         "in\n"
-        "        lost-N in the shard's folder. A log without damage is left as it is.\n"
+        "        lost-N in the shard's folder. A log without damage is left as it is, unless "
+        "--cut\n"
+        "        says where: for a broker that calls a place damaged that verify finds whole. DIR\n"
+        "        then is the folder of one shard.\n"
         "\n"
         "DIR is the data directory (lepus --data DIR), or the folder of one shard's log in it. To\n"
         "verify and to repair the broker has to be stopped.\n"
@@ -65,6 +68,46 @@ is_word(const char *word, const char *const *list, size_t count)
     return false;
 }
 
+/* SEGMENT:OFFSET, of a record or a batch. */
+static bool
+cut_parse(const char *word, struct lp_log_place *ret_place)
+{
+    char *rest;
+    const unsigned long segment = strtoul(word, &rest, 10);
+    if (rest == word || *rest != ':' || segment == 0 || segment > UINT32_MAX) {
+        return false;
+    }
+    const char *text = rest + 1;
+    const unsigned long long offset = strtoull(text, &rest, 10);
+    if (rest == text || *rest != '\0' || offset / LP_LOG_UNIT_BYTES > UINT32_MAX) {
+        return false;
+    }
+    ret_place->segment = (uint32_t)segment;
+    ret_place->unit = (uint32_t)(offset / LP_LOG_UNIT_BYTES);
+    return true;
+}
+
+/* What does not go with what.  0: all does. */
+static int
+options_check(const struct logtool_options *options)
+{
+    const bool repair = options->verb && strcmp(options->verb, "repair") == 0;
+    if (!options->verb || !options->path) {
+        return usage(options->verb ? "DIR is missing" : "a command is missing", "");
+    }
+    if ((options->batches || options->records) && strcmp(options->verb, "inspect") != 0) {
+        return usage("--batches and --records are for inspect", "");
+    }
+    if ((options->accept_loss || options->cut.segment != 0) && !repair) {
+        return usage("--accept-loss and --cut are for repair", "");
+    }
+    if (repair && !options->accept_loss) {
+        return usage(
+            "repair gives up messages for good: say --accept-loss if that is what you want", "");
+    }
+    return 0;
+}
+
 /* 0: go on. */
 static int
 options_parse(struct logtool_options *options, int argc, char **argv)
@@ -78,6 +121,11 @@ options_parse(struct logtool_options *options, int argc, char **argv)
             options->records = true;
         } else if (strcmp(word, "--accept-loss") == 0) {
             options->accept_loss = true;
+        } else if (strcmp(word, "--cut") == 0) {
+            const char *place = ++i < argc ? argv[i] : "";
+            if (!cut_parse(place, &options->cut)) {
+                return usage("--cut needs SEGMENT:OFFSET, not ", place);
+            }
         } else if (word[0] == '-') {
             return usage("there is no option ", word);
         } else if (!options->verb && !is_word(word, verbs, LP_COUNT_OF(verbs))) {
@@ -90,16 +138,7 @@ options_parse(struct logtool_options *options, int argc, char **argv)
             options->path = word;
         }
     }
-    if (!options->verb || !options->path) {
-        return usage(options->verb ? "DIR is missing" : "a command is missing", "");
-    }
-    if ((options->batches || options->records) && strcmp(options->verb, "inspect") != 0) {
-        return usage("--batches and --records are for inspect", "");
-    }
-    if (options->accept_loss && strcmp(options->verb, "repair") != 0) {
-        return usage("--accept-loss is for repair", "");
-    }
-    return 0;
+    return options_check(options);
 }
 
 static int
@@ -113,7 +152,7 @@ one_folder(const struct logtool_options *options, const char *path)
         } else if (strcmp(options->verb, "verify") == 0) {
             status = logtool_verify(&folder);
         } else {
-            status = logtool_repair(&folder);
+            status = logtool_repair(&folder, options);
         }
     }
     logtool_folder_close(&folder);
@@ -134,6 +173,9 @@ run(const struct logtool_options *options)
                       options->path);
     }
     const uint32_t count = logtool_folders_find(options->path, paths, LOGTOOL_SHARDS_MAX);
+    if (count > 1 && options->cut.segment != 0) {
+        return usage("--cut is for the folder of one shard, as in DIR/log/shard-0", "");
+    }
     int worst = count > 0 ? 0 : LOGTOOL_FAILED;
     for (uint32_t i = 0; i < count; i++) {
         const int status = one_folder(options, paths[i]);

@@ -167,7 +167,8 @@ cut(const struct logtool_folder *folder, const struct logtool_recovery *recovery
             logtool_scan(folder, &folder->files[i], batch_seen, &loss);
         }
     }
-    (void)printf("  damage in segment %u, offset %" PRIu64 ": %s\n", fault->segment, fault->offset,
+    (void)printf("  %s in segment %u, offset %" PRIu64 ": %s\n",
+                 recovery->cut.segment != 0 ? "to be cut" : "damage", fault->segment, fault->offset,
                  fault->what);
     if (!lp_log_cut(recovery->log, loss.generation, slot, &offset)) {
         (void)fprintf(stderr,
@@ -184,7 +185,7 @@ cut(const struct logtool_folder *folder, const struct logtool_recovery *recovery
 }
 
 int
-logtool_repair(const struct logtool_folder *folder)
+logtool_repair(const struct logtool_folder *folder, const struct logtool_options *options)
 {
     (void)printf("%s\n", folder->path);
     if (!folder->root_whole) {
@@ -196,7 +197,7 @@ logtool_repair(const struct logtool_folder *folder)
     }
     struct logtool_recovery recovery;
     int status = LOGTOOL_FAILED;
-    if (logtool_recover(&recovery, folder)) {
+    if (logtool_recover(&recovery, folder, options->cut)) {
         status = 0;
         if (lp_log_state(recovery.log) == LP_LOG_DAMAGED) {
             status = cut(folder, &recovery);

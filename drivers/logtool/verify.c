@@ -154,9 +154,10 @@ old_verify(struct verification *self)
 static int
 tail_verify(struct verification *self)
 {
+    const struct lp_log_place nowhere = {0, 0};
     struct logtool_recovery recovery;
     int status = LOGTOOL_FAILED;
-    if (logtool_recover(&recovery, self->folder)) {
+    if (logtool_recover(&recovery, self->folder, nowhere)) {
         status = 0;
         if (lp_log_state(recovery.log) == LP_LOG_DAMAGED) {
             const struct lp_log_fault *fault = lp_log_fault(recovery.log);

@@ -163,6 +163,16 @@ class LogTool(unittest.TestCase):
         self.assertTrue(0 < len(numbers) < MESSAGES, numbers)
         self.assertEqual(numbers, list(range(len(numbers))))
 
+    def test_a_log_can_be_cut_where_the_operator_says(self):
+        path, offsets = self.damaged_segment()
+        where = "%d:%d" % (int(os.path.basename(path)[:8]), offsets[30] + 72)
+        code, out, said = lepus_log("repair", "--accept-loss", "--cut", where, self.shard)
+        self.assertEqual((code, said), (0, ""), out)
+        self.assertIn("offset %d: batch" % offsets[30], out)
+        numbers = self.drained(self.start())
+        self.assertTrue(0 < len(numbers) < MESSAGES, numbers)
+        self.assertEqual(numbers, list(range(len(numbers))))
+
     def test_damage_before_the_checkpoint_is_found_by_verify(self):
         settings = ["lepus.log.segment_bytes=1MiB", "lepus.log.first_segment_bytes=1MiB"]
         data = os.path.join(self.work, "long")
@@ -214,7 +224,8 @@ class LogTool(unittest.TestCase):
         for words, text in (((), "inspect"), (("look", self.data), "inspect, verify or repair"),
                             (("verify",), "DIR is missing"), (("verify", self.data, "x"), "and not also x"),
                             (("verify", "--fast", self.data), "no option --fast"),
-                            (("verify", "--accept-loss", self.data), "--accept-loss is for repair"),
+                            (("verify", "--accept-loss", self.data), "--accept-loss and --cut are for repair"),
+                            (("repair", "--accept-loss", "--cut", "7", self.data), "--cut needs SEGMENT:OFFSET"),
                             (("inspect", self.work), "neither a data directory")):
             code, _, said = lepus_log(*words)
             self.assertIn(code, (2, 64), words)
