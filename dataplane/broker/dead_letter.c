@@ -78,6 +78,7 @@ lp_queue_entry_dead(struct lp_queue *queue, struct lp_entry *entry, enum lp_deat
         lp_queue_entry_done(broker, entry);
         return;
     }
+    queue->stored.sources += (entry->flags & LP_ENTRY_STORED) != 0;
     entry->state = LP_ENTRY_DYING;
     entry->death = (uint32_t)why & 0xffu;
     entry->dead_letters = queue->dead_letters;
@@ -327,7 +328,7 @@ lp_dead_letter_step(struct lp_broker *broker, uint32_t budget)
     uint32_t done = 0;
     while (done < budget && !lp_list_empty(entries)) {
         struct lp_entry *entry = LP_LIST_ITEM(entries->next, struct lp_entry, link);
-        if (!lp_store_written(entry) || !dying_publish(broker, entry, &bytes)) {
+        if (!lp_store_written(broker, entry) || !dying_publish(broker, entry, &bytes)) {
             break;
         }
         lp_list_remove(&entry->link);

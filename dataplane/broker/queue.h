@@ -26,8 +26,9 @@ struct lp_stored {
     uint64_t given_fresh;   /* from here on and below given_asked: may be handed out at once */
     uint64_t redelivered_below; /* they may have been before the last start */
     uint64_t next_position;
-    uint32_t slack; /* positions that are asked for at a time */
-    bool on;        /* it is durable, and there is a disk */
+    uint32_t slack;   /* positions that are asked for at a time */
+    uint32_t sources; /* entries that died here, and are not stored as what they become */
+    bool on;          /* it is durable, and there is a disk */
     bool adopted;
 };
 

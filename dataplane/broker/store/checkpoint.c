@@ -80,7 +80,7 @@ static uint64_t
 given_of(const struct lp_store *store, const struct lp_queue *queue)
 {
     /* At rest every entry says for itself whether it was handed out. */
-    return store->closing ? queue->stored.redelivered_below : queue->stored.given_asked;
+    return store->checkpoint.last ? queue->stored.redelivered_below : queue->stored.given_asked;
 }
 
 static void
@@ -139,6 +139,24 @@ page_write(struct lp_store *store, const struct lp_store_page *page)
     }
 }
 
+/* False: no memory. */
+static bool
+item_write(struct writing *writing, uint64_t position, const struct store_item *item)
+{
+    struct lp_store *store = writing->store;
+    if (record_bytes(writing) >= RECORD_BYTES) {
+        record_end(writing);
+        record_begin(writing, false);
+    }
+    if (writing->failed || !blob_room(store, ITEM_BYTES_MAX)) {
+        writing->failed = true;
+        return false;
+    }
+    blob_write(store, &position, sizeof(position));
+    blob_write(store, item, sizeof(*item));
+    return true;
+}
+
 static void
 entry_write(void *context, struct lp_entry *entry)
 {
@@ -147,19 +165,47 @@ entry_write(void *context, struct lp_entry *entry)
     if ((entry->flags & LP_ENTRY_STORED) == 0 || entry->place.segment == 0 || writing->failed) {
         return; /* what is not written yet is in the tail */
     }
-    if (record_bytes(writing) >= RECORD_BYTES) {
-        record_end(writing);
-        record_begin(writing, false);
-    }
-    if (writing->failed || !blob_room(store, ITEM_BYTES_MAX)) {
-        writing->failed = true;
-        return;
-    }
     const struct store_item item = store_item_of(store->broker, entry);
-    blob_write(store, &entry->position, sizeof(entry->position));
-    blob_write(store, &item, sizeof(item));
-    if (entry->flags & LP_ENTRY_PAGE) {
+    if (item_write(writing, entry->position, &item) && (entry->flags & LP_ENTRY_PAGE) != 0) {
         page_write(store, lp_store_page_of(entry));
+    }
+}
+
+static void
+source_write(struct writing *writing, const struct lp_store_source *source)
+{
+    if (source->queue_id == writing->queue->id && !writing->failed) {
+        (void)item_write(writing, source->position, &source->item);
+    }
+}
+
+/*
+ * What died in the queue and is not what it will become yet is nobody's but the log's.  It is said
+ * with the queue: between the two nothing may end, or what was said before would be void already.
+ */
+static void
+sources_write(struct writing *writing)
+{
+    struct lp_broker *broker = writing->store->broker;
+    const struct lp_own *own = &broker->own;
+    struct lp_list *dying = &broker->dying.entries;
+    for (struct lp_list *at = dying->next; at != dying; at = at->next) {
+        struct lp_entry *entry = LP_LIST_ITEM(at, struct lp_entry, link);
+        if (entry->dead_letters->queue_id == writing->queue->id) {
+            entry_write(writing, entry);
+        }
+    }
+    const bool first_is_unstored = own->answered && own->outgoing.targets;
+    for (uint32_t i = 0; i < own->count; i++) {
+        if (i > 0 || !first_is_unstored) { /* else it is one of those below */
+            source_write(writing, &own->waiting[(own->first + i) % LP_OWN_MAX].source);
+        }
+    }
+    uint64_t number = 0;
+    const struct lp_own_unstored *unstored;
+    while ((unstored = lp_window_next_open(&own->unstored, number, &number)) != NULL) {
+        source_write(writing, &unstored->source);
+        number++;
     }
 }
 
@@ -171,6 +217,9 @@ queue_write(struct lp_store *store, struct lp_queue *queue)
     record_begin(&writing, true);
     if (!writing.failed) {
         queue->type->visit(queue, entry_write, &writing);
+        if (queue->stored.sources > 0) {
+            sources_write(&writing);
+        }
     }
     if (writing.failed) {
         blob_free(store);
@@ -232,47 +281,6 @@ queues_write(struct lp_store *store)
 }
 
 static bool
-source_write(struct lp_store *store, uint32_t queue, uint64_t position,
-             const struct store_item *item)
-{
-    const struct store_enqueue record = {.queue = queue, .position = position, .item = *item};
-    if (!store_room(store, sizeof(record), sizeof(record))) {
-        return false;
-    }
-    (void)store_put(store, STORE_ENQUEUE, &record, sizeof(record));
-    return true;
-}
-
-/* What died and is not what it will become yet is nobody's but the log's. */
-static bool
-sources_write(struct lp_store *store)
-{
-    struct lp_broker *broker = store->broker;
-    const struct lp_list *dying = &broker->dying.entries;
-    for (const struct lp_list *at = dying->next; at != dying; at = at->next) {
-        const struct lp_entry *entry =
-            (const struct lp_entry *)(const void *)((const char *)at -
-                                                    offsetof(struct lp_entry, link));
-        if ((entry->flags & LP_ENTRY_STORED) == 0 || entry->place.segment == 0) {
-            continue;
-        }
-        const struct store_item item = store_item_of(broker, entry);
-        if (!source_write(store, entry->dead_letters->queue_id, entry->position, &item)) {
-            return false;
-        }
-    }
-    for (uint32_t i = 0; i < broker->own.count; i++) {
-        const struct lp_store_source *source =
-            &broker->own.waiting[(broker->own.first + i) % LP_OWN_MAX].source;
-        if (source->queue_id != 0 &&
-            !source_write(store, source->queue_id, source->position, &source->item)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
 checkpoint_wanted(const struct lp_store *store)
 {
     return store->synced && !lp_log_checkpointing(store->log) && !store->open &&
@@ -291,22 +299,17 @@ store_checkpoint_step(struct lp_store *store)
         lp_log_checkpoint_begin(store->log);
         checkpoint->phase = STORE_CHECKPOINT_QUEUES;
         checkpoint->cursor = 0;
+        checkpoint->last = store->closing;
     }
-    if (checkpoint->phase == STORE_CHECKPOINT_QUEUES) {
-        if (!queues_write(store)) {
-            return;
-        }
-        checkpoint->phase = STORE_CHECKPOINT_SOURCES;
-    }
-    if (!sources_write(store)) {
-        return; /* again from the first: it is said twice, which is harmless */
+    if (!queues_write(store)) {
+        return;
     }
     if (store->open) {
         store_seal(store);
     }
     lp_log_checkpoint_end(store->log, lp_log_sealed(store->log));
     checkpoint->phase = STORE_CHECKPOINT_NONE;
-    store->closed = store->closing;
+    store->closed = checkpoint->last;
 }
 
 /* ---- recovery ---- */

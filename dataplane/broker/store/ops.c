@@ -207,6 +207,24 @@ lp_store_dropped(struct lp_queue *queue)
 
 /* ---- sources ---- */
 
+bool
+lp_store_written(const struct lp_broker *broker, const struct lp_entry *entry)
+{
+    return (entry->flags & LP_ENTRY_STORED) == 0 || entry->place.segment != 0 ||
+           broker->store->fenced;
+}
+
+/* One less of the queue's, if that is still there. */
+static void
+source_gone(struct lp_broker *broker, uint32_t queue_id)
+{
+    struct lp_queue *queue = lp_queue_find(broker, queue_id);
+    if (queue) {
+        LP_ASSERT(queue->stored.sources > 0);
+        queue->stored.sources--;
+    }
+}
+
 struct lp_store_source
 lp_store_source_of(struct lp_broker *broker, uint32_t queue_id, struct lp_entry *entry)
 {
@@ -214,11 +232,14 @@ lp_store_source_of(struct lp_broker *broker, uint32_t queue_id, struct lp_entry 
     if ((entry->flags & LP_ENTRY_STORED) == 0) {
         return source;
     }
-    LP_ASSERT(entry->place.segment != 0);
+    entry->flags &= (uint8_t)~LP_ENTRY_STORED;
+    if (entry->place.segment == 0) { /* it never will be in the log */
+        source_gone(broker, queue_id);
+        return source;
+    }
     if (entry->message != LP_HANDLE_NONE) {
         lp_store_resident(broker, -(int64_t)lp_store_resident_bytes(entry));
     }
-    entry->flags &= (uint8_t)~LP_ENTRY_STORED;
     source.queue_id = queue_id;
     source.position = entry->position;
     source.item = store_item_of(broker, entry);
@@ -232,6 +253,7 @@ lp_store_source_settle(struct lp_broker *broker, const struct lp_store_source *s
     if (source->queue_id == 0) {
         return;
     }
+    source_gone(broker, source->queue_id);
     lp_log_let_go(store->log, source->item.place, source->item.record_bytes);
     settle_note(store, source->queue_id, source->position);
 }
@@ -277,6 +299,9 @@ lp_store_may_give(struct lp_queue *queue, const struct lp_entry *entry)
         return true;
     }
     lp_store_will_give(queue, entry->position);
+    if (LP_UNLIKELY(entry->position >= stored->given_asked && !queue->broker->store->fenced)) {
+        lp_queue_dirty(queue); /* there was no memory to ask: again with the next turn */
+    }
     return entry->position < stored->given ||
            (entry->position >= stored->given_fresh && entry->position < stored->given_asked);
 }

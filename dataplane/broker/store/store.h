@@ -113,12 +113,8 @@ void lp_store_untie(struct lp_broker *broker);
 
 /* ---- entries that died: theirs outlives them until what they became is stored ---- */
 
-/* Is it in the log, so that a source can be made of it? */
-static inline bool
-lp_store_written(const struct lp_entry *entry)
-{
-    return (entry->flags & LP_ENTRY_STORED) == 0 || entry->place.segment != 0;
-}
+/* Is it in the log, so that a source can be made of it, or never will be? */
+bool lp_store_written(const struct lp_broker *broker, const struct lp_entry *entry);
 /* The entry's part in the log goes to the source; it is settled with that. */
 struct lp_store_source lp_store_source_of(struct lp_broker *broker, uint32_t queue_id,
                                           struct lp_entry *entry);

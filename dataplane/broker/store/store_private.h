@@ -110,11 +110,11 @@ struct store_pending {
 enum store_checkpoint_phase {
     STORE_CHECKPOINT_NONE,
     STORE_CHECKPOINT_QUEUES,
-    STORE_CHECKPOINT_SOURCES,
 };
 
 struct store_checkpoint {
     enum store_checkpoint_phase phase;
+    bool last; /* begun when all clients had gone */
     uint32_t cursor;
     struct store_pending blob; /* of one queue, being written */
     uint64_t written;          /* of it */

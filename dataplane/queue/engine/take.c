@@ -205,26 +205,39 @@ engine_counts_reply(struct lp_engine *engine, uint32_t from, const struct lp_mes
     lp_mesh_reply(&queue->broker->mesh, from, &reply);
 }
 
-/* Persistent ones keep their places. */
+/* Is what is next one that never was anybody's? */
+static bool
+engine_next_is_fresh(struct lp_engine *engine, const struct lp_entry *next)
+{
+    const struct lp_list *fresh = engine->order->fresh(engine, next->level);
+    return fresh->next == &next->link;
+}
+
+/* Persistent ones keep their places, pages of them, too. */
 static void
 engine_drop_transient(struct lp_engine *engine)
 {
-    struct lp_list kept;
+    struct lp_list fresh;
+    struct lp_list returned;
     struct lp_list *link;
     struct lp_entry *entry;
-    lp_list_init(&kept);
-    while ((entry = engine_pop(engine)) != NULL) {
-        if (entry->flags & LP_ENTRY_PERSISTENT) {
-            lp_list_push_back(&kept, &entry->link);
-        } else {
-            engine_entry_done(engine, entry);
+    lp_list_init(&fresh);
+    lp_list_init(&returned);
+    while ((entry = engine->order->peek(engine)) != NULL) {
+        if ((entry->flags & LP_ENTRY_PERSISTENT) == 0) {
+            engine_entry_done(engine, engine_pop(engine));
+            continue;
         }
+        struct lp_list *kept = engine_next_is_fresh(engine, entry) ? &fresh : &returned;
+        (void)engine->order->pop(engine);
+        entry->link = (struct lp_list){NULL, NULL};
+        lp_list_push_back(kept, &entry->link);
     }
-    while ((link = lp_list_pop_front(&kept)) != NULL) {
-        entry = LP_LIST_ITEM(link, struct lp_entry, link);
-        engine->order->add_returned(engine, entry);
-        engine->ready_count++;
-        engine->ready_bytes += entry->body_bytes;
+    while ((link = lp_list_pop_front(&fresh)) != NULL) {
+        engine->order->add(engine, LP_LIST_ITEM(link, struct lp_entry, link));
+    }
+    while ((link = lp_list_pop_front(&returned)) != NULL) {
+        engine->order->add_returned(engine, LP_LIST_ITEM(link, struct lp_entry, link));
     }
 }
 
