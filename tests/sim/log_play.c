@@ -34,7 +34,7 @@ play_init(struct log_play *play, uint64_t seed, enum log_flavour flavour)
     play->faults = config.faults;
     play->disk = lp_sim_disk_create(&config);
     play->segment_bytes_first = firsts[log_below(play, LP_COUNT_OF(firsts))];
-    play->segment_bytes = play->segment_bytes_first << log_below(play, 3);
+    play->segment_bytes = play->segment_bytes_first << log_below(play, 4);
     play->items_wanted = 1 + log_below(play, 400);
     play->crash_one_in = crashes[log_below(play, LP_COUNT_OF(crashes))];
 }

@@ -36,7 +36,8 @@ struct log_writer {
     uint32_t at;
     uint32_t written;
     uint64_t chain_bytes;
-    bool open; /* a batch is */
+    bool open;  /* a batch is */
+    bool large; /* several batches, where segments are large enough */
 };
 
 /* A checkpoint that is being written. */

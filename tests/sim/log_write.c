@@ -41,6 +41,9 @@ draw_bytes(struct log_play *play)
 {
     static const uint32_t sizes[] = {40, 40, 200, 200, 200, 3000, 20000};
     const uint32_t most = (uint32_t)LP_MIN(play->segment_bytes / 8, LP_LOG_RECORD_BYTES_MAX);
+    if (play->writer.large) {
+        return most;
+    }
     if (log_below(play, 40) == 0) {
         return HISTORY_HEAD_BYTES + log_below(play, most - HISTORY_HEAD_BYTES + 1);
     }
@@ -113,13 +116,15 @@ static void
 plan_group(struct log_play *play)
 {
     memset(&play->writer, 0, sizeof(play->writer));
+    play->writer.large = log_below(play, 60) == 0;
     const uint32_t victim = lp_log_victim(play->log);
     if (play->snap.writing && log_below(play, 3) > 0) {
         plan_snap(play);
     } else if (victim > 0 && log_below(play, 3) == 0) {
         plan_victim(play, victim);
     }
-    const uint32_t more = 1 + log_below(play, log_below(play, 4) == 0 ? LOG_GROUP_MAX : 4);
+    const bool many = play->writer.large || log_below(play, 4) == 0;
+    const uint32_t more = 1 + log_below(play, many ? LOG_GROUP_MAX : 4);
     for (uint32_t i = 0; i < more && play->writer.count < more; i++) {
         plan_any(play);
     }
