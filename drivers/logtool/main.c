@@ -163,6 +163,7 @@ static int
 run(const struct logtool_options *options)
 {
     static char paths[LOGTOOL_SHARDS_MAX][PATH_MAX];
+    LP_ASSERT(options->verb && options->path); /* options_check() */
     const bool reads_only = strcmp(options->verb, "inspect") == 0;
     if (!reads_only && !logtool_lock(options->path)) {
         return LOGTOOL_FAILED;
@@ -197,10 +198,6 @@ main(int argc, char **argv)
     const int status = options_parse(&options, argc, argv);
     if (status != 0) {
         return status;
-    }
-    if (strcmp(options.verb, "repair") == 0 && !options.accept_loss) {
-        return usage(
-            "repair gives up messages for good: say --accept-loss if that is what you want", "");
     }
     return run(&options);
 }
