@@ -215,9 +215,10 @@ row(struct bench *bench, uint32_t depth, uint32_t bytes)
     const double seconds = (double)(now_ns() - began) / 1e9;
     const double micros = (double)(cpu_ns() - cpu) / 1e3 / bench->count;
     qsort(bench->sample, bench->count, sizeof(*bench->sample), ns_compare);
+    const uint64_t p50_ns = bench->sample[bench->count / 2];
+    const uint64_t p99_ns = bench->sample[(uint64_t)bench->count * 99 / 100];
     printf("| %s | %u KiB | %u | %.0f | %.0f | %.0f | %.0f | %.1f |\n", bench->disk.ops->name,
-           bytes / 1024, depth, (double)bench->sample[bench->count / 2] / 1e3,
-           (double)bench->sample[(uint64_t)bench->count * 99 / 100] / 1e3, bench->count / seconds,
+           bytes / 1024, depth, (double)p50_ns / 1e3, (double)p99_ns / 1e3, bench->count / seconds,
            bench->count / seconds * bytes / 1e6, micros);
     (void)fflush(stdout);
 }
