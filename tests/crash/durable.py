@@ -33,7 +33,9 @@ FANOUT = ["c1", "c2", "q1"]
 EXCHANGE = "all"
 PATIENCE_S = 60.0       # for anything that must happen
 TRAFFIC_S = 1.0         # a round's traffic, at most
-BACKLOG_MAX = 1500      # from here on a drain acks what it got
+BACKLOG_MAX = 1500      # from here on a drain acks what it got; of small messages in LONG do not count
+LONG = "c2"             # in some runs this queue is made so long that it is kept in pages
+LONG_COUNT = 12000
 
 
 class Failed(Exception):
@@ -62,6 +64,7 @@ class World:
         self.queues = {queue: kind if victim.quorum else "classic" for queue, kind in QUEUES.items()}
         self.lines = []
         self.made, self.unmade = set(), set()
+        self.long = random.Random("long %s" % seed).random() < 0.3
 
     # numbers
 
@@ -173,7 +176,16 @@ class World:
         kinds = {kind: weight for kind, weight in self.victim.kinds.items() if self.victim.possible(kind)}
         return self.chance.choices(sorted(kinds), [kinds[kind] for kind in sorted(kinds)])[0]
 
+    def lengthen(self):
+        filler = traffic.Filler(self, LONG, LONG_COUNT)
+        self.line(filler)
+        self.run_until(filler.done, what="the long queue was not filled")
+        self.ledger.counts["filled"] += 1
+        self.close()
+
     def round(self):
+        if self.long and len(self.ledger.copies[LONG]) < LONG_COUNT and self.chance.random() < 0.5:
+            self.lengthen()
         self.connect()
         began = time.monotonic()
         moment = self.moved() + int(2 ** self.chance.uniform(2, 11))
@@ -225,12 +237,27 @@ class World:
         self.run_until(lambda: all(one.done for one in drainers), what="not everything came back")
         self.ledger.counts["drains"] += 1
         if leave is None:
-            leave = self.ledger.left() < BACKLOG_MAX and self.chance.random() < 0.4
+            left = self.ledger.left()
+            few = left < BACKLOG_MAX or self.long and left < 2 * LONG_COUNT and self.chance.random() < 0.8
+            leave = few and self.chance.random() < 0.4
         if not leave:
             for one in drainers:
                 one.ack_all()
             self.run_until(lambda: all(one.fenced for one in drainers), what="the acks were not confirmed")
         self.close()
+
+
+def settings_of(seed):
+    """How the broker is set up follows from the seed, too: small files and little memory make a log work."""
+    chance = random.Random("settings %s" % seed)
+    out = []
+    if chance.random() < 0.6:
+        out += ["lepus.log.first_segment_bytes=1048576", "lepus.log.segment_bytes=2097152"]
+    if chance.random() < 0.6:
+        out += ["lepus.log.backlog_bytes=1048576"]
+    if chance.random() < 0.3:
+        out += ["lepus.transport=epoll"]
+    return out
 
 
 def run(options, victim):
@@ -285,8 +312,9 @@ def main():
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1 << 31)
-    print("durable: seed %d" % options.seed, flush=True)
-    victim = victims.KINDS[options.broker](shards=options.shards)
+    settings = settings_of(options.seed)
+    print("durable: seed %d, %d shards %s" % (options.seed, options.shards, " ".join(settings)), flush=True)
+    victim = victims.KINDS[options.broker](shards=options.shards, settings=settings)
     if options.kinds:
         victim.kinds = {kind: victim.kinds[kind] for kind in options.kinds.split(",")}
     good = False

@@ -29,7 +29,6 @@ import recording as rec
 import traffic
 
 SETS = 4                # of clients, one after the other, in the first life
-SETTINGS = ["lepus.log.first_segment_bytes=1048576", "lepus.log.segment_bytes=2097152"]
 
 
 class Recorded(broker_module.Broker):
@@ -38,10 +37,10 @@ class Recorded(broker_module.Broker):
     quorum = atomic = marks = True
     kinds = {}
 
-    def __init__(self, data, path, shards):
+    def __init__(self, data, path, options):
         os.environ["LEPUS_RECORD_DISK"] = path
         try:
-            super().__init__(data=data, shards=shards, settings=SETTINGS)
+            super().__init__(data=data, shards=options.shards, settings=durable.settings_of(options.seed))
         finally:
             del os.environ["LEPUS_RECORD_DISK"]
 
@@ -104,9 +103,9 @@ class Run:
         """A life: recovery, a drain if there was one before, traffic, and the end of power."""
         if os.path.exists(path):
             os.unlink(path)
-        victim = Recorded(data, path, self.options.shards)
+        victim = Recorded(data, path, self.options)
+        ledger = ledger_module.replay(events)
         try:
-            ledger = ledger_module.replay(events)
             world = World(victim, seed, path, ledger, self.ids)
             if first:
                 world.declare()
@@ -119,6 +118,8 @@ class Run:
                 world.traffic(sets)
             world.end()
             return world.ledger.problems
+        except durable.Failed as problem:
+            return ledger.problems + [str(problem)]
         except Exception:
             if not self.options.lying:
                 print("--- the broker's output\n" + victim.log_tail(), file=sys.stderr)
@@ -191,7 +192,8 @@ def main():
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1 << 31)
-    print("powerloss: seed %d" % options.seed, flush=True)
+    print("powerloss: seed %d, %d shards %s" % (options.seed, options.shards,
+                                                " ".join(durable.settings_of(options.seed))), flush=True)
     began = time.monotonic()
     folder = tempfile.mkdtemp(prefix="lepus-powerloss-")
     work = Run(options, folder)

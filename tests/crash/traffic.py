@@ -18,11 +18,14 @@ OUTPUT_BYTES = 64 * 1024        # a channel does not feed more
 SIZE_MAX = 200 * 1024
 PATTERN = random.Random(0).randbytes(SIZE_MAX + 65536)
 HELD_MAX = 1900                 # a quorum queue gives a consumer without prefetch no more than 2000
+SMALL = 1000000                 # publishers from this number on send small messages only
 GET_OK, GET_EMPTY = (60, 71), (60, 72)
 
 
 def size_of(publisher, number):
     """Most are small, some fill a page or several, a few a frame and more."""
+    if publisher >= SMALL:
+        return number % 31
     draw = random.Random(publisher * 1000003 + number)
     kind = draw.random()
     if kind < 0.05:
@@ -189,6 +192,23 @@ class Publisher(Role):
         while not self.quiet and len(self.unconfirmed) < self.window and len(self.peer.output) < OUTPUT_BYTES:
             self.publish(self.queues, self.chance.random() >= self.transient, exchange=self.exchange,
                          routing_key="" if self.exchange else self.queues[0])
+
+
+class Filler(Publisher):
+    """Makes a queue long with small messages."""
+
+    def __init__(self, world, queue, count):
+        super().__init__(world, [queue], 2000, transient=0.1)
+        self.count = count
+        self.publisher = SMALL + world.publisher_new()
+
+    def feed(self):
+        if self.number >= self.count:
+            self.quiet = True
+        super().feed()
+
+    def done(self):
+        return self.number >= self.count and not self.unconfirmed
 
 
 class Consumer(Role):
