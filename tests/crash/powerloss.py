@@ -27,6 +27,7 @@ import durable
 import ledger as ledger_module
 import recording as rec
 import traffic
+import victims
 
 SETS = 4                # of clients, one after the other, in the first life
 
@@ -34,7 +35,7 @@ SETS = 4                # of clients, one after the other, in the first life
 class Recorded(broker_module.Broker):
     """A broker on a folder that is given, its disks recorded."""
 
-    quorum = atomic = marks = True
+    quorum, atomic, marks = victims.Lepus.quorum, victims.Lepus.atomic, victims.Lepus.marks
     kinds = {}
 
     def __init__(self, data, path, options):
@@ -92,7 +93,7 @@ class Run:
         self.options, self.folder = options, folder
         self.checked = self.continued = 0
         self.ids = durable.Ids()
-        self.events_checked = 0
+        self.torn = 0
 
     def fresh(self, name):
         path = os.path.join(self.folder, name)
@@ -104,7 +105,7 @@ class Run:
         if os.path.exists(path):
             os.unlink(path)
         victim = Recorded(data, path, self.options)
-        ledger = ledger_module.replay(events)
+        ledger = ledger_module.replay(events, atomic=Recorded.atomic, marks=Recorded.marks)
         try:
             world = World(victim, seed, path, ledger, self.ids)
             if first:
@@ -117,6 +118,7 @@ class Run:
             if sets and not world.ledger.problems:
                 world.traffic(sets)
             world.end()
+            self.torn += world.ledger.counts["transactions torn"]
             return world.ledger.problems
         except durable.Failed as problem:
             return ledger.problems + [str(problem)]
@@ -208,8 +210,8 @@ def main():
     if options.lying:
         print("powerloss: the lies of the disk were %s" % ("seen" if problems else "NOT SEEN"))
         problems = [] if problems else ["blind"]
-    print("powerloss: %s: %d states, %d of them in lives that began with another, in %.1f s" % (
-        "FAILED" if problems else "ok", work.checked, work.continued, time.monotonic() - began))
+    print("powerloss: %s: %d states, %d of them in lives that began with another, %d transactions torn, in %.1f s" % (
+        "FAILED" if problems else "ok", work.checked, work.continued, work.torn, time.monotonic() - began))
     print("%d passed, %d failed" % (not problems, bool(problems)))
     return 1 if problems else 0
 

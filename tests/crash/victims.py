@@ -28,7 +28,8 @@ class Lepus(broker_module.Broker):
     """`die(kind)` is followed by `revive()`; True: a data plane ended, and connections with it."""
 
     kinds = {"dataplane": 35, "both": 15, "all": 25, "control": 15, "stop": 10}
-    atomic = True       # transactions on one queue are whole after a crash
+    # Transactions on one queue are whole after a crash: else those that are not are only counted.
+    atomic = False
     quorum = True       # quorum queues take part
     marks = True        # what was handed out before always has the redelivered mark
 
