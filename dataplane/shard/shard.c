@@ -353,6 +353,11 @@ static uint32_t
 turn_mesh(struct lp_broker *broker)
 {
     uint32_t count = 0;
+    /* Others may know our queues before we do: what they say waits for us, and we have nothing to
+     * say to them. */
+    if (LP_UNLIKELY(!lp_store_all_known(broker))) {
+        return 0;
+    }
     for (uint32_t i = 0; i < broker->mesh.count; i++) {
         if (i != broker->mesh.self) {
             count += turn_inbox(broker, i);

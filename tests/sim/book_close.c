@@ -7,9 +7,6 @@
 
 #include "tests/sim/book.h"
 
-/* Until dead letters to another shard are stored before their source is settled. */
-#define FAR_LETTERS_MAY_BE_LOST true
-
 /* How a message may have ended in a queue. */
 struct ends {
     bool traceless; /* it may be gone and nobody sees it */
@@ -75,9 +72,6 @@ accounted(const struct book *book, const struct book_message *message, uint32_t 
     }
     if (!ends.dead) {
         return false;
-    }
-    if (FAR_LETTERS_MAY_BE_LOST && message->crashes != book->crashes) {
-        return true;
     }
     path |= 1u << number;
     for (uint32_t v = 0; v < queue->variants; v++) {

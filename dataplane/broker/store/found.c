@@ -482,6 +482,12 @@ lp_store_adopted(struct lp_queue *queue, struct lp_store_found *at)
     store_found_drop(queue->broker->store, found);
 }
 
+bool
+lp_store_all_known(const struct lp_broker *broker)
+{
+    return !broker->store || broker->store->synced;
+}
+
 void
 lp_store_synced(struct lp_broker *broker)
 {

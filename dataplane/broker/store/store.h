@@ -63,6 +63,8 @@ void lp_store_close_begin(struct lp_broker *broker);
 bool lp_store_closed(const struct lp_broker *broker);
 /* The control process has named every queue there is: what belongs to none goes. */
 void lp_store_synced(struct lp_broker *broker);
+/* It has: what dies in queues that came up with messages can be routed. */
+bool lp_store_all_known(const struct lp_broker *broker);
 
 /* ---- queues ---- */
 
