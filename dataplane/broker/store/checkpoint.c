@@ -283,8 +283,7 @@ queues_write(struct lp_store *store)
 static bool
 checkpoint_wanted(const struct lp_store *store)
 {
-    return store->synced && !lp_log_checkpointing(store->log) && !store->open &&
-           !store->chain_open &&
+    return store->synced && !lp_log_checkpointing(store->log) &&
            (lp_log_checkpoint_due(store->log) || (store->closing && !store->closed));
 }
 
@@ -294,6 +293,12 @@ store_checkpoint_step(struct lp_store *store)
     struct store_checkpoint *checkpoint = &store->checkpoint;
     if (checkpoint->phase == STORE_CHECKPOINT_NONE) {
         if (!checkpoint_wanted(store)) {
+            return;
+        }
+        if (store->open) {
+            store_seal(store); /* with traffic there is always one */
+        }
+        if (store->chain_open) {
             return;
         }
         lp_log_checkpoint_begin(store->log);

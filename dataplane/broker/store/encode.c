@@ -317,7 +317,9 @@ encode_move(struct lp_store *store, const struct store_op *op)
         store->stream.message = NULL;
         return true;
     }
-    const bool again = !store->stream.message && is_last(store, entry);
+    /* The last one may be this entry itself, where it is now. */
+    const bool again = !store->stream.message && is_last(store, entry) &&
+                       store->last.place.segment != store->move.segment;
     if (!(again ? move_again(store, op, entry) : move_message(store, op, entry))) {
         return false;
     }

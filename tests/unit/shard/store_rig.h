@@ -29,7 +29,10 @@ struct store_rig {
     struct store_queue queue[STORE_QUEUES_MAX];
     uint32_t queue_count;
     uint64_t memory_bytes;
-    bool hold; /* nothing that is in flight ends */
+    bool hold;    /* nothing that is in flight ends */
+    bool limited; /* only so many operations end ... */
+    uint32_t limit;
+    uint32_t confirmed; /* by the client of the life before */
     struct rig_client *client;
 };
 
@@ -37,8 +40,9 @@ static inline void
 store_on_turn(struct rig *rig)
 {
     struct store_rig *store = LP_CONTAINER_OF(rig, struct store_rig, rig);
-    if (!store->hold) {
-        lp_mem_disk_complete_all(&store->disk);
+    while (!store->hold && store->disk.flight_count > 0 && (!store->limited || store->limit > 0)) {
+        lp_mem_disk_complete(&store->disk, 0, LP_OK);
+        store->limit--;
     }
 }
 
@@ -125,6 +129,7 @@ store_open(struct store_rig *store)
 static inline void
 store_kill(struct store_rig *store)
 {
+    store->confirmed = store->client ? store->client->confirmed : 0;
     free(store->client);
     store->client = NULL;
     lp_mem_disk_drop(&store->disk);
