@@ -178,16 +178,15 @@ crash_names(struct lp_sim_disk *disk)
 static void
 crash_rot(struct lp_sim_disk *disk)
 {
-    struct sim_file *file;
-    uint64_t offset;
     if (!lp_sim_random_chance(&disk->random, disk->config.faults.rot)) {
         return;
     }
+    struct sim_place place = {NULL, 0};
     for (uint32_t try = 0; try < 64; try++) {
-        if (!sim_file_elsewhere(disk, NULL, 0, LP_DISK_ALIGN_BYTES, &file, &offset)) {
+        if (!sim_file_elsewhere(disk, &place, LP_DISK_ALIGN_BYTES)) {
             return;
         }
-        struct sim_block *block = file->block[offset / LP_DISK_ALIGN_BYTES];
+        struct sim_block *block = place.file->block[place.offset / LP_DISK_ALIGN_BYTES];
         if (block != NULL) {
             /* Where something begins it hurts most. */
             const uint64_t within =

@@ -182,8 +182,7 @@ sim_file_spoil(struct sim_file *file, uint64_t offset)
 }
 
 bool
-sim_file_elsewhere(struct lp_sim_disk *disk, const struct sim_file *file, uint64_t offset,
-                   uint32_t bytes, struct sim_file **ret_file, uint64_t *ret_offset)
+sim_file_elsewhere(struct lp_sim_disk *disk, struct sim_place *place, uint32_t bytes)
 {
     for (uint32_t try = 0; try < 8; try++) {
         for (struct sim_file *at = disk->files; at != NULL; at = at->next) {
@@ -191,10 +190,10 @@ sim_file_elsewhere(struct lp_sim_disk *disk, const struct sim_file *file, uint64
                 continue;
             }
             const uint64_t places = block_count(at->bytes - bytes) + 1;
-            const uint64_t place = lp_sim_random_below(&disk->random, places) * LP_DISK_ALIGN_BYTES;
-            if (at != file || place != offset) {
-                *ret_file = at;
-                *ret_offset = place;
+            const uint64_t offset =
+                lp_sim_random_below(&disk->random, places) * LP_DISK_ALIGN_BYTES;
+            if (at != place->file || offset != place->offset) {
+                *place = (struct sim_place){at, offset};
                 return true;
             }
         }

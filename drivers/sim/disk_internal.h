@@ -30,6 +30,11 @@ struct sim_file {
     struct sim_block **block; /* NULL: zeros */
 };
 
+struct sim_place {
+    struct sim_file *file;
+    uint64_t offset;
+};
+
 struct sim_op {
     struct lp_disk_op op;
     bool active;
@@ -72,9 +77,8 @@ void sim_file_write(struct sim_file *file, uint64_t offset, const void *data, ui
 void sim_file_copy(const struct sim_file *file, uint64_t offset, void *data, uint32_t bytes);
 bool sim_file_readable(const struct sim_file *file, uint64_t offset, uint32_t bytes);
 void sim_file_spoil(struct sim_file *file, uint64_t offset);
-/* An aligned place of so many bytes in any file, another than this one; false: there is none. */
-bool sim_file_elsewhere(struct lp_sim_disk *disk, const struct sim_file *file, uint64_t offset,
-                        uint32_t bytes, struct sim_file **ret_file, uint64_t *ret_offset);
+/* Another aligned place for so many bytes, in any file; false: there is none. */
+bool sim_file_elsewhere(struct lp_sim_disk *disk, struct sim_place *place, uint32_t bytes);
 
 /* Each sector as it was, or as it is to be; `unreadable`: or neither, by that chance. */
 void sim_disk_tear(struct lp_sim_disk *disk, struct sim_file *file, const struct lp_disk_op *op,

@@ -28,13 +28,12 @@ run_write(struct lp_sim_disk *disk, const struct sim_op *op, bool fails)
         }
         return LP_ERR_IO;
     }
-    struct sim_file *to = file;
-    uint64_t offset = op->op.offset;
+    struct sim_place to = {file, op->op.offset};
     if (lp_sim_random_chance(random, disk->config.faults.write_elsewhere) &&
-        sim_file_elsewhere(disk, file, offset, op->op.bytes, &to, &offset)) {
+        sim_file_elsewhere(disk, &to, op->op.bytes)) {
         disk->stats.elsewhere++;
     }
-    sim_file_write(to, offset, op->op.data, op->op.bytes);
+    sim_file_write(to.file, to.offset, op->op.data, op->op.bytes);
     return LP_OK;
 }
 
@@ -43,7 +42,7 @@ run_read(struct lp_sim_disk *disk, const struct sim_op *op, bool fails)
 {
     struct lp_sim_random *random = &disk->random;
     struct sim_file *file = sim_file_find(disk, op->op.file);
-    uint64_t offset = op->op.offset;
+    const uint64_t offset = op->op.offset;
     if (file == NULL) {
         return LP_ERR_NOT_FOUND;
     }
@@ -54,11 +53,12 @@ run_read(struct lp_sim_disk *disk, const struct sim_op *op, bool fails)
     if (!sim_file_readable(file, offset, op->op.bytes)) {
         return LP_ERR_IO;
     }
+    struct sim_place from = {file, offset};
     if (lp_sim_random_chance(random, disk->config.faults.read_elsewhere) &&
-        sim_file_elsewhere(disk, file, offset, op->op.bytes, &file, &offset)) {
+        sim_file_elsewhere(disk, &from, op->op.bytes)) {
         disk->stats.elsewhere++;
     }
-    sim_file_copy(file, offset, op->op.data, op->op.bytes);
+    sim_file_copy(from.file, from.offset, op->op.data, op->op.bytes);
     return LP_OK;
 }
 
