@@ -266,6 +266,13 @@ record_no_queue(struct lp_broker *broker, uint32_t from, const struct lp_mesh_re
     lp_mesh_reply(&broker->mesh, from, &reply);
 }
 
+static inline bool
+record_of_tx(const struct lp_mesh_record *record)
+{
+    return (record->op == LP_MESH_ENQUEUE || record->op == LP_MESH_SETTLE) &&
+           (record->flags & LP_MESH_TX) != 0;
+}
+
 bool
 lp_queue_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_record *record)
 {
@@ -298,7 +305,11 @@ lp_queue_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_re
     default:
         return false;
     }
-    if (queue) {
+    if (queue && LP_UNLIKELY(record_of_tx(record))) {
+        lp_store_tie(broker);
+        queue->type->handle(queue, from, record);
+        lp_store_untie_later(broker); /* with what follows; a SYNC ends it */
+    } else if (queue) {
         queue->type->handle(queue, from, record);
     } else {
         record_no_queue(broker, from, record);

@@ -106,6 +106,10 @@ enum lp_mesh_flag {
  */
 #define LP_MESH_NEAR 128u
 
+/* In the flags of ENQUEUE and SETTLE: with what follows, up to a SYNC, it is one transaction, on
+ * disk wholly or not at all. */
+#define LP_MESH_TX 64u
+
 /* In the flags of a DELIVER: it is measured. */
 #define LP_MESH_STAMPED 128u
 

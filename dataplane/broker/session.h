@@ -161,8 +161,10 @@ struct lp_tx {
     uint64_t settle_first; /* no marked one has a lower number */
     uint64_t settle_whole; /* every open one below has a mark */
     uint64_t settled;      /* shards that heard of settlements, a bit each: to be on disk there */
-    bool answers_due;      /* a commit waits for queues alone */
-    bool refused;          /* one of them did not take what it got */
+    bool begun;            /* the commit was asked for */
+    bool whole;       /* the commit is said in one go, so that each shard has all of it or none */
+    bool answers_due; /* a commit waits for queues alone */
+    bool refused;     /* one of them did not take what it got */
 };
 
 /* Fields are the broker's; protocols read `unacked` and `confirms` counters only. */

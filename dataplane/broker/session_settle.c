@@ -13,7 +13,8 @@ session_settles_send(struct lp_session *session)
     }
     struct lp_mesh_record record = {
         .op = LP_MESH_SETTLE,
-        .flags = (uint8_t)(batch->outcome | (batch->many ? LP_MESH_MANY : 0)),
+        .flags = (uint8_t)(batch->outcome | (batch->many ? LP_MESH_MANY : 0) |
+                           (session->tx && session->tx->whole ? LP_MESH_TX : 0)),
         .a = batch->count,
         .w = {batch->subscription},
     };

@@ -13,6 +13,8 @@
 
 /* Publishes sent or dropped, or deliveries looked at, in one step. */
 #define STEP_MAX 1024u
+/* Records that a commit may be, to each shard, and still be said in one go. */
+#define WHOLE_MAX 512u
 
 /* Outcomes + 1, in bits of a consumer's handle that no pool's index reaches. */
 #define MARK_SHIFT 30u
@@ -241,6 +243,7 @@ item_send(struct lp_session *session, struct lp_tx_publish *item)
         .targets = item->targets,
         .target_count = item->target_count,
         .credits_kept = session->outgoing.credits_kept,
+        .tx = session->tx->whole,
     };
     session->outgoing = outgoing;
     item->targets = NULL;
@@ -343,6 +346,29 @@ marked_settle(struct lp_session *session)
     return tx->settle_count == 0;
 }
 
+static uint64_t
+shards_all(const struct lp_session *session)
+{
+    const uint32_t count = session->broker->mesh.count;
+    return count >= 64 ? UINT64_MAX : (1ull << count) - 1;
+}
+
+/* Not all could be said, for want of memory: what was has an end, on these shards, all the same. */
+static void
+commit_cut(struct lp_session *session, uint64_t shards)
+{
+    const struct lp_mesh_record end = {.op = LP_MESH_SYNC};
+    if (!session->tx->whole) {
+        return;
+    }
+    session->tx->whole = false;
+    for (; shards != 0; shards &= shards - 1) {
+        const bool sent =
+            lp_mesh_request(&session->broker->mesh, (uint32_t)__builtin_ctzll(shards), &end);
+        LP_ASSERT(sent); /* there was room for it */
+    }
+}
+
 /* What was settled is committed when it is on disk.  False: no room to ask now. */
 static bool
 settled_ask(struct lp_session *session)
@@ -351,11 +377,11 @@ settled_ask(struct lp_session *session)
     if (!session->broker->store) {
         tx->settled = 0; /* there is no disk */
     }
-    if (tx->settled == 0) {
-        return true;
-    }
     if (!session_settles_send(session)) {
         return false;
+    }
+    if (tx->whole) {
+        tx->settled = shards_all(session); /* each must hear its end */
     }
     while (tx->settled != 0) {
         const uint32_t shard = (uint32_t)__builtin_ctzll(tx->settled);
@@ -365,6 +391,7 @@ settled_ask(struct lp_session *session)
                 ? lp_window_append(&session->confirms, &number)
                 : NULL;
         if (!slot) {
+            commit_cut(session, tx->settled);
             return false;
         }
         slot->remaining = 1;
@@ -374,6 +401,7 @@ settled_ask(struct lp_session *session)
         LP_ASSERT(sent);
         tx->settled &= tx->settled - 1;
     }
+    tx->whole = false;
     return true;
 }
 
@@ -434,6 +462,8 @@ tx_begin_anew(struct lp_tx *tx)
     tx->ack_count = 0;
     tx->settle_whole = 0;
     tx->settled = 0;
+    tx->whole = false;
+    tx->begun = false;
     tx->answers_due = false;
     tx->refused = false;
 }
@@ -450,11 +480,62 @@ session_tx_answered(struct lp_session *session, bool refused)
     }
 }
 
+/* Records that its publishes are, and each settlement one at the most; more than a commit in one go
+ * may be: WHOLE_MAX + 1. */
+static uint32_t
+commit_records(const struct lp_session *session)
+{
+    const struct lp_tx *tx = session->tx;
+    uint64_t count = tx->settle_count;
+    for (const struct lp_list *at = tx->publishes.next; at != &tx->publishes && count <= WHOLE_MAX;
+         at = at->next) {
+        const struct lp_tx_publish *item =
+            (const struct lp_tx_publish *)(const void *)((const char *)at -
+                                                         offsetof(struct lp_tx_publish, link));
+        if (item->target_count == 0) {
+            return WHOLE_MAX + 1; /* what comes back to its publisher may have to wait for him */
+        }
+        count += item->target_count;
+    }
+    return (uint32_t)LP_MIN(count, (uint64_t)WHOLE_MAX + 1);
+}
+
+/*
+ * Is there room for all of it on the way to every shard?  What is then said in
+ * one turn is noted there in one turn, and is one chain of the log.  Else, of a
+ * commit that is not too large for it: false, it waits.
+ */
+static bool
+commit_whole(struct lp_session *session)
+{
+    struct lp_broker *broker = session->broker;
+    struct lp_tx *tx = session->tx;
+    const uint32_t records = commit_records(session);
+    if (!broker->store || records == 0 || records > WHOLE_MAX || tx->begun ||
+        session->outgoing.message != LP_HANDLE_NONE) {
+        return true;
+    }
+    for (uint32_t i = 0; i < broker->mesh.count; i++) {
+        if (lp_mesh_request_room(&broker->mesh, i) <=
+            records + session->outgoing.credits_kept + 1) {
+            return false;
+        }
+    }
+    tx->whole = true;
+    return true;
+}
+
 enum lp_result
 lp_session_tx_commit(struct lp_session *session)
 {
     LP_ASSERT(session->tx);
+    if (!commit_whole(session)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    session->tx->begun = true;
     if (!publishes_send(session) || !marked_settle(session) || !settled_ask(session)) {
+        commit_cut(session, shards_all(session));
         session_wait(session);
         return LP_WAIT;
     }

@@ -39,6 +39,14 @@ lp_store_tie(struct lp_broker *broker)
 }
 
 void
+lp_store_untie_later(struct lp_broker *broker)
+{
+    if (broker->store) {
+        broker->store->tying--;
+    }
+}
+
+void
 lp_store_untie(struct lp_broker *broker)
 {
     struct lp_store *store = broker->store;
@@ -108,7 +116,7 @@ lp_store_sync(struct lp_broker *broker, uint32_t from, const struct lp_mesh_reco
 {
     struct lp_store *store = broker->store;
     struct store_op *op = store ? store_note(store, STORE_OP_NONE, 0, 0) : NULL;
-    if (!store) {
+    if (!store || record->w[1] == LP_HANDLE_NONE) {
         lp_queue_confirm(broker, from, record);
     } else if (!op) {
         lp_queue_refuse(broker, from, record, LP_MESH_NACK | LP_MESH_KEPT);

@@ -112,6 +112,8 @@ void lp_store_sync(struct lp_broker *broker, uint32_t from, const struct lp_mesh
 /* What was noted between these is on disk together, or not at all. */
 void lp_store_tie(struct lp_broker *broker);
 void lp_store_untie(struct lp_broker *broker);
+/* What was noted is tied to what is noted next, too. */
+void lp_store_untie_later(struct lp_broker *broker);
 
 /* ---- entries that died: theirs outlives them until what they became is stored ---- */
 

@@ -10,7 +10,7 @@ engine_settle(struct lp_engine *engine, const struct lp_mesh_record *record,
               struct lp_subscription *subscription)
 {
     struct lp_broker *broker = engine->base.broker;
-    const uint8_t outcome = record->flags & (uint8_t)~LP_MESH_MANY;
+    const uint8_t outcome = record->flags & (uint8_t) ~(LP_MESH_MANY | LP_MESH_TX);
     if (outcome == LP_SETTLE_REQUEUE) {
         engine_requeue_begin(engine);
     }
