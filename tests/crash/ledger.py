@@ -280,9 +280,11 @@ class Ledger:
             if work.queue != queue or work.life == self.life or work.state == OPEN:
                 continue
             if work.state == COMMITTING:
-                there = [copy for copy in work.copies if copy.seen_life > work.life]
+                # Some may have been delivered, and settled, before the answer could be heard.
+                copies = [copy for copy in work.copies if copy.acked != work.life]
+                there = [copy for copy in copies if copy.seen_life > work.life]
                 undone = [copy for copy in work.certain if copy.seen_life > work.life]
-                torn = not (len(there) == len(work.copies) and not undone or
+                torn = not (len(there) == len(copies) and not undone or
                             not there and len(undone) == len(work.certain))
                 self.counts["transactions cut"] += 1
                 self.counts["transactions torn"] += torn
