@@ -29,7 +29,7 @@ class Lepus(broker_module.Broker):
 
     kinds = {"dataplane": 35, "both": 15, "all": 25, "control": 15, "stop": 10}
     # Transactions on one queue are whole after a crash: else those that are not are only counted.
-    atomic = False
+    atomic = True
     quorum = True       # quorum queues take part
     marks = True        # what was handed out before always has the redelivered mark
 
@@ -108,7 +108,7 @@ class RabbitMQ(rabbitmq.RabbitMQ):
     """Its only process is killed, or stopped."""
 
     kinds = {"all": 80, "stop": 20}
-    atomic = False
+    atomic = True
     quorum_queues = 0       # that have to elect a leader before they can be used after a start
 
     def __init__(self, **_options):
