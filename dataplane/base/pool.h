@@ -114,6 +114,14 @@ lp_pool_handle_of(const struct lp_pool *pool, uint32_t index)
     return lp_handle_make(index, lp_pool_header_at(pool, index)->generation);
 }
 
+/* The live item of an index below `made`, or NULL. */
+static inline void *
+lp_pool_at(const struct lp_pool *pool, uint32_t index)
+{
+    struct lp_pool_header *header = lp_pool_header_at(pool, index);
+    return (header->generation & 1u) != 0 ? header + 1 : NULL;
+}
+
 /*
  * Walk live items by ascending index: start with *cursor = 0, stop at NULL.
  * Items may be released and allocated during the walk.

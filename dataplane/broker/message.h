@@ -58,10 +58,11 @@ enum lp_annotation {
     LP_ANNOTATION_HIDDEN = 2, /* BCC's alone: told to nobody */
     LP_ANNOTATION_DEATHS = 3, /* deaths.h */
     LP_ANNOTATION_START = 4,  /* the exchange that routing begins at, if not its own (delay.h) */
+    LP_ANNOTATION_VHOST = 5,  /* u32: the vhost of a delayed message that is on disk */
 };
 
 /* Of all sections together, without their content. */
-#define LP_ANNOTATION_EXTRA_BYTES (4u * 5u)
+#define LP_ANNOTATION_EXTRA_BYTES (5u * 5u)
 
 struct lp_message {
     uint32_t loans;   /* the owner's alone */

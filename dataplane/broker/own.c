@@ -30,29 +30,36 @@ lp_own_memory(const struct lp_broker *broker, uint64_t body_bytes)
 
 static void
 own_add(struct lp_own *own, uint32_t vhost_id, lp_handle message,
-        const struct lp_store_source *source)
+        const struct lp_store_source *source, bool dead)
 {
-    static const struct lp_store_source none = {0};
     LP_ASSERT(own->count < LP_OWN_MAX);
     const uint32_t last = (own->first + own->count) % LP_OWN_MAX;
     own->waiting[last].message = message;
     own->waiting[last].vhost_id = vhost_id;
-    own->waiting[last].dead = source != NULL;
-    own->waiting[last].source = source ? *source : none;
+    own->waiting[last].dead = dead;
+    own->waiting[last].source = *source;
     own->count++;
 }
 
 void
 lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message)
 {
-    own_add(&broker->own, vhost_id, message, NULL);
+    static const struct lp_store_source none = {0};
+    own_add(&broker->own, vhost_id, message, &none, false);
+}
+
+void
+lp_own_publish_delayed(struct lp_broker *broker, uint32_t vhost_id, lp_handle message,
+                       const struct lp_store_source *source)
+{
+    own_add(&broker->own, vhost_id, message, source, false);
 }
 
 void
 lp_own_publish_dead(struct lp_broker *broker, uint32_t vhost_id, lp_handle message,
                     const struct lp_store_source *source)
 {
-    own_add(&broker->own, vhost_id, message, source);
+    own_add(&broker->own, vhost_id, message, source, true);
 }
 
 /* Where the message goes now.  False: memory was short. */
@@ -100,7 +107,7 @@ own_leaves(const struct lp_broker *broker)
 }
 
 /*
- * A dead letter for other shards: the log here has what it was until they have
+ * It is in the log, and is for other shards: the log here has what it was until they have
  * answered that it is on disk there.  False: as own_start().
  */
 static bool
@@ -139,28 +146,39 @@ lp_own_stored(struct lp_broker *broker, uint32_t number_low)
     }
 }
 
+/* To queues.  False: as own_start(). */
+static bool
+own_enqueue(struct lp_broker *broker, lp_handle handle, struct lp_message *message)
+{
+    const struct lp_own *own = &broker->own;
+    return own->waiting[own->first].source.queue_id != 0 && own_leaves(broker)
+               ? own_start_far(broker, handle, message)
+               : own_start(broker, handle, message);
+}
+
 /* Some of its ways lead to exchanges that delay it. */
 static bool
 own_delay(struct lp_broker *broker, lp_handle handle, struct lp_message *message)
 {
-    struct lp_delayed *list;
+    static const struct lp_delay_waiter nobody = {LP_HANDLE_NONE, 0};
+    struct lp_entry *list;
     if (!lp_delay_make(broker, message, true, &list)) {
         return false;
     }
-    const bool whole = list->whole;
+    const bool whole = lp_delay_whole(list);
     if (broker->topology.route_count == 0) {
-        lp_delay_start(broker, &list, handle);
+        lp_delay_start(broker, &list, handle, &nobody);
         if (whole) {
             lp_message_free(&broker->messages, handle);
         }
         return true;
     }
-    const bool sent = own_start(broker, handle, message);
+    const bool sent = own_enqueue(broker, handle, message);
     if (!sent && !broker->own.outgoing.targets) {
         lp_delay_drop(broker, &list); /* tried again from the beginning */
         return false;
     }
-    lp_delay_start(broker, &list, LP_HANDLE_NONE);
+    lp_delay_start(broker, &list, LP_HANDLE_NONE, &nobody);
     return sent;
 }
 
@@ -193,10 +211,7 @@ own_send(struct lp_broker *broker)
         lp_message_free(&broker->messages, handle);
         return true;
     }
-    if (own->waiting[own->first].source.queue_id != 0 && own_leaves(broker)) {
-        return own_start_far(broker, handle, message);
-    }
-    return own_start(broker, handle, message);
+    return own_enqueue(broker, handle, message);
 }
 
 /* What it was goes, in the log, with what it is now. */

@@ -47,7 +47,7 @@ struct lp_own {
     struct {
         lp_handle message;
         uint32_t vhost_id;
-        struct lp_store_source source; /* of a dead letter: what it was, until it is stored */
+        struct lp_store_source source; /* what it was in the log, until it is stored */
         bool dead; /* just now: it does not enter queues that it went round through (C153) */
     } waiting[LP_OWN_MAX];
 };
@@ -68,6 +68,10 @@ bool lp_own_memory(const struct lp_broker *broker, uint64_t body_bytes);
 
 /* The message, whole and with LP_MESSAGE_OWN, is the broker's from here on.  There must be room. */
 void lp_own_publish(struct lp_broker *broker, uint32_t vhost_id, lp_handle message);
+/* The same for one that was kept while it was delayed: `source` is settled when it is where it
+ * goes. */
+void lp_own_publish_delayed(struct lp_broker *broker, uint32_t vhost_id, lp_handle message,
+                            const struct lp_store_source *source);
 /* The same for a message that comes out of a queue where it died: `source` is settled when it is
  * where it goes. */
 void lp_own_publish_dead(struct lp_broker *broker, uint32_t vhost_id, lp_handle message,

@@ -62,8 +62,9 @@ struct lp_queue {
 enum lp_entry_state {
     LP_ENTRY_READY,
     LP_ENTRY_UNACKED,
-    LP_ENTRY_DYING, /* on lp_broker.dying: no queue's any more */
-    LP_ENTRY_DONE,  /* on its way to the release list */
+    LP_ENTRY_DYING,   /* on lp_broker.dying: no queue's any more */
+    LP_ENTRY_DONE,    /* on its way to the release list */
+    LP_ENTRY_DELAYED, /* lp_broker.delay's (delay.h): never a queue's */
 };
 
 enum lp_entry_flag {
@@ -74,6 +75,7 @@ enum lp_entry_flag {
     LP_ENTRY_PAGE = 16,    /* no message: a page of them (struct lp_store_page) */
     LP_ENTRY_READING = 32, /* its message is on disk, and is being read */
     LP_ENTRY_READ = 64,    /* its message was on disk, and is in memory again */
+    LP_ENTRY_PART = 128,   /* delayed: its body is still that of the message it was made from */
 };
 
 /* lp_entry.delivered counts in units of 2^30 ns: a little more than a second. */
@@ -85,7 +87,8 @@ struct lp_entry {
         /* In a queue's list, a subscription's unacked list, the list of the dying, or a release
          * list. */
         struct lp_list link;
-        struct lp_heap_node in_heap; /* while returned */
+        struct lp_heap_node in_heap; /* while returned, or delayed */
+        struct lp_entry *next;       /* of those that will be delayed (lp_delay_make()) */
     };
     lp_handle message;         /* NONE: on disk only; of a page: its struct */
     uint64_t position;         /* order of arrival in the queue */
@@ -96,7 +99,8 @@ struct lp_entry {
     uint32_t death : 8;        /* while dying: enum lp_death */
     union {
         struct {
-            uint32_t subscription; /* its index in lp_broker.subscriptions, while unacked */
+            uint32_t subscription; /* its index in lp_broker.subscriptions, while unacked; the
+                                      vhost's id, while delayed */
             uint32_t delivered;    /* when, while unacked */
         };
         struct lp_dead_letters *dead_letters; /* while dying: a reference */

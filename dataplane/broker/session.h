@@ -29,7 +29,7 @@
 
 struct lp_broker;
 struct lp_connection;
-struct lp_delayed;
+struct lp_entry;
 struct lp_mesh_record;
 struct lp_session;
 
@@ -262,8 +262,8 @@ struct lp_publish {
         unroutable; /* out: no queue matched: the protocol may return it to its publisher.  The
                        message is NOT freed: the protocol calls lp_session_publish_drop(), unless */
     bool replied;   /* out: it went to who asked for it (C161) all the same */
-    struct lp_delayed *delayed; /* out: it waits at an exchange, once lp_session_publish_drop() has
-                                   given it its body (delay.h); or NULL */
+    struct lp_entry *delayed; /* out, unroutable: it waits at an exchange from
+                                 lp_session_publish_drop() on (delay.h); or NULL */
 };
 
 /*

@@ -33,8 +33,9 @@ publish_nowhere(struct lp_session *session, struct lp_publish *publish)
 {
     struct lp_reply_address address;
     const bool reply = session_reply_address(session, publish, &address);
+    const uint32_t kept = lp_delay_kept(publish->delayed);
     if ((reply && !session_reply_room(session, &address)) ||
-        !publish_number(session, reply, &publish->number)) {
+        !publish_number(session, reply + kept, &publish->number)) {
         session_wait(session);
         return LP_WAIT;
     }
@@ -51,14 +52,23 @@ publish_nowhere(struct lp_session *session, struct lp_publish *publish)
     return LP_DONE;
 }
 
+/* Who waits until what is delayed is kept: the publish's number counts that, too. */
+static struct lp_delay_waiter
+publish_waiter(const struct lp_session *session, const struct lp_publish *publish)
+{
+    return (struct lp_delay_waiter){publish->number ? session->self : LP_HANDLE_NONE,
+                                    publish->number};
+}
+
 /* What its exchanges delay was taken in, with the rest of it, or will be asked for again. */
 static void
-publish_delay_end(struct lp_broker *broker, struct lp_publish *publish, bool taken)
+publish_delay_end(struct lp_session *session, struct lp_publish *publish, bool taken)
 {
     if (!taken) {
-        lp_delay_drop(broker, &publish->delayed);
-    } else if (publish->delayed->whole) {
-        lp_delay_start(broker, &publish->delayed, LP_HANDLE_NONE);
+        lp_delay_drop(session->broker, &publish->delayed);
+    } else if (!publish->unroutable) {
+        const struct lp_delay_waiter waiter = publish_waiter(session, publish);
+        lp_delay_start(session->broker, &publish->delayed, LP_HANDLE_NONE, &waiter);
     } /* else with lp_session_publish_drop(), which has the body */
 }
 
@@ -77,7 +87,7 @@ publish_send(struct lp_session *session, struct lp_publish *publish, struct lp_m
         }
         return result;
     }
-    if (!publish_number(session, count, &publish->number)) {
+    if (!publish_number(session, count + lp_delay_kept(publish->delayed), &publish->number)) {
         lp_outgoing_unaim(broker, outgoing);
         session_wait(session);
         return LP_WAIT;
@@ -130,7 +140,7 @@ publish_on(struct lp_session *session, struct lp_publish *publish, struct lp_mes
     }
     const enum lp_result result = publish_send(session, publish, message, traced);
     if (delays) {
-        publish_delay_end(broker, publish, result == LP_DONE || outgoing->targets);
+        publish_delay_end(session, publish, result == LP_DONE || outgoing->targets);
     }
     return result;
 }
@@ -198,14 +208,16 @@ lp_session_publish_resume(struct lp_session *session, struct lp_publish *publish
 void
 lp_session_publish_drop(struct lp_session *session, struct lp_publish *publish)
 {
-    if (publish->delayed) {
-        lp_delay_start(session->broker, &publish->delayed, publish->message);
-    } else {
+    struct lp_unconfirmed *slot =
+        publish->number ? lp_window_get(&session->confirms, publish->number) : NULL;
+    const bool done = slot && slot->remaining == 0; /* else what is delayed is to be kept first */
+    const bool whole = lp_delay_whole(publish->delayed);
+    const struct lp_delay_waiter waiter = publish_waiter(session, publish);
+    lp_delay_start(session->broker, &publish->delayed, publish->message, &waiter);
+    if (whole) {
         lp_message_free(&session->broker->messages, publish->message);
     }
-    if (publish->number) {
-        struct lp_unconfirmed *slot = lp_window_get(&session->confirms, publish->number);
-        LP_ASSERT(slot && slot->remaining == 0);
+    if (done) {
         slot->remaining = 1;
         session_confirm_answer(session, publish->number, false);
     }

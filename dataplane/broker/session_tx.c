@@ -149,6 +149,24 @@ targets_copy(struct lp_broker *broker)
     return targets;
 }
 
+/* What is delayed begins to wait; the commit is answered when it is kept.  False: no memory. */
+static bool
+delay_start(struct lp_session *session, struct lp_entry **delayed)
+{
+    struct lp_delay_waiter waiter = {LP_HANDLE_NONE, 0};
+    const uint32_t kept = lp_delay_kept(*delayed);
+    if (kept > 0) {
+        struct lp_unconfirmed *slot = lp_window_append(&session->confirms, &waiter.number);
+        if (!slot) {
+            return false;
+        }
+        slot->remaining = kept;
+        waiter.session = session->self;
+    }
+    lp_delay_start(session->broker, delayed, LP_HANDLE_NONE, &waiter);
+    return true;
+}
+
 enum lp_result
 lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bool mandatory)
 {
@@ -158,7 +176,7 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
     LP_ASSERT(tx && message->loans == 0);
 
     struct lp_reply_address address;
-    struct lp_delayed *delayed = NULL; /* begins to wait now, as in RabbitMQ, not with the commit */
+    struct lp_entry *delayed = NULL; /* begins to wait now, as in RabbitMQ, not with the commit */
     struct lp_tx_publish *item = lp_memory_alloc(broker->memory, sizeof(*item));
     const bool traced = session_publish_traced(session, publish, message);
     if (!item || (traced && !lp_own_room(&broker->own)) ||
@@ -185,10 +203,12 @@ lp_session_tx_publish(struct lp_session *session, struct lp_publish *publish, bo
         item->lent = true;
         message->loans++;
     }
+    if (!delay_start(session, &delayed)) { /* then it is no answer */
+        goto wait;
+    }
     if (traced) {
         lp_trace_published(session, publish, message);
     }
-    lp_delay_start(broker, &delayed, LP_HANDLE_NONE);
     lp_list_push_back(&tx->publishes, &item->link);
     tx->publish_count++;
     broker->transaction_bytes += item->bytes;

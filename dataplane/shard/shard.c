@@ -115,6 +115,7 @@ shard_lists_init(struct lp_broker *broker)
     lp_list_init(&broker->queues_unused);
     lp_list_init(&broker->subscriptions_gone);
     lp_dying_init(&broker->dying);
+    lp_delay_init(&broker->delay);
     lp_own_init(&broker->own, broker->memory);
     for (uint32_t i = 0; i < LP_SHARDS_MAX; i++) {
         lp_list_init(&broker->release[i].entries);
@@ -462,7 +463,7 @@ turn_stats(struct lp_shard *shard, uint32_t work)
     stats->memory_watermark_bytes = lp_memory_watermark_bytes(broker->memory);
     stats->memory_refusals = lp_memory_refusal_count(broker->memory);
     stats->messages_held = broker->messages.used;
-    stats->messages_delayed = broker->delay.heap.count;
+    stats->messages_delayed = lp_delay_count(&broker->delay);
     stats->mesh_records_sent = broker->mesh.sent;
     stats->mesh_full = broker->mesh.full;
 }

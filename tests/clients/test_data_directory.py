@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
@@ -149,6 +150,37 @@ class DataDirectory(Case):
             channel = self.channel()
             self.assertEqual(channel.call("queue.declare", queue="q", passive=True).message_count, 0)
             channel.call("queue.delete", queue="q")
+
+    def test_C164_a_delayed_message_outlives_a_kill(self):
+        """It comes when it is due, in its order, once, and for the first time; also to queues of other shards."""
+        names = ["q%d" % i for i in range(4)]
+        channel = self.confirming()
+        channel.call("exchange.declare", exchange="late", type="x-delayed-message", durable=True,
+                     arguments={"x-delayed-type": "fanout"})
+        for name in names:
+            channel.call("queue.declare", queue=name, durable=True)
+            channel.call("queue.bind", queue=name, exchange="late")
+        began = time.monotonic()
+        for i in range(20):
+            channel.publish(b"%d" % i, exchange="late",
+                            properties={"delivery_mode": 2, "headers": {"x-delay": 3000}})
+        channel.confirmed(20)
+        for start in range(2):   # the second one finds nothing of them left
+            self.leave()
+            self.broker.kill_all()
+            self.broker.start()
+            channel, got = self.channel(), {name: [] for name in names}
+            while start == 0 and any(len(bodies) < 20 for bodies in got.values()):
+                self.assertLess(time.monotonic() - began, 60)
+                for name in names:
+                    event = channel.call("basic.get", queue=name, no_ack=True)
+                    if event.name == "basic.get-ok":
+                        self.assertGreaterEqual(time.monotonic() - began, 3.0)
+                        self.assertFalse(event.redelivered)
+                        got[name].append(event.body)
+            for name in names:
+                self.assertEqual(got[name], [b"%d" % i for i in range(0 if start else 20)])
+                self.assertEqual(channel.call("basic.get", queue=name).name, "basic.get-empty")
 
 
 if __name__ == "__main__":

@@ -306,7 +306,14 @@ store_checkpoint_step(struct lp_store *store)
         checkpoint->cursor = 0;
         checkpoint->last = store->closing;
     }
-    if (!queues_write(store)) {
+    if (checkpoint->phase == STORE_CHECKPOINT_QUEUES) {
+        if (!queues_write(store)) {
+            return;
+        }
+        checkpoint->phase = STORE_CHECKPOINT_DELAYED;
+        checkpoint->cursor = 0;
+    }
+    if (!store_delayed_write(store)) {
         return;
     }
     if (store->open) {

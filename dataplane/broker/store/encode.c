@@ -274,7 +274,8 @@ encode_small(struct lp_store *store, enum store_kind kind, const void *record, u
 static bool
 move_counts(const struct lp_store *store, const struct lp_entry *entry)
 {
-    return entry && (entry->flags & LP_ENTRY_STORED) != 0 && entry->state <= LP_ENTRY_UNACKED &&
+    return entry && (entry->flags & LP_ENTRY_STORED) != 0 &&
+           (entry->state <= LP_ENTRY_UNACKED || entry->state == LP_ENTRY_DELAYED) &&
            entry->message != LP_HANDLE_NONE && entry->place.segment == store->move.segment;
 }
 

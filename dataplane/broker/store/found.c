@@ -495,6 +495,7 @@ lp_store_synced(struct lp_broker *broker)
     if (!store || store->synced) {
         return;
     }
+    store_delayed_restore(store);
     store->synced = true;
     struct lp_list *next;
     for (struct lp_list *at = store->found_all.next; at != &store->found_all; at = next) {

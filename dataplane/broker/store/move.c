@@ -76,8 +76,12 @@ store_move_step(struct lp_store *store)
     if (move->segment == 0) {
         move->segment = move_victim(store);
         move->cursor = 0;
+        move->delayed = 0;
         move->found = false;
         move->moved = false;
+    }
+    if (move->segment != 0 && !store_delayed_move(store, &budget)) {
+        return;
     }
     for (uint32_t i = 0; move->segment != 0 && budget > 0 && i < QUEUES_BUDGET; i++) {
         const uint32_t before = move->cursor;

@@ -8,6 +8,8 @@
 /* Positions that a queue is allowed to hand out, at first and at most, before it has to ask. */
 #define SLACK_FIRST 64u
 #define SLACK_MAX   65536u
+/* So far may wall time be off before it counts. */
+#define WALL_DRIFT_NS 20000000u
 
 /* ---- noting ---- */
 
@@ -82,16 +84,15 @@ head_fits(const struct lp_broker *broker, const struct lp_entry *entry)
 }
 
 bool
-lp_store_enqueue(struct lp_queue *queue, struct lp_entry *entry, uint32_t from,
-                 const struct lp_mesh_record *record)
+store_note_enqueue(struct lp_broker *broker, uint32_t queue, struct lp_entry *entry, uint32_t from,
+                   const struct lp_mesh_record *record)
 {
-    struct lp_broker *broker = queue->broker;
     struct lp_store *store = broker->store;
     const uint64_t number = store->ops.next;
     if (LP_UNLIKELY(!head_fits(broker, entry))) {
         return false;
     }
-    struct store_op *op = store_note(store, STORE_OP_ENQUEUE, queue->id, entry->position);
+    struct store_op *op = store_note(store, STORE_OP_ENQUEUE, queue, entry->position);
     if (LP_UNLIKELY(!op)) {
         return false;
     }
@@ -109,6 +110,13 @@ lp_store_enqueue(struct lp_queue *queue, struct lp_entry *entry, uint32_t from,
     op->session = record->w[1];
     op->number = record->w[2];
     return true;
+}
+
+bool
+lp_store_enqueue(struct lp_queue *queue, struct lp_entry *entry, uint32_t from,
+                 const struct lp_mesh_record *record)
+{
+    return store_note_enqueue(queue->broker, queue->id, entry, from, record);
 }
 
 void
@@ -386,7 +394,22 @@ store_fence(struct lp_store *store)
 
 /* ---- entries as records have them ---- */
 
-/* Monotonic time is this run's; what is kept has wall time. */
+/*
+ * Monotonic time is this run's; what is kept has wall time.  The same
+ * difference between the two is used as long as it is not wrong: what is due
+ * in some order is so after a start, though clocks are not read at one moment.
+ */
+static uint64_t
+wall_ahead_ns(const struct lp_broker *broker)
+{
+    struct lp_store *store = broker->store;
+    const uint64_t ahead_ns = broker->wall_ns - broker->now_ns;
+    if (ahead_ns - store->wall_ahead_ns + WALL_DRIFT_NS > 2 * WALL_DRIFT_NS) {
+        store->wall_ahead_ns = ahead_ns;
+    }
+    return store->wall_ahead_ns;
+}
+
 uint64_t
 store_wall_ms(const struct lp_broker *broker, uint64_t expires_ns)
 {
@@ -394,7 +417,7 @@ store_wall_ms(const struct lp_broker *broker, uint64_t expires_ns)
         return 0;
     }
     /* Rounded up: nothing dies before its time. */
-    const uint64_t wall_ns = broker->wall_ns + expires_ns - broker->now_ns + 999999u;
+    const uint64_t wall_ns = expires_ns + wall_ahead_ns(broker) + 999999u;
     return LP_MAX(wall_ns / 1000000u, (uint64_t)1);
 }
 
@@ -405,10 +428,8 @@ store_expires_ns(const struct lp_broker *broker, uint64_t wall_ms)
         return 0;
     }
     const uint64_t wall_ns = wall_ms * 1000000u;
-    if (wall_ns <= broker->wall_ns) {
-        return LP_MAX(broker->now_ns, (uint64_t)1);
-    }
-    return broker->now_ns + (wall_ns - broker->wall_ns);
+    const uint64_t ahead_ns = wall_ahead_ns(broker);
+    return wall_ns > ahead_ns ? wall_ns - ahead_ns : 1u;
 }
 
 struct store_item

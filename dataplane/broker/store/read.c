@@ -7,9 +7,8 @@
 #include "dataplane/broker/store/store_private.h"
 
 bool
-lp_store_read(struct lp_queue *queue, struct lp_log_place place, uint32_t bytes)
+store_read_begin(struct lp_store *store, uint32_t queue, struct lp_log_place place, uint32_t bytes)
 {
-    struct lp_store *store = queue->broker->store;
     for (uint32_t i = 0; i < LP_COUNT_OF(store->reads); i++) {
         struct store_read *read = &store->reads[i];
         if (read->queue != 0) {
@@ -18,10 +17,16 @@ lp_store_read(struct lp_queue *queue, struct lp_log_place place, uint32_t bytes)
         if (!lp_log_read(store->log, place, bytes, i)) {
             return false;
         }
-        *read = (struct store_read){queue->id, bytes, place};
+        *read = (struct store_read){queue, bytes, place};
         return true;
     }
     return false;
+}
+
+bool
+lp_store_read(struct lp_queue *queue, struct lp_log_place place, uint32_t bytes)
+{
+    return store_read_begin(queue->broker->store, queue->id, place, bytes);
 }
 
 void
@@ -30,6 +35,10 @@ store_read_done(struct lp_store *store, uint64_t user, struct lp_bytes data)
     LP_ASSERT(user < LP_COUNT_OF(store->reads));
     const struct store_read read = store->reads[user];
     store->reads[user].queue = 0;
+    if (read.queue == LP_STORE_DELAYED_ID) {
+        lp_delay_read(store->broker, read.place, data);
+        return;
+    }
     struct lp_queue *queue = lp_queue_find(store->broker, read.queue);
     if (queue) {
         queue->type->read(queue, &read.place, data);
@@ -115,4 +124,48 @@ lp_store_message_more(struct lp_broker *broker, struct lp_entry *entry, struct l
         lp_store_resident(broker, (int64_t)lp_store_resident_bytes(entry));
     }
     return LP_OK;
+}
+
+/* ---- all that was read of one ---- */
+
+/* The record that lies at a place of the data, which begins at `from`. */
+static bool
+record_at(struct lp_bytes data, struct lp_log_place from, struct lp_log_place place,
+          struct lp_log_record *ret_record)
+{
+    const uint64_t at = ((uint64_t)place.unit - from.unit) * LP_LOG_UNIT_BYTES;
+    return at < data.size &&
+           lp_log_parse(lp_bytes_of(data.data + at, data.size - (uint32_t)at), place, ret_record);
+}
+
+/* The record at a place, or, where a batch ends there, the first of the next one. */
+static bool
+record_next(struct lp_bytes data, struct lp_log_place from, struct lp_log_place place,
+            struct lp_log_record *ret_record)
+{
+    return record_at(data, from, place, ret_record) ||
+           record_at(data, from, lp_log_place_next_batch(place), ret_record);
+}
+
+enum lp_err
+lp_store_message_take(struct lp_broker *broker, struct lp_entry *entry, struct lp_log_place from,
+                      struct lp_bytes data, struct lp_log_place *ret_next)
+{
+    struct lp_log_record record;
+    bool more = true;
+    *ret_next = from;
+    while (more && record_next(data, from, *ret_next, &record)) {
+        const enum lp_err err = entry->message == LP_HANDLE_NONE
+                                    ? lp_store_message(broker, entry, record.content, &more)
+                                    : lp_store_message_more(broker, entry, record.content, &more);
+        if (err != LP_OK) {
+            return err;
+        }
+        *ret_next = lp_log_place_behind(record.place, record.content.size);
+    }
+    if (!more) {
+        return LP_OK;
+    }
+    /* The read had nothing of it? */
+    return ret_next->unit == from.unit ? LP_ERR_BAD_RECORD : LP_ERR_REFUSED;
 }

@@ -169,6 +169,9 @@ lp_store_step(struct lp_broker *broker)
 static void
 store_spill(struct lp_store *store)
 {
+    if (lp_store_over(store->broker)) {
+        store_delayed_spill(store);
+    }
     for (uint32_t i = 0; i < SPILL_BUDGET && lp_store_over(store->broker); i++) {
         struct lp_list *link = lp_list_pop_front(&store->queues_long);
         if (!link) {

@@ -124,6 +124,19 @@ struct lp_store_source lp_store_source_of(struct lp_broker *broker, uint32_t que
                                           struct lp_entry *entry);
 void lp_store_source_settle(struct lp_broker *broker, const struct lp_store_source *source);
 
+/* ---- delayed messages (delay.h): entries of a queue that there is not ---- */
+
+#define LP_STORE_DELAYED_ID UINT32_MAX
+
+/* As lp_store_enqueue(). */
+LP_MUST_CHECK bool lp_store_delay(struct lp_broker *broker, struct lp_entry *entry,
+                                  const struct lp_mesh_record *record);
+/* The first position that recovery has not seen, until they were restored; then 0. */
+uint64_t lp_store_delayed_next(const struct lp_broker *broker);
+/* lp_delay_read() will have it.  False: too many reads are under way. */
+LP_MUST_CHECK bool lp_store_delay_read(struct lp_broker *broker, struct lp_log_place place,
+                                       uint32_t bytes);
+
 /* ---- messages that are on disk only ---- */
 
 /* Of one read. */
@@ -139,6 +152,14 @@ LP_MUST_CHECK enum lp_err lp_store_message(struct lp_broker *broker, struct lp_e
                                            struct lp_bytes content, bool *ret_more);
 LP_MUST_CHECK enum lp_err lp_store_message_more(struct lp_broker *broker, struct lp_entry *entry,
                                                 struct lp_bytes content, bool *ret_more);
+/*
+ * The same with all records of the message that were read, from `from` on:
+ * which is its beginning, if it has no message yet.  LP_ERR_REFUSED: there is more
+ * of it, from `*ret_next` on.
+ */
+LP_MUST_CHECK enum lp_err lp_store_message_take(struct lp_broker *broker, struct lp_entry *entry,
+                                                struct lp_log_place from, struct lp_bytes data,
+                                                struct lp_log_place *ret_next);
 
 /* ---- pages ---- */
 

@@ -110,6 +110,7 @@ struct store_pending {
 enum store_checkpoint_phase {
     STORE_CHECKPOINT_NONE,
     STORE_CHECKPOINT_QUEUES,
+    STORE_CHECKPOINT_DELAYED,
 };
 
 struct store_checkpoint {
@@ -124,6 +125,7 @@ struct store_checkpoint {
 struct store_move {
     uint32_t segment; /* 0: none */
     uint32_t cursor;  /* in lp_broker.queues */
+    uint32_t delayed; /* in lp_broker.entries */
     bool found;       /* something, in this round over all queues */
     bool moved;       /* ... in any round */
     uint64_t after;   /* checkpoints: the next one is looked for when there was one more */
@@ -154,8 +156,10 @@ struct lp_store {
     struct store_move move;
     uint64_t resident_bytes;
     uint64_t backlog_bytes;
+    uint64_t wall_ahead_ns; /* of monotonic time */
     struct lp_store_paging paging;
     struct lp_list queues_long; /* lp_stored.in_long */
+    uint32_t delayed_cursor;    /* in lp_broker.entries: of those that leave memory */
     bool chain_open;            /* the last batch that was sealed continues */
     bool synced;
     bool closing; /* all clients have gone: what is written now is for a start after it */
@@ -179,6 +183,10 @@ void store_item_take(const struct lp_broker *broker, struct lp_entry *entry,
                      const struct store_item *item, uint64_t position);
 uint64_t store_wall_ms(const struct lp_broker *broker, uint64_t expires_ns);
 uint64_t store_expires_ns(const struct lp_broker *broker, uint64_t wall_ms);
+
+/* A message has come: lp_store_enqueue(). */
+bool store_note_enqueue(struct lp_broker *broker, uint32_t queue, struct lp_entry *entry,
+                        uint32_t from, const struct lp_mesh_record *record);
 
 /* ---- encode.c ---- */
 /* A batch with room for a record of `bytes`; false: not now. */
@@ -237,7 +245,19 @@ bool store_apply_queue(struct lp_store *store, struct lp_reader *reader);
 /* ---- move.c ---- */
 void store_move_step(struct lp_store *store);
 
+/* ---- delayed.c ---- */
+/* They wait on: recovery is over, and where they go is known. */
+void store_delayed_restore(struct lp_store *store);
+/* For a checkpoint: all of them.  False: it goes on with another flush. */
+bool store_delayed_write(struct lp_store *store);
+/* Those of the segment that is to be used again are written anew.  False: as above. */
+bool store_delayed_move(struct lp_store *store, uint64_t *budget);
+/* Those that will not be due for long leave memory. */
+void store_delayed_spill(struct lp_store *store);
+
 /* ---- read.c ---- */
+bool store_read_begin(struct lp_store *store, uint32_t queue, struct lp_log_place place,
+                      uint32_t bytes);
 void store_read_done(struct lp_store *store, uint64_t user, struct lp_bytes data);
 
 /* ---- checkpoint.c ---- */

@@ -34,6 +34,7 @@ struct store_rig {
     uint32_t limit;
     uint32_t confirmed; /* by the client of the life before */
     struct rig_client *client;
+    void (*on_topology)(struct store_rig *store); /* names what else there is */
 };
 
 static inline void
@@ -91,6 +92,9 @@ store_start(struct store_rig *store)
     rig_exchange_up(&store->rig, 2, "fan", LP_EXCHANGE_FANOUT);
     for (uint32_t i = 0; i < store->queue_count; i++) {
         store_queue_up(store, &store->queue[i]);
+    }
+    if (store->on_topology) {
+        store->on_topology(store);
     }
     store_control_say(store, LP_CONTROL_SYNC_END);
     rig_settle(&store->rig);
