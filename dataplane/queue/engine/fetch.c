@@ -146,8 +146,10 @@ fetch(struct lp_engine *engine, const struct lp_entry *next)
         return;
     }
     const struct lp_entry *first = entry_at(list->next);
-    const bool at_first = (first->flags & (LP_ENTRY_PAGE | LP_ENTRY_READING)) == 0 &&
-                          first->message == LP_HANDLE_NONE;
+    /* What was fetched may have pages before it by now: it stays in memory while others go. */
+    const bool at_first =
+        (first->flags & LP_ENTRY_PAGE) != 0 ||
+        ((first->flags & LP_ENTRY_READING) == 0 && first->message == LP_HANDLE_NONE);
     const bool ahead = !at_first && fetched && fetched->level == next->level;
     fetch_from(engine, list, ahead ? fetched->link.next : list->next);
 }
