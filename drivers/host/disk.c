@@ -234,7 +234,7 @@ disk_open(struct host *host, uint32_t shard, const struct lp_measure *measure, c
 static bool
 disks_open(struct host *host, char *ret_why)
 {
-    struct lp_measure measured;
+    struct lp_measure measured = {0};
     if (!folders_make(host, ret_why) || !lock_take(host, ret_why) || !logs_check(host, ret_why) ||
         !measure(host, &measured, ret_why)) {
         return false;

@@ -15,13 +15,24 @@ paging_of(const struct lp_engine *engine)
     return lp_store_paging(engine->base.broker);
 }
 
+/* All records of its message, and what lies between them, are before this place. */
+static struct lp_log_place
+message_end(const struct lp_entry *entry)
+{
+    const uint32_t between = entry->record_bytes / 16; /* headers of batches, and their padding */
+    return (struct lp_log_place){entry->place.segment,
+                                 entry->place.unit +
+                                     (entry->record_bytes + between) / LP_LOG_UNIT_BYTES};
+}
+
 /* Nothing is lost when it is in memory no longer. */
 static bool
 may_go(const struct lp_engine *engine, const struct lp_entry *entry)
 {
     const uint8_t not = LP_ENTRY_PAGE | LP_ENTRY_READING | LP_ENTRY_READ;
     return (entry->flags & LP_ENTRY_STORED) != 0 && (entry->flags & not ) == 0 &&
-           entry->place.segment != 0 && lp_store_is_durable(engine->base.broker, entry->place);
+           entry->place.segment != 0 &&
+           lp_store_is_durable(engine->base.broker, message_end(entry));
 }
 
 /* Where pages may begin: behind the last one, or behind the head. */
