@@ -236,8 +236,8 @@ check_count(const struct graph_keeper *keeper, uint64_t count)
     if (!queue->certain || it->max_length == BOOK_NONE) {
         return;
     }
-    /* What must be read first to become a dead letter is dropped a little later. */
-    const bool late = keeper->graph->book.crashes > 0 && keeper->state != KEEPER_AUDITS;
+    /* What must be read first to become a dead letter is dropped a little later, page by page. */
+    const bool late = keeper->graph->book.kept;
     if (it->overflow == LP_OVERFLOW_DROP_HEAD) {
         LP_ASSERT(count <= (uint64_t)it->max_length || late);
     } else if (!queue->requeued && queue->variants == 1) {
