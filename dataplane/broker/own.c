@@ -132,6 +132,27 @@ own_start_far(struct lp_broker *broker, lp_handle handle, struct lp_message *mes
     return sent;
 }
 
+bool
+lp_own_sources(const struct lp_own *own,
+               bool (*each)(void *context, const struct lp_store_source *source), void *context)
+{
+    const bool first_is_unstored = own->answered && own->outgoing.targets;
+    for (uint32_t i = first_is_unstored; i < own->count; i++) { /* else it is one of those below */
+        if (!each(context, &own->waiting[(own->first + i) % LP_OWN_MAX].source)) {
+            return false;
+        }
+    }
+    uint64_t number = 0;
+    const struct lp_own_unstored *unstored;
+    while ((unstored = lp_window_next_open(&own->unstored, number, &number)) != NULL) {
+        if (!each(context, &unstored->source)) {
+            return false;
+        }
+        number++;
+    }
+    return true;
+}
+
 void
 lp_own_stored(struct lp_broker *broker, uint32_t number_low)
 {

@@ -53,6 +53,11 @@ struct lp_own {
 };
 
 void lp_own_init(struct lp_own *own, struct lp_memory *memory);
+/* What these messages were, as far as it is in the log still: each once.  Ends early, with false,
+ * when `each` says so. */
+bool lp_own_sources(const struct lp_own *own,
+                    bool (*each)(void *context, const struct lp_store_source *source),
+                    void *context);
 /* An answer to a request of LP_OWN_SESSION. */
 void lp_own_stored(struct lp_broker *broker, uint32_t number_low);
 

@@ -9,8 +9,6 @@
 
 #include "dataplane/broker/store/store_private.h"
 
-#define PENDING_FIRST (16u * 1024u)
-
 /* What is put aside: this, then `bytes` of content, to 8 bytes. */
 struct pending_head {
     struct lp_log_place place;
@@ -21,30 +19,6 @@ struct pending_head {
 };
 
 /* ---- putting aside ---- */
-
-static bool
-pending_grow(struct lp_memory *memory, struct store_pending *pending, uint64_t bytes)
-{
-    if (pending->used + bytes <= pending->room) {
-        return true;
-    }
-    uint64_t room = LP_MAX(2 * pending->room, (uint64_t)PENDING_FIRST);
-    while (room < pending->used + bytes) {
-        room *= 2;
-    }
-    uint8_t *data = lp_memory_alloc(memory, room);
-    if (!data) {
-        return false;
-    }
-    if (pending->data) {
-        memcpy(data, pending->data, pending->used);
-        void *block = pending->data;
-        lp_memory_release(memory, &block);
-    }
-    pending->data = data;
-    pending->room = room;
-    return true;
-}
 
 static uint32_t
 pending_bytes(uint8_t kind, uint32_t content_bytes)
@@ -73,7 +47,7 @@ store_apply(struct lp_store *store, const struct lp_log_record *record)
         .kind = record->kind,
     };
     const uint64_t padded = (head.bytes + 7u) & ~7u;
-    if (!pending_grow(store->broker->memory, pending, sizeof(head) + padded)) {
+    if (!store_pending_room(store, pending, sizeof(head) + padded)) {
         return false;
     }
     memcpy(pending->data + pending->used, &head, sizeof(head));

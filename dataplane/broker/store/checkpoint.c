@@ -31,31 +31,6 @@ struct writing {
     bool failed;
 };
 
-static bool
-blob_room(struct lp_store *store, uint64_t bytes)
-{
-    struct store_pending *blob = &store->checkpoint.blob;
-    if (blob->used + bytes <= blob->room) {
-        return true;
-    }
-    uint64_t room = LP_MAX(2 * blob->room, (uint64_t)(4u * 1024u));
-    while (room < blob->used + bytes) {
-        room *= 2;
-    }
-    uint8_t *data = lp_memory_alloc(store->broker->memory, room);
-    if (!data) {
-        return false;
-    }
-    if (blob->data) {
-        memcpy(data, blob->data, blob->used);
-        void *block = blob->data;
-        lp_memory_release(store->broker->memory, &block);
-    }
-    blob->data = data;
-    blob->room = room;
-    return true;
-}
-
 static void
 blob_write(struct lp_store *store, const void *data, uint64_t bytes)
 {
@@ -67,12 +42,7 @@ blob_write(struct lp_store *store, const void *data, uint64_t bytes)
 static void
 blob_free(struct lp_store *store)
 {
-    struct store_pending *blob = &store->checkpoint.blob;
-    if (blob->data) {
-        void *block = blob->data;
-        lp_memory_release(store->broker->memory, &block);
-    }
-    *blob = (struct store_pending){NULL, 0, 0};
+    store_pending_free(store, &store->checkpoint.blob);
     store->checkpoint.written = 0;
 }
 
@@ -95,7 +65,7 @@ record_begin(struct writing *writing, bool first)
         .given = given_of(store, queue),
         .next_position = queue->stored.next_position,
     };
-    if (!blob_room(store, sizeof(none) + sizeof(head))) {
+    if (!store_pending_room(store, &store->checkpoint.blob, sizeof(none) + sizeof(head))) {
         writing->failed = true;
         return;
     }
@@ -148,7 +118,7 @@ item_write(struct writing *writing, uint64_t position, const struct store_item *
         record_end(writing);
         record_begin(writing, false);
     }
-    if (writing->failed || !blob_room(store, ITEM_BYTES_MAX)) {
+    if (writing->failed || !store_pending_room(store, &store->checkpoint.blob, ITEM_BYTES_MAX)) {
         writing->failed = true;
         return false;
     }
@@ -171,12 +141,14 @@ entry_write(void *context, struct lp_entry *entry)
     }
 }
 
-static void
-source_write(struct writing *writing, const struct lp_store_source *source)
+static bool
+source_write(void *context, const struct lp_store_source *source)
 {
+    struct writing *writing = context;
     if (source->queue_id == writing->queue->id && !writing->failed) {
         (void)item_write(writing, source->position, &source->item);
     }
+    return true;
 }
 
 /*
@@ -187,7 +159,6 @@ static void
 sources_write(struct writing *writing)
 {
     struct lp_broker *broker = writing->store->broker;
-    const struct lp_own *own = &broker->own;
     struct lp_list *dying = &broker->dying.entries;
     for (struct lp_list *at = dying->next; at != dying; at = at->next) {
         struct lp_entry *entry = LP_LIST_ITEM(at, struct lp_entry, link);
@@ -195,18 +166,7 @@ sources_write(struct writing *writing)
             entry_write(writing, entry);
         }
     }
-    const bool first_is_unstored = own->answered && own->outgoing.targets;
-    for (uint32_t i = 0; i < own->count; i++) {
-        if (i > 0 || !first_is_unstored) { /* else it is one of those below */
-            source_write(writing, &own->waiting[(own->first + i) % LP_OWN_MAX].source);
-        }
-    }
-    uint64_t number = 0;
-    const struct lp_own_unstored *unstored;
-    while ((unstored = lp_window_next_open(&own->unstored, number, &number)) != NULL) {
-        source_write(writing, &unstored->source);
-        number++;
-    }
+    (void)lp_own_sources(&broker->own, source_write, writing);
 }
 
 /* False: no memory; nothing was written. */

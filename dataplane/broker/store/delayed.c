@@ -92,10 +92,10 @@ item_write(struct lp_store *store, uint64_t position, const struct store_item *i
 }
 
 static bool
-source_write(struct lp_store *store, const struct lp_store_source *source)
+source_write(void *context, const struct lp_store_source *source)
 {
     return source->queue_id != LP_STORE_DELAYED_ID ||
-           item_write(store, source->position, &source->item);
+           item_write(context, source->position, &source->item);
 }
 
 /* Those that are due and not where they go yet.  False: no room; all of them again later, which
@@ -103,21 +103,7 @@ source_write(struct lp_store *store, const struct lp_store_source *source)
 static bool
 sources_write(struct lp_store *store)
 {
-    const struct lp_own *own = &store->broker->own;
-    for (uint32_t i = 0; i < own->count; i++) {
-        if (!source_write(store, &own->waiting[(own->first + i) % LP_OWN_MAX].source)) {
-            return false;
-        }
-    }
-    uint64_t number = 0;
-    const struct lp_own_unstored *unstored;
-    while ((unstored = lp_window_next_open(&own->unstored, number, &number)) != NULL) {
-        if (!source_write(store, &unstored->source)) {
-            return false;
-        }
-        number++;
-    }
-    return true;
+    return lp_own_sources(&store->broker->own, source_write, store);
 }
 
 bool
@@ -156,14 +142,9 @@ store_delayed_move(struct lp_store *store, uint64_t *budget)
             (entry->flags & LP_ENTRY_READING) != 0) {
             continue;
         }
-        struct store_op *op =
-            *budget > 0 ? store_note(store, STORE_OP_MOVE, LP_STORE_DELAYED_ID, entry->position)
-                        : NULL;
-        if (!op) {
+        if (!store_move_note(store, LP_STORE_DELAYED_ID, entry, budget)) {
             return false;
         }
-        op->entry = lp_pool_self(entry);
-        *budget -= LP_MIN(*budget, (uint64_t)entry->record_bytes);
         move->moved = true;
     }
     return end == store->broker->entries.made;
@@ -174,7 +155,7 @@ may_leave(const struct lp_broker *broker, const struct lp_entry *entry)
 {
     return entry->message != LP_HANDLE_NONE && (entry->flags & LP_ENTRY_READING) == 0 &&
            entry->expires_ns > broker->now_ns + SPILL_AHEAD_NS &&
-           lp_store_is_durable(broker, entry->place);
+           lp_store_message_is_durable(broker, entry);
 }
 
 void

@@ -15,19 +15,23 @@
 #define BYTES_BUDGET (512u * 1024u)
 
 bool
-lp_store_move(struct lp_queue *queue, const struct lp_entry *entry, uint64_t *budget)
+store_move_note(struct lp_store *store, uint32_t queue, const struct lp_entry *entry,
+                uint64_t *budget)
 {
-    if (*budget == 0) {
-        return false;
-    }
     struct store_op *op =
-        store_note(queue->broker->store, STORE_OP_MOVE, queue->id, entry->position);
+        *budget > 0 ? store_note(store, STORE_OP_MOVE, queue, entry->position) : NULL;
     if (!op) {
         return false;
     }
     op->entry = lp_pool_self(entry);
     *budget -= LP_MIN(*budget, (uint64_t)entry->record_bytes);
     return true;
+}
+
+bool
+lp_store_move(struct lp_queue *queue, const struct lp_entry *entry, uint64_t *budget)
+{
+    return store_move_note(queue->broker->store, queue->id, entry, budget);
 }
 
 /* Segments that are no reason to move anything: the tail, and what a queue that is being drained is

@@ -157,6 +157,16 @@ lp_store_is_durable(const struct lp_broker *broker, struct lp_log_place place)
     return lp_log_place_before(place, lp_log_durable_place(broker->store->log));
 }
 
+bool
+lp_store_message_is_durable(const struct lp_broker *broker, const struct lp_entry *entry)
+{
+    /* Between its records there are headers of batches, and their padding. */
+    const uint32_t bytes = entry->record_bytes + entry->record_bytes / 16;
+    const struct lp_log_place end = {entry->place.segment,
+                                     entry->place.unit + bytes / LP_LOG_UNIT_BYTES};
+    return lp_store_is_durable(broker, end);
+}
+
 void
 lp_store_paged(struct lp_broker *broker, struct lp_entry *entry)
 {

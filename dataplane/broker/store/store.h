@@ -203,6 +203,8 @@ uint32_t lp_store_page_write(struct lp_queue *queue, struct lp_entry *const *ent
                              uint32_t count, struct lp_entry **ret_page);
 void lp_store_paged(struct lp_broker *broker, struct lp_entry *entry);
 bool lp_store_is_durable(const struct lp_broker *broker, struct lp_log_place place);
+/* All records of the entry's message are. */
+bool lp_store_message_is_durable(const struct lp_broker *broker, const struct lp_entry *entry);
 /*
  * Its entries, which the content of its record has, are appended to the list, as
  * lp_store_adopt() gives them; the page is no more, its entry released.  They are what is there,

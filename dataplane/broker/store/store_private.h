@@ -100,7 +100,8 @@ struct store_found {
     struct lp_entry **pages; /* in the order of their first positions, younger ones behind */
 };
 
-/* Records of a chain that is not complete yet. */
+/* Bytes that come one after the other: records of a chain that is not complete yet, or of a queue.
+ */
 struct store_pending {
     uint8_t *data;
     uint64_t used;
@@ -168,6 +169,11 @@ struct lp_store {
     bool fenced; /* nothing becomes durable any more, and who waited has been told */
     bool failed; /* recovery: records that make no sense, or no memory for what they say */
 };
+
+/* ---- store.c ---- */
+/* So many bytes more fit.  False: no memory, and all is as it was. */
+bool store_pending_room(struct lp_store *store, struct store_pending *pending, uint64_t bytes);
+void store_pending_free(struct lp_store *store, struct store_pending *pending);
 
 /* ---- ops.c ---- */
 /* NULL: no memory.  Tied to the next one while it is said so. */
@@ -244,6 +250,9 @@ bool store_apply_queue(struct lp_store *store, struct lp_reader *reader);
 
 /* ---- move.c ---- */
 void store_move_step(struct lp_store *store);
+/* As lp_store_move(). */
+bool store_move_note(struct lp_store *store, uint32_t queue, const struct lp_entry *entry,
+                     uint64_t *budget);
 
 /* ---- delayed.c ---- */
 /* They wait on: recovery is over, and where they go is known. */

@@ -217,14 +217,14 @@ entry_unread(struct lp_engine *engine, struct lp_entry *entry)
 }
 
 /*
- * A record behind the one at `*place`, in the same batch or the first of the
- * next one.  False: the data, which begins at `from`, does not have it.
+ * The record at `*place`, or, when a batch ends there, the first of the next
+ * one.  False: the data, which begins at `from`, does not have it.
  */
 static bool
-record_behind(struct lp_bytes data, struct lp_log_place from, struct lp_log_place *place,
-              uint32_t content_bytes, struct lp_log_record *ret_record)
+record_at(struct lp_bytes data, struct lp_log_place from, struct lp_log_place *place,
+          struct lp_log_record *ret_record)
 {
-    struct lp_log_place next = lp_log_place_behind(*place, content_bytes);
+    struct lp_log_place next = *place;
     for (uint32_t batch = 0; batch < 2; batch++) {
         const uint64_t at = offset_of(next) - offset_of(from);
         if (at < data.size &&
@@ -242,21 +242,19 @@ static enum lp_err
 large_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data,
            struct lp_log_place from, struct lp_log_record record)
 {
-    struct lp_log_place place = record.place;
-    uint32_t content_bytes = record.content.size;
+    struct lp_log_place place = lp_log_place_behind(record.place, record.content.size);
     bool more = true;
-    while (more && record_behind(data, from, &place, content_bytes, &record)) {
+    while (more && record_at(data, from, &place, &record)) {
         const enum lp_err err =
             lp_store_message_more(engine->base.broker, entry, record.content, &more);
         if (err != LP_OK) {
             return err;
         }
-        content_bytes = record.content.size;
+        place = lp_log_place_behind(place, record.content.size);
     }
     if (!more) {
         return LP_OK;
     }
-    place = lp_log_place_behind(place, content_bytes);
     if (place.segment == from.segment && place.unit == from.unit) {
         return LP_ERR_BAD_RECORD; /* the read had nothing of it */
     }
@@ -272,13 +270,8 @@ large_go_on(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes da
     struct lp_log_record record;
     bool more = false;
     struct lp_log_place place = from;
-    if (!lp_log_parse(data, place, &record)) {
-        place = lp_log_place_next_batch(place);
-        const uint64_t at = offset_of(place) - offset_of(from);
-        if (at >= data.size ||
-            !lp_log_parse(lp_bytes_of(data.data + at, data.size - (uint32_t)at), place, &record)) {
-            return LP_ERR_BAD_RECORD;
-        }
+    if (!record_at(data, from, &place, &record)) {
+        return LP_ERR_BAD_RECORD;
     }
     const enum lp_err err =
         lp_store_message_more(engine->base.broker, entry, record.content, &more);

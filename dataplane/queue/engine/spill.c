@@ -15,33 +15,19 @@ paging_of(const struct lp_engine *engine)
     return lp_store_paging(engine->base.broker);
 }
 
-/* All records of its message, and what lies between them, are before this place. */
-static struct lp_log_place
-message_end(const struct lp_entry *entry)
-{
-    const uint32_t between = entry->record_bytes / 16; /* headers of batches, and their padding */
-    return (struct lp_log_place){entry->place.segment,
-                                 entry->place.unit +
-                                     (entry->record_bytes + between) / LP_LOG_UNIT_BYTES};
-}
-
 /* Nothing is lost when it is in memory no longer. */
 static bool
 may_go(const struct lp_engine *engine, const struct lp_entry *entry)
 {
     const uint8_t not = LP_ENTRY_PAGE | LP_ENTRY_READING | LP_ENTRY_READ;
     return (entry->flags & LP_ENTRY_STORED) != 0 && (entry->flags & not ) == 0 &&
-           entry->place.segment != 0 &&
-           lp_store_is_durable(engine->base.broker, message_end(entry));
+           entry->place.segment != 0 && lp_store_message_is_durable(engine->base.broker, entry);
 }
 
-/* Where pages may begin: behind the last one, or behind the head. */
+/* Behind the head of the queue. */
 static struct lp_list *
-spill_begin(struct lp_engine *engine, struct lp_list *list)
+head_end(const struct lp_engine *engine, struct lp_list *list)
 {
-    if (engine->paged) {
-        return engine->paged->link.next;
-    }
     const uint32_t head = paging_of(engine)->head_entries;
     struct lp_list *link = list->next;
     for (uint32_t i = 0; i < head && link != list; i++) {
@@ -75,11 +61,7 @@ spill_run(const struct lp_engine *engine, struct lp_list *list, struct lp_list *
 static uint32_t
 spill_loose(struct lp_engine *engine, struct lp_list *list, struct lp_entry **run)
 {
-    const uint32_t head = paging_of(engine)->head_entries;
-    struct lp_list *link = list->next;
-    for (uint32_t i = 0; i < head && link != list; i++) {
-        link = link->next;
-    }
+    struct lp_list *link = head_end(engine, list);
     while (link != list) {
         const uint32_t count = spill_run(engine, list, link, run);
         if (count >= paging_of(engine)->page_entries / 2) {
@@ -157,7 +139,8 @@ lp_engine_spill(struct lp_queue *queue)
     struct lp_entry *run[LP_STORE_PAGE_ENTRIES];
     struct lp_list *list = engine->order->fresh(engine, 0);
     struct lp_entry *page;
-    uint32_t count = spill_run(engine, list, spill_begin(engine, list), run);
+    struct lp_list *begin = engine->paged ? engine->paged->link.next : head_end(engine, list);
+    uint32_t count = spill_run(engine, list, begin, run);
     const uint32_t least = paging_of(engine)->page_entries / 2;
     const bool last = count >= least;
     if (!last && engine->loose) {

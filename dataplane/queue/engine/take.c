@@ -41,30 +41,23 @@ engine_get_fault(const struct lp_engine *engine, const struct lp_mesh_record *re
     return kept_out || lp_queue_locked(&engine->base, record->w[2]) ? LP_FAULT_RESOURCE_LOCKED : 0;
 }
 
-/*
- * What consumers could have taken before is theirs, and what is expired neither
- * counts nor is given; false: more than we look at is.
- */
+/* What is expired neither counts nor is given; false: more than we look at is. */
 static bool
-engine_look(struct lp_engine *engine)
+engine_expire_all(struct lp_engine *engine)
 {
     uint32_t budget = ENGINE_EXPIRE_BUDGET;
-    engine_hand_out(engine);
     if (engine->expiring) {
         engine_expire(engine, &budget);
     }
     return budget > 0;
 }
 
-/* Before the answer, so that it has the right count.  Nothing is handed out: that would come
- * before the answer, too, and be of later messages. */
-static void
-engine_expire_rest(struct lp_engine *engine)
+/* The same, when what consumers could have taken before is theirs. */
+static bool
+engine_look(struct lp_engine *engine)
 {
-    uint32_t budget = ENGINE_EXPIRE_BUDGET;
-    if (engine->expiring) {
-        engine_expire(engine, &budget);
-    }
+    engine_hand_out(engine);
+    return engine_expire_all(engine);
 }
 
 static void
@@ -75,7 +68,9 @@ engine_give(struct lp_engine *engine, struct lp_subscription *getter, struct lp_
         lp_stamps_taken(&engine->base, entry, NULL);
     }
     engine_take(getter, entry);
-    engine_expire_rest(engine);
+    /* Before the answer, so that it has the right count.  Nothing is handed out: that would come
+     * before the answer, too, and be of later messages. */
+    (void)engine_expire_all(engine);
     reply->flags = (entry->flags & LP_ENTRY_REDELIVERED) ? LP_MESH_REDELIVERED : 0;
     reply->a = entry->owner;
     reply->w[1] = lp_pool_self(entry);
