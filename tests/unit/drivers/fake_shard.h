@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <dataplane/shard/shard.h>
+#include <lepus/atomic.h>
 
 #define FAKE_EVENTS 64
 #define FAKE_BYTES  65536
@@ -19,7 +20,7 @@ struct lp_shard {
     struct lp_shard_env env;
     bool stopped;
     bool sleeping;
-    uint32_t sleeps;
+    uint32_t sleeps; /* the test looks while the shard runs */
     uint32_t measured;
     uint32_t echo_bytes;
     uint8_t echo[FAKE_BYTES];
@@ -78,7 +79,7 @@ bool
 lp_shard_sleep_begin(struct lp_shard *shard)
 {
     shard->sleeping = true;
-    shard->sleeps++;
+    lp_store_release(&shard->sleeps, lp_load_acquire(&shard->sleeps) + 1);
     return true;
 }
 
