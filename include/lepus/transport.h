@@ -60,6 +60,7 @@ enum lp_transport_event_kind {
     LP_TRANSPORT_SENT,
     LP_TRANSPORT_ENDED,
     LP_TRANSPORT_CLOSED,
+    LP_TRANSPORT_CONNECTED, /* of a stream that the shard opened; `peer` and `local` are set */
 };
 
 struct lp_transport_event {

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tcp.h - what the files of TCP share: a parsed segment, a connection, and who
+ * calls whom.
+ *
+ * The receiving half (segments in, states, reassembly, acknowledgements owed,
+ * events) and the sending half (what is sent, when, and again) meet in struct
+ * tcp_stream and in the calls below.
+ *
+ *   segment ─▶ header.c ─▶ input.c ─┬▶ receive.c ─▶ events ─▶ shard
+ *                 │                  └▶ ack.c ─▶ scoreboard.c, rack.c, prr.c, newreno.c | cubic.c
+ *                 └▶ listen.c, cookie.c, time_wait.c (no connection, or not yet)
+ *   shard ─▶ stream.c ─▶ buffer.c ─▶ output.c ─▶ net_out_send()
+ */
+#pragma once
+
+#include "dataplane/net/net_private.h"
+
+/* --- Sequence numbers (RFC 9293 3.4): all comparisons of them are these. -----------------------
+ */
+
+static inline bool
+tcp_lt(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+
+static inline bool
+tcp_le(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) <= 0;
+}
+
+static inline uint32_t
+tcp_max(uint32_t a, uint32_t b)
+{
+    return tcp_lt(a, b) ? b : a;
+}
+
+/* --- A segment. --------------------------------------------------------------------------------
+ */
+
+enum tcp_flag {
+    TCP_FIN = 0x01,
+    TCP_SYN = 0x02,
+    TCP_RST = 0x04,
+    TCP_PSH = 0x08,
+    TCP_ACK = 0x10,
+    TCP_URG = 0x20,
+};
+
+#define TCP_SACK_BLOCKS_MAX  4u
+#define TCP_HEADER_BYTES     20u
+#define TCP_HEADER_BYTES_MAX 60u
+/* RFC 7323 2.3: a shift above it counts as it. */
+#define TCP_WINDOW_SHIFT_MAX 14u
+
+struct tcp_range {
+    uint32_t start;
+    uint32_t end; /* the first that is not in it */
+};
+
+struct tcp_segment {
+    const struct net_packet *packet;
+    uint16_t from_port;
+    uint16_t to_port;
+    uint32_t seq;
+    uint32_t ack;
+    uint32_t window; /* as the header has it; not shifted */
+    uint8_t flags;
+    /* Options. */
+    bool has_timestamp;
+    bool sack_permitted;
+    bool has_shift;
+    uint8_t shift;
+    uint16_t mss_bytes; /* 0: none */
+    uint32_t timestamp;
+    uint32_t echo;
+    uint32_t sack_count;
+    struct tcp_range sack[TCP_SACK_BLOCKS_MAX];
+    const uint8_t *payload;
+    uint32_t payload_bytes;
+};
+
+/* SEG.LEN: payload, and one each for SYN and FIN. */
+static inline uint32_t
+tcp_segment_length(const struct tcp_segment *segment)
+{
+    return segment->payload_bytes + ((segment->flags & TCP_SYN) != 0 ? 1u : 0u) +
+           ((segment->flags & TCP_FIN) != 0 ? 1u : 0u);
+}
+
+/* --- A connection. -----------------------------------------------------------------------------
+ */
+
+/* LISTEN and SYN-RECEIVED of passive opens are no connections yet (listen.c); TIME-WAIT is none any
+ * more (time_wait.c). */
+enum tcp_state {
+    TCP_SYN_SENT,
+    TCP_SYN_RECEIVED, /* of a simultaneous open only */
+    TCP_ESTABLISHED,
+    TCP_FIN_WAIT_1,
+    TCP_FIN_WAIT_2,
+    TCP_CLOSE_WAIT,
+    TCP_CLOSING,
+    TCP_LAST_ACK,
+    TCP_CLOSED, /* only its handle lives: CLOSED is due, or the shard has not closed it yet */
+};
+
+/* Bits of tcp_stream.due: events that the shard has not been given yet. */
+enum tcp_due {
+    TCP_DUE_ACCEPTED = 1 << 0,
+    TCP_DUE_CONNECTED = 1 << 1,
+    TCP_DUE_RECEIVED = 1 << 2, /* what waits in its receive queue */
+    TCP_DUE_SENT = 1 << 3,
+    TCP_DUE_ENDED = 1 << 4,
+    TCP_DUE_CLOSED = 1 << 5,
+};
+
+/* Bits of tcp_stream.want: what output.c has to look at when the turn ends. */
+enum tcp_want {
+    TCP_WANT_ACK = 1 << 0,  /* an acknowledgement, now */
+    TCP_WANT_DATA = 1 << 1, /* there may be something to send */
+};
+
+struct tcp_chunk;      /* buffer.c: bytes to be sent, or received and not taken */
+struct tcp_reassembly; /* receive.c: what came out of order; only while there is some */
+struct tcp_scoreboard; /* scoreboard.c: segments in flight; only while there are some */
+struct tcp_send_extra; /* stream.c: pieces of a send() that the buffer had no room for yet */
+
+struct tcp_queue {
+    struct tcp_chunk *head;
+    struct tcp_chunk *tail;
+    uint32_t bytes;
+};
+
+/*
+ * At most 512 bytes with the pool's header when idle: everything that only a
+ * busy connection needs hangs off it.  Lines are by use: receiving, sending,
+ * loss, identity.
+ */
+struct tcp_stream {
+    /* Receiving: receive.c, input.c. */
+    uint32_t receive_next;        /* RCV.NXT */
+    uint32_t receive_edge;        /* highest RCV.NXT + RCV.WND ever advertised: never moves back */
+    uint32_t last_ack_sent;       /* RFC 7323 4.3: Last.ACK.sent */
+    uint32_t timestamp_recent;    /* TS.Recent */
+    uint32_t timestamp_recent_ms; /* when it was set: RFC 7323 5.5, 24 days */
+    uint32_t receive_bytes_max;   /* auto-tuned */
+    struct tcp_queue received;    /* in order, not taken by the shard */
+    struct tcp_reassembly *reassembly;
+    uint32_t tune_seq; /* receive.c: auto-tuning, a round trip's first number */
+    uint32_t tune_ms;
+    uint16_t receive_mss; /* the largest segment seen: two of them are acknowledged at once */
+    uint8_t ack_pending;  /* segments received and not acknowledged */
+    uint8_t ack_quick;    /* acknowledge so many at once: the beginning of a connection */
+    uint8_t receive_shift;
+    uint8_t send_shift;
+    uint8_t state;      /* enum tcp_state */
+    uint8_t due;        /* enum tcp_due */
+    uint8_t want;       /* enum tcp_want */
+    bool receiving : 1; /* receive_start(), the default */
+    bool fin_received : 1;
+    bool fin_queued : 1; /* close(): a FIN follows the last byte */
+    bool fin_sent : 1;
+    bool closing : 1; /* close() was called: nothing but CLOSED any more */
+    bool failed : 1;  /* reset or timed out */
+    bool ended : 1;   /* ENDED was delivered */
+    bool timestamps : 1;
+    bool sack : 1;
+    bool ready_linked : 1;
+    bool passive : 1;
+    bool in_recovery : 1; /* loss.c */
+    bool rto_recovery : 1;
+    bool tlp_sent : 1;
+    bool dsack_due : 1; /* RFC 2883: `dsack` goes first */
+    bool challenge_limited : 1;
+
+    /* Sending: buffer.c, output.c, ack.c. */
+    uint32_t send_una;    /* SND.UNA */
+    uint32_t send_next;   /* SND.NXT */
+    uint32_t send_end;    /* the number behind the last byte in `sending` */
+    uint32_t send_window; /* SND.WND, shifted */
+    uint32_t send_wl1;    /* SND.WL1 */
+    uint32_t send_wl2;    /* SND.WL2 */
+    uint32_t send_window_max;
+    struct tcp_queue sending;     /* from send_una on */
+    struct tcp_send_extra *extra; /* a send() that is not copied yet */
+    uint32_t sent_bytes;          /* of that send(): what SENT will say */
+    struct tcp_scoreboard *scoreboard;
+
+    /* Loss, congestion, timers: ack.c, rack.c, rto.c, congestion.h. */
+    uint32_t cwnd; /* bytes */
+    uint32_t ssthresh;
+    uint32_t recovery_end;  /* SND.NXT when recovery began */
+    uint32_t prr_delivered; /* RFC 6937 */
+    uint32_t prr_out;
+    uint32_t prr_flight;
+    uint32_t srtt_us; /* RFC 6298; 0: no sample yet */
+    uint32_t rttvar_us;
+    uint32_t rto_ms;
+    uint32_t rtt_min_us;   /* rack.c: over some minutes */
+    uint32_t rack_end_seq; /* RFC 8985 RACK.end_seq */
+    uint64_t rack_sent_ns; /* RACK.xmit_ts */
+    uint32_t rack_rtt_us;
+    uint32_t tlp_end_seq;
+    uint8_t rack_reorder_mult;
+    uint8_t backoff; /* time-outs in a row */
+    uint8_t probes;  /* persist or keepalive probes in a row */
+    uint8_t dup_acks;
+    uint64_t congestion[4];  /* what the algorithm remembers: cubic.c */
+    uint64_t stalled_ns;     /* since when the oldest byte is unacknowledged; 0: nothing is */
+    uint64_t heard_ns;       /* the last segment that was acceptable */
+    uint64_t retransmit_ns;  /* RTO, TLP, RACK or persist is due; 0: none */
+    uint64_t ack_ns;         /* a delayed acknowledgement is due; 0: none */
+    uint64_t idle_ns;        /* keepalive, FIN-WAIT-2, LAST-ACK or SYN-SENT is due; 0: none */
+    uint8_t retransmit_kind; /* timers.c */
+    struct lp_timer timer;   /* armed for the earliest of the three; timers.c */
+
+    /* Identity. */
+    struct lp_hash_node node; /* by addresses and ports */
+    struct net_path path;
+    uint16_t local_port;
+    uint16_t remote_port;
+    uint16_t send_mss; /* payload of a full segment: what the peer takes, the path, less options */
+    uint16_t peer_mss;
+    uint16_t pmtu; /* pmtu.c: of IP */
+    uint16_t pmtu_probe;
+    uint32_t pmtu_state[2];
+    uint32_t isn;          /* our first number: only for the handshake and RFC 5961 5 */
+    uint32_t challenge_ms; /* RFC 5961 7: since when, and how many were sent since */
+    uint16_t challenges;
+    uint16_t listener;
+    uint32_t timestamp_offset; /* RFC 7323 5.4: what our clock begins with towards this peer */
+    struct tcp_range dsack;
+    uint64_t user;        /* attach() */
+    struct lp_list ready; /* in tcp.ready: events are due */
+    struct lp_list flush; /* in tcp.flush: output.c looks at it at the end of the turn */
+};
+LP_STATIC_ASSERT(sizeof(struct tcp_stream) + sizeof(struct lp_pool_header) <= 512,
+                 "an idle connection is small");
+
+struct tcp_listeners; /* listen.c: what is half-open, and secrets of cookies */
+struct tcp_time_wait; /* time_wait.c */
+
+struct tcp {
+    struct lp_pool streams;
+    struct lp_hash table; /* streams by addresses and ports */
+    struct lp_list ready;
+    struct lp_list flush;
+    struct tcp_listeners *listeners;
+    struct tcp_time_wait *time_wait;
+    uint64_t isn_secret[2];  /* RFC 6528 */
+    uint64_t port_secret[2]; /* RFC 6056 */
+    uint64_t resets_ns;      /* reply.c: when the bucket of resets was last filled */
+    uint32_t resets_left;
+    uint64_t buffered_bytes; /* of all connections: queues, reassembly, scoreboards */
+};
+
+/* Milliseconds for options and short memories; wraps. */
+static inline uint32_t
+tcp_now_ms(const struct lp_net *net)
+{
+    return (uint32_t)(net->now_ns / 1000000u);
+}
+
+/* ---- init.c ---- */
+LP_MUST_CHECK enum lp_err tcp_init_boot(struct lp_net *net);
+void tcp_fini(struct lp_net *net);
+void tcp_check(const struct lp_net *net);
+
+/* ==== The receiving half. ======================================================================
+ */
+
+/* ---- header.c ---- */
+/* False: malformed (too short, offset beyond the end, a broken option).  Checksum not included. */
+LP_MUST_CHECK bool tcp_segment_parse(const struct net_packet *packet,
+                                     struct tcp_segment *ret_segment);
+
+/* ---- input.c ---- */
+/* A packet of ours that holds TCP, at the shard that owns the flow; steered, not yet checked. */
+void tcp_input(struct lp_net *net, struct net_packet *packet);
+
+/* ---- table.c ---- */
+struct tcp_stream *tcp_find(const struct lp_net *net, uint8_t family, const uint8_t *local,
+                            uint16_t local_port, const uint8_t *remote, uint16_t remote_port);
+LP_MUST_CHECK bool tcp_insert(struct lp_net *net, struct tcp_stream *stream);
+void tcp_remove(struct lp_net *net, struct tcp_stream *stream);
+
+/* ---- receive.c ---- */
+/* RCV.WND as it is to be advertised, in bytes; a multiple of the shift's unit, never less than what
+ * was promised. */
+uint32_t tcp_receive_window(const struct lp_net *net, const struct tcp_stream *stream);
+/* RFC 2018, 2883: DSACK first, then the most recent; gives how many. */
+uint32_t tcp_sack_blocks(const struct tcp_stream *stream, struct tcp_range *ret_blocks,
+                         uint32_t max);
+/* output.c sent a segment with ACK and this window: nothing is owed any more. */
+void tcp_acknowledged(struct lp_net *net, struct tcp_stream *stream, uint32_t window);
+
+/* ---- stream.c ---- */
+/* The peer is gone (reset, time-out): ENDED or CLOSED, queues freed.  Sends no RST. */
+void tcp_stream_fail(struct lp_net *net, struct tcp_stream *stream);
+/* Events are due; poll() gives them. */
+void tcp_due(struct lp_net *net, struct tcp_stream *stream, uint8_t due);
+
+/* ==== The sending half. ========================================================================
+ */
+
+/* ---- output.c ---- */
+/* State, windows, MSS and options are agreed: congestion window, RTO (RFC 6928: 10 segments).
+ * `rtt_us`: of the handshake, 0 when it was sent again. */
+void tcp_send_begin(struct lp_net *net, struct tcp_stream *stream, uint32_t rtt_us);
+/* Look at it at the end of the turn. */
+void tcp_want(struct lp_net *net, struct tcp_stream *stream, uint8_t want);
+/* The end of the turn: everything that is wanted and allowed is sent. */
+void tcp_flush(struct lp_net *net);
+/* A SYN, SYN-ACK of a simultaneous open, or probe of keepalive, now. */
+void tcp_syn_send(struct lp_net *net, struct tcp_stream *stream);
+void tcp_probe_send(struct lp_net *net, struct tcp_stream *stream);
+/* RST of a connection of ours: abort. */
+void tcp_reset_send(struct lp_net *net, struct tcp_stream *stream);
+
+/* ---- reply.c: without a connection ---- */
+struct tcp_reply {
+    const struct net_path *path;
+    uint16_t from_port;
+    uint16_t to_port;
+    uint32_t seq;
+    uint32_t ack;
+    uint8_t flags;
+    uint16_t window;
+    uint16_t mss_bytes; /* with SYN; 0: no option */
+    bool has_shift;
+    uint8_t shift;
+    bool sack_permitted;
+    bool has_timestamp;
+    uint32_t timestamp;
+    uint32_t echo;
+};
+void tcp_reply_send(struct lp_net *net, const struct tcp_reply *reply);
+/* RFC 9293 3.10.7.1: the RST that answers a segment of nobody; limited in rate. */
+void tcp_reset_answer(struct lp_net *net, const struct tcp_segment *segment);
+
+/* ---- ack.c ---- */
+/*
+ * An acceptable segment with ACK: SND.UNA moves, SACK is noted, RTT measured,
+ * windows updated, losses found.  False: it acknowledges what was never sent,
+ * or is too old to be believed (RFC 5961 5): the caller challenges.
+ */
+LP_MUST_CHECK bool tcp_ack_input(struct lp_net *net, struct tcp_stream *stream,
+                                 const struct tcp_segment *segment);
+
+/* ---- buffer.c ---- */
+/* Copy in what there is room for; gives how many bytes.  Memory and send_bytes_max decide. */
+uint32_t tcp_buffer_append(struct lp_net *net, struct tcp_stream *stream, const void *data,
+                           uint32_t bytes);
+/* All of a queue goes back. */
+void tcp_queue_free(struct lp_net *net, struct tcp_queue *queue);
+/* stream.c: there is room again in `sending`, a send() waits for it. */
+void tcp_send_continue(struct lp_net *net, struct tcp_stream *stream);
+/* Everything of the sending half goes back: queues, scoreboard, timers. */
+void tcp_send_end(struct lp_net *net, struct tcp_stream *stream);
+
+/* ---- timers.c ---- */
+/* After any of retransmit_ns, ack_ns, idle_ns changed. */
+void tcp_timer_update(struct lp_net *net, struct tcp_stream *stream);
+/* The sending half's: RTO, TLP, RACK, persist. */
+void tcp_retransmit_fire(struct lp_net *net, struct tcp_stream *stream);
+/* The receiving half's: keepalive, FIN-WAIT-2, LAST-ACK, SYN-SENT. */
+void tcp_idle_fire(struct lp_net *net, struct tcp_stream *stream);
+
+/* ---- pmtu.c ---- */
+enum tcp_icmp {
+    TCP_ICMP_SOFT,    /* unreachable, for now */
+    TCP_ICMP_HARD,    /* protocol or port unreachable: fatal before ESTABLISHED only (RFC 5927 5) */
+    TCP_ICMP_TOO_BIG, /* `mtu_bytes`, believed only when `seq` is in flight (RFC 5927 7) */
+};
+/* icmp.c: an error about a packet that we sent; `seq` is from the packet it quotes. */
+void tcp_icmp_input(struct lp_net *net, uint8_t family, const uint8_t *local, uint16_t local_port,
+                    const uint8_t *remote, uint16_t remote_port, uint32_t seq, enum tcp_icmp kind,
+                    uint16_t mtu_bytes);
