@@ -204,6 +204,8 @@ handle(struct relay *relay, const struct lp_transport_event *event)
 {
     struct relay_conn *conn = event->user == 0 ? NULL : relay->conns[event->user - 1];
     switch (event->kind) {
+    case LP_TRANSPORT_CONNECTED: /* it opens none */
+        return;
     case LP_TRANSPORT_ACCEPTED:
         conn_accept(relay, event->stream);
         return;

@@ -286,6 +286,7 @@ turn_event(struct lp_shard *shard, const struct lp_transport_event *event)
         lp_connection_closed(connection);
         return;
     case LP_TRANSPORT_ACCEPTED:
+    case LP_TRANSPORT_CONNECTED: /* nothing here opens streams */
         return;
     }
 }

@@ -118,6 +118,7 @@ echo_event(struct world *world, const struct lp_transport_event *event)
         world->closed++;
         break;
     case LP_TRANSPORT_ACCEPTED:
+    case LP_TRANSPORT_CONNECTED:
         break;
     }
 }

@@ -208,6 +208,7 @@ rig_event(struct rig *rig, const struct lp_transport_event *event)
     assert_int_equal(near->closed, 0);
     switch (event->kind) {
     case LP_TRANSPORT_ACCEPTED:
+    case LP_TRANSPORT_CONNECTED:
         break;
     case LP_TRANSPORT_RECEIVED:
         assert_true(event->bytes > 0);
