@@ -123,10 +123,19 @@ enum tcp_want {
     TCP_WANT_DATA = 1 << 1, /* there may be something to send */
 };
 
-struct tcp_chunk;      /* buffer.c: bytes to be sent, or received and not taken */
 struct tcp_reassembly; /* receive.c: what came out of order; only while there is some */
 struct tcp_scoreboard; /* scoreboard.c: segments in flight; only while there are some */
 struct tcp_send_extra; /* stream.c: pieces of a send() that the buffer had no room for yet */
+
+/* Bytes to be sent, or received and not taken: those from `start` to `end` of its `bytes`. */
+struct tcp_chunk {
+    struct tcp_chunk *next;
+    uint32_t seq; /* sending: the number of bytes[0] */
+    uint32_t start;
+    uint32_t end;
+    uint32_t room;
+    uint8_t bytes[];
+};
 
 struct tcp_queue {
     struct tcp_chunk *head;
@@ -170,10 +179,12 @@ struct tcp_stream {
     bool sack : 1;
     bool ready_linked : 1;
     bool passive : 1;
-    bool in_recovery : 1; /* loss.c */
-    bool rto_recovery : 1;
-    bool tlp_sent : 1;
-    bool dsack_due : 1; /* RFC 2883: `dsack` goes first */
+    bool in_recovery : 1;  /* RFC 6675 5: until `recovery_end` is acknowledged */
+    bool rto_recovery : 1; /* likewise after a time-out */
+    bool tlp_sent : 1;     /* RFC 8985 7: until `tlp_end_seq` is acknowledged */
+    bool tlp_again : 1;    /* and it was a retransmission */
+    bool reordering : 1;   /* RFC 8985: RACK.reordering_seen */
+    bool dsack_due : 1;    /* RFC 2883: `dsack` goes first */
     bool challenge_limited : 1;
 
     /* Sending: buffer.c, output.c, ack.c. */
@@ -192,19 +203,19 @@ struct tcp_stream {
     /* Loss, congestion, timers: ack.c, rack.c, rto.c, congestion.h. */
     uint32_t cwnd; /* bytes */
     uint32_t ssthresh;
-    uint32_t recovery_end;  /* SND.NXT when recovery began */
-    uint32_t prr_delivered; /* RFC 6937 */
-    uint32_t prr_out;
-    uint32_t prr_flight;
-    uint32_t srtt_us; /* RFC 6298; 0: no sample yet */
+    uint32_t recovery_end; /* SND.NXT when recovery began */
+    uint32_t srtt_us;      /* RFC 6298; 0: no sample yet */
     uint32_t rttvar_us;
     uint32_t rto_ms;
-    uint32_t rtt_min_us;   /* rack.c: over some minutes */
-    uint32_t rack_end_seq; /* RFC 8985 RACK.end_seq */
-    uint64_t rack_sent_ns; /* RACK.xmit_ts */
-    uint32_t rack_rtt_us;
+    uint32_t rtt_min_us;       /* rack.c: over some minutes */
+    uint32_t rtt_min_ms;       /* when it was measured */
+    uint32_t rack_end_seq;     /* RFC 8985 RACK.end_seq */
+    uint64_t rack_sent_ns;     /* RACK.xmit_ts */
+    uint32_t rack_rtt_us;      /* RACK.rtt */
+    uint32_t rack_dsack_round; /* RACK.dsack_round */
     uint32_t tlp_end_seq;
-    uint8_t rack_reorder_mult;
+    uint8_t rack_reorder_mult; /* RACK.reo_wnd_mult, and for how many recoveries more */
+    uint8_t rack_reorder_persist;
     uint8_t backoff; /* time-outs in a row */
     uint8_t probes;  /* persist or keepalive probes in a row */
     uint8_t dup_acks;
@@ -256,6 +267,13 @@ struct tcp {
     uint32_t resets_left;
     uint64_t buffered_bytes; /* of all connections: queues, reassembly, scoreboards */
 };
+
+/* Our FIN is sent and acknowledged. */
+static inline bool
+tcp_fin_acknowledged(const struct tcp_stream *stream)
+{
+    return stream->fin_sent && stream->send_una == stream->send_end + 1u;
+}
 
 /* Milliseconds for options and short memories; wraps. */
 static inline uint32_t
@@ -354,6 +372,13 @@ LP_MUST_CHECK bool tcp_ack_input(struct lp_net *net, struct tcp_stream *stream,
 /* Copy in what there is room for; gives how many bytes.  Memory and send_bytes_max decide. */
 uint32_t tcp_buffer_append(struct lp_net *net, struct tcp_stream *stream, const void *data,
                            uint32_t bytes);
+/* Copy to a queue's end what there is memory for; gives how many bytes. */
+uint32_t tcp_queue_append(struct lp_net *net, struct tcp_queue *queue, const void *data,
+                          uint32_t bytes);
+/* A queue's first `bytes` are not needed any more. */
+void tcp_queue_drop(struct lp_net *net, struct tcp_queue *queue, uint32_t bytes);
+/* One chunk that was taken off a queue. */
+void tcp_chunk_free(struct lp_net *net, struct tcp_chunk *chunk);
 /* All of a queue goes back. */
 void tcp_queue_free(struct lp_net *net, struct tcp_queue *queue);
 /* stream.c: there is room again in `sending`, a send() waits for it. */
