@@ -71,6 +71,9 @@ struct lp_net_config {
     /* Where it listens: a port number and an address of ours, or zeros for all of the family. */
     uint32_t listener_count;
     struct lp_address listener[LP_NET_LISTENERS_MAX];
+    /* True: an address is not used before nobody objected to it for seconds (RFC 5227 2.1.1, RFC
+     * 4862 5.4).  False: at once, as with RFC 4429, and given up when somebody objects. */
+    bool addresses_wait;
     uint32_t streams_max;
     enum lp_net_congestion congestion;
     /* Of a connection.  Zeros: as usual. */
@@ -130,6 +133,10 @@ lp_handle lp_net_connect(struct lp_net *net, const struct lp_address *to);
  */
 LP_MUST_CHECK bool lp_net_sleep_begin(struct lp_net *net, uint64_t *ret_next_ns);
 void lp_net_sleep_end(struct lp_net *net);
+
+/* What happened so far; borrowed, and read by the owner's thread only. */
+struct lp_net_counters;
+const struct lp_net_counters *lp_net_counters_of(const struct lp_net *net);
 
 /* For the simulator and tests: every invariant, walked. */
 void lp_net_check(const struct lp_net *net);

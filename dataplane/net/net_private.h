@@ -16,9 +16,10 @@
 #include "dataplane/base/pool.h"
 #include "dataplane/base/wheel.h"
 
-#define NET_NEIGHBOURS_MAX                                                                    \
-    1024u                    /* of a port; the oldest that nobody asked for lately goes first \
-                              */
+/* Of a port; those that nobody asked for lately go first. */
+#define NET_NEIGHBOURS_MAX 1024u
+/* Of a port: the device's frames that may wait for neighbours to answer. */
+#define NET_PENDING_MAX  64u
 #define NET_FORWARDS_MAX 64u /* frames a poll() takes from each other shard */
 
 /* A received packet: pointers into its frame, all of them checked. */
@@ -33,6 +34,7 @@ struct net_packet {
     const uint8_t *from_mac;
     const uint8_t *from; /* 4 or 16 bytes */
     const uint8_t *to;
+    const uint8_t *l3; /* the header of IP: errors quote it */
     uint8_t *l4;
     uint32_t l4_bytes;
     uint16_t segment_bytes; /* nic.h: 0 unless the device joined several */
@@ -46,7 +48,7 @@ struct net_path {
     uint8_t family;
     uint8_t port;
     uint16_t mtu_bytes; /* of the port, or less: path MTU discovery is tcp/pmtu.c's */
-    uint32_t neighbour; /* index + 1 into the port's table; 0: to be looked up */
+    uint32_t neighbour; /* neighbour.c's name for the next hop; 0: to be looked up */
     uint8_t local[16];
     uint8_t remote[16];
 };
@@ -56,10 +58,12 @@ struct net_out {
     struct lp_nic_frame frame;
     uint8_t *l4;
     uint32_t l4_room;
+    uint32_t l4_offset;
     const struct net_path *path;
 };
 
-struct net_neighbour;
+struct net_neighbours;
+struct net_steer;
 struct tcp;
 struct fabric_end;
 
@@ -70,8 +74,15 @@ struct net_port {
     /* Frames for the device that wait for the end of the turn; what it refuses stays. */
     uint32_t sending_count;
     struct lp_nic_frame sending[LP_NIC_BURST_MAX];
-    struct net_neighbour *neighbours;    /* neighbour.c */
-    struct net_address_state *addresses; /* dad.c: one each of config.address, and link-local's */
+    struct net_neighbours *neighbours; /* neighbour.c */
+    uint32_t address_count;            /* those of config, and one of the link (fe80::/10) */
+    struct net_address *addresses;     /* dad.c */
+};
+
+/* So many a second, and no more (net_bucket_take()). */
+struct net_bucket {
+    uint64_t filled_ns;
+    uint32_t left;
 };
 
 /* Where poll() puts its events. */
@@ -85,34 +96,132 @@ struct lp_net {
     struct lp_net_config config;
     struct lp_net_env env;
     struct lp_memory *memory;
-    uint64_t now_ns; /* of this poll() */
+    uint64_t now_ns; /* of this poll(), or of what is between two */
     struct lp_wheel wheel;
     struct lp_hash_key hash_key;
-    uint8_t rss_key[40]; /* steer.c: the device's when it has one */
+    struct net_steer *steer; /* steer.c: NULL when there is one shard */
     struct net_sink sink;
     /* Received frames whose payload events point into: they go back at the next poll(). */
     uint32_t lent_count;
     struct lp_nic_frame lent[LP_NIC_BURST_MAX * LP_NET_PORTS_MAX];
-    uint32_t ip_id;
-    bool accepting; /* accept_stop() */
+    bool accepting; /* until accept_stop() */
     bool accept_paused;
-    bool woken;
+    bool from_fabric; /* the frame that is worked on came from another shard: it is not given on */
+    uint32_t woken;   /* wake_any(): written by any thread */
+    struct net_bucket errors; /* icmp.c: RFC 1812 4.3.2.8, RFC 4443 2.4 (f) */
+    struct net_bucket echoes;
     struct lp_net_counters counters;
     struct fabric_end *fabric; /* fabric.c; NULL: one shard */
     struct tcp *tcp;
     struct net_port port[LP_NET_PORTS_MAX];
 };
 
+/* An address of ours: dad.c. */
+enum net_address_state {
+    NET_TENTATIVE, /* nobody has objected yet */
+    NET_PREFERRED,
+    NET_DUPLICATE, /* somebody has: never used again */
+};
+
+struct net_address {
+    uint8_t family;
+    uint8_t bits;
+    uint8_t state;     /* enum net_address_state */
+    uint8_t probes;    /* still to be sent */
+    uint8_t announces; /* likewise */
+    uint8_t port;
+    uint8_t ip[16];
+    uint64_t defended_ns; /* RFC 5227 2.4: when a conflict was last answered; 0: never */
+    struct lp_timer timer;
+};
+
+static inline uint32_t
+net_ip_bytes(uint8_t family)
+{
+    return family == LP_ADDRESS_IPV4 ? 4u : 16u;
+}
+
+/* ---- net.c ---- */
+/* May one more go, at `rate` a second with bursts of as many? */
+bool net_bucket_take(const struct lp_net *net, struct net_bucket *bucket, uint32_t rate);
+uint32_t net_random(struct lp_net *net);
+/* Of all shards only this one answers for the machine: echoes, ARP, NDP, DAD. */
+static inline bool
+net_answers(const struct lp_net *net)
+{
+    return net->config.shard == 0;
+}
+
 /* ---- ethernet.c ---- */
+#define NET_ETHERNET_BYTES 14u
+#define NET_VLAN_BYTES     4u
+#define NET_TYPE_IPV4      0x0800u
+#define NET_TYPE_ARP       0x0806u
+#define NET_TYPE_VLAN      0x8100u
+#define NET_TYPE_IPV6      0x86ddu
 /* One received frame, whatever it is.  True: an event points into it, it is lent. */
 bool net_frame_input(struct lp_net *net, uint32_t port, struct lp_nic_frame *frame);
+/* Ethernet's header, with a tag where the port has one; gives how many bytes. */
+uint32_t net_ethernet_write(const struct net_port *port, uint8_t *to, const uint8_t *mac,
+                            uint16_t type);
+static inline uint32_t
+net_ethernet_bytes(const struct net_port *port)
+{
+    return NET_ETHERNET_BYTES + (port->config.vlan != 0 ? NET_VLAN_BYTES : 0u);
+}
+
+/* ---- arp.c ---- */
+void net_arp_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *reader);
+/* Who has `target`?  `mac`: ask this one only; NULL: all. */
+void net_arp_request(struct lp_net *net, uint32_t port, const uint8_t *source,
+                     const uint8_t *target, const uint8_t *mac);
 
 /* ---- ipv4.c, ipv6.c: a frame's payload; what is not ours or not whole is counted and dropped ----
  */
+#define NET_PROTOCOL_ICMP  1u
+#define NET_PROTOCOL_TCP   6u
+#define NET_PROTOCOL_UDP   17u
+#define NET_PROTOCOL_ICMP6 58u
+#define NET_IPV4_BYTES     20u
+#define NET_IPV6_BYTES     40u
 void net_ipv4_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *reader);
 void net_ipv6_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *reader);
+/* TCP to whose flow it is: here, or over the fabric. */
+void net_tcp_steer(struct lp_net *net, struct net_packet *packet);
+
+/* ---- icmp.c, icmp6.c ---- */
+void net_icmp_input(struct lp_net *net, struct net_packet *packet);
+void net_icmp6_input(struct lp_net *net, struct net_packet *packet);
+/* Destination unreachable; sent by RFC 1122 3.2.2's and RFC 4443 2.4's rules only. */
+void net_icmp_unreachable(struct lp_net *net, const struct net_packet *packet, uint8_t code);
+void net_icmp6_error(struct lp_net *net, const struct net_packet *packet, uint8_t type,
+                     uint8_t code, uint32_t parameter);
+
+/* ---- ndp.c ---- */
+void net_ndp_input(struct lp_net *net, struct net_packet *packet);
+/* Neighbour solicitation.  `source` NULL: of DAD.  `mac`: ask this one only; NULL: its group. */
+void net_ndp_solicit(struct lp_net *net, uint32_t port, const uint8_t *source,
+                     const uint8_t *target, const uint8_t *mac);
+/* Neighbour advertisement to all nodes (RFC 4861 7.2.6). */
+void net_ndp_announce(struct lp_net *net, const struct net_address *address);
+/* ff02::1:ff00:0/104 and the target's last bytes (RFC 4291 2.7.1). */
+void net_ndp_group(const uint8_t *target, uint8_t *ret_group);
+
+/* ---- dad.c ---- */
+LP_MUST_CHECK enum lp_err net_addresses_init_boot(struct lp_net *net, uint32_t port);
+/* An address of ours, whatever its state, or NULL. */
+struct net_address *net_address_find(const struct lp_net *net, uint32_t port, uint8_t family,
+                                     const uint8_t *ip);
+/* May it be used and answered for? */
+bool net_address_usable(const struct lp_net *net, const struct net_address *address);
+/* Somebody else uses it, as a packet of ARP or NDP shows. */
+void net_address_conflict(struct lp_net *net, struct net_address *address);
 
 /* ---- steer.c ---- */
+#define NET_BUCKETS 128u
+LP_MUST_CHECK enum lp_err net_steer_init_boot(struct lp_net *net);
+/* Toeplitz (the "RSS hash" of devices) of up to 36 bytes, with this key. */
+uint32_t net_toeplitz(const uint8_t *key, const uint8_t *data, uint32_t bytes);
 /* The shard that owns this flow: Toeplitz over addresses and ports as received, 128 buckets. */
 uint32_t net_steer_owner(const struct lp_net *net, const struct net_packet *packet,
                          uint16_t from_port, uint16_t to_port);
@@ -128,13 +237,43 @@ LP_MUST_CHECK bool net_path_find(const struct lp_net *net, uint8_t family, const
 /* The way back to who sent `packet`. */
 LP_MUST_CHECK bool net_path_back(const struct lp_net *net, const struct net_packet *packet,
                                  struct net_path *ret_path);
+/* Whose MAC address a packet on this path needs: the gateway's, or the peer's own.  False: there is
+ * no route any more. */
+LP_MUST_CHECK bool net_next_hop(const struct lp_net *net, const struct net_path *path,
+                                uint8_t *ret_hop);
+/* Do the first `bits` bits agree? */
+bool net_prefix_equal(const uint8_t *a, const uint8_t *b, uint32_t bits);
+
+/* ---- neighbour.c ---- */
+LP_MUST_CHECK enum lp_err net_neighbours_init_boot(struct lp_net *net, uint32_t port);
+void net_neighbours_fini(struct lp_net *net, uint32_t port);
+void net_neighbours_check(const struct lp_net *net, uint32_t port);
+/* Its name for net_path.neighbour; 0: nobody knows it. */
+uint32_t net_neighbour_find(const struct lp_net *net, uint32_t port, uint8_t family,
+                            const uint8_t *ip);
+/*
+ * Where frames for this path go: true and the MAC address.  False: it is not
+ * known yet; the neighbour is being asked and takes the frame, or drops it.
+ */
+LP_MUST_CHECK bool net_neighbour_resolve(struct lp_net *net, const struct net_path *path,
+                                         struct net_out *out, uint8_t *ret_mac);
+/* What a packet said about a neighbour. */
+enum net_neighbour_news {
+    NET_NEIGHBOUR_HINT, /* it asked us: STALE, made if there is room (RFC 826, RFC 4861 7.2.3) */
+    NET_NEIGHBOUR_TOLD, /* unsolicited: updates, never makes */
+    NET_NEIGHBOUR_KEPT, /* unsolicited, without override: never changes an address */
+    NET_NEIGHBOUR_ANSWERED,      /* it answered us: REACHABLE */
+    NET_NEIGHBOUR_ANSWERED_KEPT, /* likewise, without override */
+};
+void net_neighbour_learn(struct lp_net *net, const struct net_packet *packet, const uint8_t *ip,
+                         const uint8_t *mac, enum net_neighbour_news news);
 
 /* ---- output.c ---- */
 /*
  * A frame for `l4_bytes` to be filled in by the caller: up to the path's MTU,
  * or, with TSO, up to what caps.frame_bytes_max holds.  False: the device has
- * none now.  net_out_send() takes it in any case: to the device, to wait for
- * the neighbour's address, or to nobody.
+ * none now, or takes none.  net_out_send() takes it in any case: to the
+ * device, to wait for the neighbour's address, or to nobody.
  */
 LP_MUST_CHECK bool net_out_begin(struct lp_net *net, const struct net_path *path, uint8_t protocol,
                                  uint32_t l4_bytes, struct net_out *ret_out);
@@ -142,12 +281,19 @@ LP_MUST_CHECK bool net_out_begin(struct lp_net *net, const struct net_path *path
  * `segment_bytes`: nic.h. */
 void net_out_send(struct lp_net *net, struct net_out *out, uint32_t l4_bytes,
                   uint8_t tcp_header_bytes, uint16_t segment_bytes);
+/* It is not to be sent after all. */
+void net_out_cancel(struct lp_net *net, struct net_out *out);
 /* How much payload of TCP one frame may carry with TSO; 0: the port has none. */
 uint32_t net_out_tso_bytes(const struct lp_net *net, const struct net_path *path);
 /* Confirmed by TCP: this neighbour hears us (RFC 4861 7.3.1). */
 void net_path_confirm(struct lp_net *net, struct net_path *path);
 /* Frames that wait go to the devices. */
 void net_out_flush(struct lp_net *net);
+/* A frame of the link (ARP), or to a MAC address that is known already (NDP): straight to the
+ * device.  NULL: the device has none. */
+uint8_t *net_raw_begin(struct lp_net *net, uint32_t port, uint32_t bytes,
+                       struct lp_nic_frame *ret_frame);
+void net_raw_send(struct lp_net *net, uint32_t port, struct lp_nic_frame *frame);
 
 /* ---- checksum.c ---- */
 /* Ones' complement sum (RFC 1071), folded to 16 bits, not complemented; `sum` is added. */
@@ -157,7 +303,18 @@ uint32_t net_sum_pseudo(uint8_t family, const uint8_t *from, const uint8_t *to, 
                         uint32_t l4_bytes);
 
 /* ---- fabric.c ---- */
+LP_MUST_CHECK enum lp_err fabric_open_boot(struct lp_net *net);
 /* Hand a frame's bytes to the shard that owns its flow; it is copied.  Full: dropped and counted.
  */
 void net_fabric_forward(struct lp_net *net, uint32_t shard, uint32_t port,
                         const struct lp_nic_frame *frame);
+/* To all others: what all have to know. */
+void fabric_broadcast(struct lp_net *net, uint32_t port, const struct lp_nic_frame *frame);
+/* What others gave us; it is ours to write into until fabric_give_back(). */
+void fabric_receive(struct lp_net *net);
+void fabric_give_back(struct lp_net *net);
+/* The end of a turn: what was forwarded can be seen, who sleeps is woken. */
+void fabric_publish(struct lp_net *net);
+/* False: frames wait.  The flag is up until fabric_sleep_end(). */
+LP_MUST_CHECK bool fabric_sleep_begin(struct lp_net *net);
+void fabric_sleep_end(struct lp_net *net);

@@ -286,6 +286,8 @@ tcp_now_ms(const struct lp_net *net)
 LP_MUST_CHECK enum lp_err tcp_init_boot(struct lp_net *net);
 void tcp_fini(struct lp_net *net);
 void tcp_check(const struct lp_net *net);
+/* No stream, nothing half-open; TIME-WAIT may be. */
+bool tcp_at_rest(const struct lp_net *net, const char **ret_why);
 
 /* ==== The receiving half. ======================================================================
  */
@@ -316,6 +318,24 @@ uint32_t tcp_sack_blocks(const struct tcp_stream *stream, struct tcp_range *ret_
 void tcp_acknowledged(struct lp_net *net, struct tcp_stream *stream, uint32_t window);
 
 /* ---- stream.c ---- */
+/* transport.h's operations; net.c gives them on as they come.  accept_stop() and accept_pause() are
+ * lp_net.accepting and accept_paused. */
+void tcp_stream_attach(struct lp_net *net, lp_handle handle, uint64_t user);
+bool tcp_stream_send(struct lp_net *net, lp_handle handle, const struct lp_iovec *pieces,
+                     uint32_t count);
+void tcp_stream_receive_stop(struct lp_net *net, lp_handle handle);
+void tcp_stream_receive_start(struct lp_net *net, lp_handle handle);
+void tcp_stream_close(struct lp_net *net, lp_handle handle);
+lp_handle tcp_stream_connect(struct lp_net *net, const struct lp_address *to);
+/*
+ * What is due becomes events, as far as net->sink has room: once a poll(),
+ * when all frames have been worked through.  A quarter of the sink is kept
+ * for it.  A stream that is given ACCEPTED or CONNECTED here gets nothing
+ * else before the next poll().
+ */
+void tcp_stream_events(struct lp_net *net);
+/* Is anything due?  Then the shard must not sleep. */
+bool tcp_stream_waiting(const struct lp_net *net);
 /* The peer is gone (reset, time-out): ENDED or CLOSED, queues freed.  Sends no RST. */
 void tcp_stream_fail(struct lp_net *net, struct tcp_stream *stream);
 /* Events are due; poll() gives them. */
