@@ -30,7 +30,8 @@ struct net_packet {
     uint8_t protocol;
     uint8_t hop_limit;
     bool l4_checked; /* the device vouches for TCP's checksum */
-    bool to_group;   /* sent to broadcast or multicast, of link or network */
+    bool lent; /* tcp/receive.c: an event points into it, so the frame stays till the next poll() */
+    bool to_group; /* sent to broadcast or multicast, of link or network */
     const uint8_t *from_mac;
     const uint8_t *from; /* 4 or 16 bytes */
     const uint8_t *to;

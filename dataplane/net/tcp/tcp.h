@@ -115,6 +115,7 @@ enum tcp_due {
     TCP_DUE_SENT = 1 << 3,
     TCP_DUE_ENDED = 1 << 4,
     TCP_DUE_CLOSED = 1 << 5,
+    TCP_DUE_FREE = 1 << 6, /* no event: the struct goes back; never at once, callers still look */
 };
 
 /* Bits of tcp_stream.want: what output.c has to look at when the turn ends. */
@@ -185,7 +186,7 @@ struct tcp_stream {
     bool tlp_again : 1;    /* and it was a retransmission */
     bool reordering : 1;   /* RFC 8985: RACK.reordering_seen */
     bool dsack_due : 1;    /* RFC 2883: `dsack` goes first */
-    bool challenge_limited : 1;
+    uint8_t accepted_turn; /* tcp.turn when ACCEPTED or CONNECTED was given */
 
     /* Sending: buffer.c, output.c, ack.c. */
     uint32_t send_una;    /* SND.UNA */
@@ -266,6 +267,10 @@ struct tcp {
     uint64_t resets_ns;      /* reply.c: when the bucket of resets was last filled */
     uint32_t resets_left;
     uint64_t buffered_bytes; /* of all connections: queues, reassembly, scoreboards */
+    struct tcp_queue lent;   /* chunks that events point into; until the next poll() */
+    uint32_t port_next;      /* port.c */
+    uint32_t evict_cursor;   /* evict.c: where in the pool it looked last */
+    uint8_t turn;            /* counts tcp_stream_events(); wraps */
 };
 
 /* Our FIN is sent and acknowledged. */
