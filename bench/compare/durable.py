@@ -54,7 +54,7 @@ def latency(bench, name):
         folder = os.path.dirname(peer.broker.data)
         with peers.on_processor(bench.options.load_cpu):
             alone = synced_writes(folder, seconds)
-        said = bench.load(peer, "--size 1024 --persistent --confirm --rate 1000 --spin " + bench.timing())
+        said = bench.load(peer, "--size 1024 --persistent --confirm --rate 1000 " + bench.timing())
         with peers.on_processor(bench.options.load_cpu):
             alone += synced_writes(folder, seconds)
     confirm = said["confirm_us"]

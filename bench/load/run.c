@@ -189,8 +189,11 @@ next_phase_ns(const struct load_run *run)
     if (!run->measuring) {
         return run->warm_ns;
     }
-    return LP_MIN(run->measured ? UINT64_MAX : run->stop_ns,
-                  run->tick.usage.wall_ns + LOAD_NS_PER_S);
+    const uint64_t stop_ns = run->measured ? UINT64_MAX : run->stop_ns;
+    if (run->options.quiet) {
+        return stop_ns; /* nobody is told how it goes */
+    }
+    return LP_MIN(stop_ns, run->tick.usage.wall_ns + LOAD_NS_PER_S);
 }
 
 static int
