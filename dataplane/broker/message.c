@@ -27,18 +27,29 @@ body_inline_bytes(uint32_t head_bytes, uint64_t body_bytes)
     return (uint32_t)LP_MIN(body_bytes, (uint64_t)room);
 }
 
+/* Room for annotations; they are not there yet. */
 static struct lp_chunk *
-annotations_make(struct lp_memory *memory, struct lp_bytes annotations)
+annotations_make(struct lp_memory *memory, uint32_t bytes)
 {
-    struct lp_chunk *chunk = lp_memory_alloc(memory, sizeof(*chunk) + (uint64_t)annotations.size);
+    struct lp_chunk *chunk = lp_memory_alloc(memory, sizeof(*chunk) + (uint64_t)bytes);
     if (!chunk) {
         return NULL;
     }
     chunk->next = NULL;
-    chunk->used = annotations.size;
-    chunk->room = annotations.size;
-    memcpy(chunk->data, annotations.data, annotations.size);
+    chunk->used = 0;
+    chunk->room = bytes;
     return chunk;
+}
+
+static uint32_t
+annotations_fill(struct lp_chunk *chunk, struct lp_bytes bytes)
+{
+    const uint32_t taken = LP_MIN(chunk->room - chunk->used, bytes.size);
+    if (taken > 0) {
+        memcpy(chunk->data + chunk->used, bytes.data, taken);
+        chunk->used += taken;
+    }
+    return taken;
 }
 
 static void
@@ -51,9 +62,9 @@ chunks_release(struct lp_memory *memory, struct lp_chunk *chunk)
     }
 }
 
-/* All but the body, for which the block was made large enough; gives what is behind it. */
+/* What comes before the properties; gives what is behind it. */
 static inline uint8_t *
-head_write(struct lp_message *message, const struct lp_message_parts *parts)
+names_write(struct lp_message *message, const struct lp_message_parts *parts)
 {
     uint8_t *to = message->data;
     if (LP_UNLIKELY(parts->flags & LP_MESSAGE_EXPIRES)) {
@@ -63,8 +74,15 @@ head_write(struct lp_message *message, const struct lp_message_parts *parts)
     to = lp_put_u8(to, (uint8_t)parts->exchange.size);
     to = lp_put_bytes(to, parts->exchange.data, parts->exchange.size);
     to = lp_put_u8(to, (uint8_t)parts->key.size);
-    to = lp_put_bytes(to, parts->key.data, parts->key.size);
-    return lp_put_bytes(to, parts->properties.data, parts->properties.size);
+    return lp_put_bytes(to, parts->key.data, parts->key.size);
+}
+
+/* All but the body, for which the block was made large enough; gives what is behind it. */
+static inline uint8_t *
+head_write(struct lp_message *message, const struct lp_message_parts *parts)
+{
+    return lp_put_bytes(names_write(message, parts), parts->properties.data,
+                        parts->properties.size);
 }
 
 /* A message whose block has room for `body_inline` bytes of its body. */
@@ -104,9 +122,10 @@ parts_head_bytes(const struct lp_message_parts *parts)
     return expires + 2u + parts->exchange.size + parts->key.size + parts->properties.size;
 }
 
-struct lp_message *
-lp_message_make(struct lp_messages *messages, const struct lp_message_parts *parts,
-                lp_handle *ret_handle)
+/* With room for all that is not its body; nothing of that is there yet. */
+static struct lp_message *
+message_make(struct lp_messages *messages, const struct lp_message_parts *parts,
+             lp_handle *ret_handle)
 {
     const uint32_t head_bytes = parts_head_bytes(parts);
     const struct lp_message *from = parts->body_from;
@@ -114,7 +133,7 @@ lp_message_make(struct lp_messages *messages, const struct lp_message_parts *par
                                       : body_inline_bytes(head_bytes, parts->body_bytes);
     struct lp_chunk *annotations = NULL;
     if (LP_UNLIKELY(parts->annotations.size > 0)) {
-        annotations = annotations_make(messages->memory, parts->annotations);
+        annotations = annotations_make(messages->memory, parts->annotations.size);
         if (!annotations) {
             return NULL;
         }
@@ -126,8 +145,62 @@ lp_message_make(struct lp_messages *messages, const struct lp_message_parts *par
     }
     message->annotated = annotations != NULL;
     message->more = annotations;
+    return message;
+}
+
+struct lp_message *
+lp_message_make(struct lp_messages *messages, const struct lp_message_parts *parts,
+                lp_handle *ret_handle)
+{
+    struct lp_message *message = message_make(messages, parts, ret_handle);
+    if (!message) {
+        return NULL;
+    }
+    if (LP_UNLIKELY(message->annotated)) {
+        (void)annotations_fill(message->more, parts->annotations);
+    }
     (void)head_write(message, parts);
     return message;
+}
+
+/* ---- piece by piece ---- */
+
+struct lp_message *
+lp_message_begin(struct lp_messages *messages, const struct lp_message_parts *parts,
+                 lp_handle *ret_handle)
+{
+    struct lp_message *message = message_make(messages, parts, ret_handle);
+    if (message) {
+        message->used = (uint32_t)(names_write(message, parts) - message->data);
+    }
+    return message;
+}
+
+bool
+lp_message_fill(struct lp_messages *messages, struct lp_message *message, struct lp_bytes bytes)
+{
+    const uint32_t head_bytes = lp_message_head_bytes(message);
+    if (message->used < head_bytes) {
+        const uint32_t taken = LP_MIN(head_bytes - message->used, bytes.size);
+        (void)lp_put_bytes(message->data + message->used, bytes.data, taken);
+        message->used += taken;
+        bytes = lp_bytes_of(bytes.data + taken, bytes.size - taken);
+    }
+    if (message->annotated) {
+        const uint32_t taken = annotations_fill(message->more, bytes);
+        bytes = lp_bytes_of(bytes.data + taken, bytes.size - taken);
+    }
+    return bytes.size == 0 || lp_message_append(messages, message, bytes);
+}
+
+uint64_t
+lp_message_to_come(const struct lp_message *message)
+{
+    const uint32_t head_bytes = lp_message_head_bytes(message);
+    const uint64_t annotations = message->annotated ? message->more->room - message->more->used : 0;
+    return message->used < head_bytes
+               ? head_bytes - message->used + annotations + message->body_bytes
+               : annotations + message->body_bytes - lp_message_body_have(message);
 }
 
 void

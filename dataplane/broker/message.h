@@ -126,6 +126,17 @@ struct lp_message *lp_message_make(struct lp_messages *messages,
 struct lp_message *lp_message_whole(struct lp_messages *messages,
                                     const struct lp_message_parts *parts, struct lp_bytes body,
                                     lp_handle *ret_handle);
+/*
+ * One that comes back in pieces: of `properties` and `annotations` only the
+ * sizes count, their bytes come with those of the body, in this order.  It is
+ * whole when none are to come; until then nobody else may see it.
+ */
+struct lp_message *lp_message_begin(struct lp_messages *messages,
+                                    const struct lp_message_parts *parts, lp_handle *ret_handle);
+/* The next bytes, no more than are to come.  False: memory is short, and some may be there. */
+LP_MUST_CHECK bool lp_message_fill(struct lp_messages *messages, struct lp_message *message,
+                                   struct lp_bytes bytes);
+uint64_t lp_message_to_come(const struct lp_message *message);
 /* Append body bytes; false: memory is short and nothing was appended (try again, or give up). */
 LP_MUST_CHECK bool lp_message_append(struct lp_messages *messages, struct lp_message *message,
                                      struct lp_bytes body);

@@ -71,27 +71,12 @@ op_of(const struct lp_store *store, const struct lp_entry *entry)
     return lp_window_get(&store->ops, newest - (uint32_t)((uint32_t)newest - entry->place.unit));
 }
 
-/* All but its body must be in the message's first record: that it is larger takes a frame full of
- * CC that died again and again. */
-static bool
-head_fits(const struct lp_broker *broker, const struct lp_entry *entry)
-{
-    const struct lp_message *message =
-        lp_message_of(broker->mesh.fabric->messages[entry->owner], entry->message);
-    return sizeof(struct store_message_head) + (uint64_t)lp_message_head_bytes(message) +
-               lp_message_annotations(message).size <=
-           LP_LOG_RECORD_BYTES_MAX;
-}
-
 bool
 store_note_enqueue(struct lp_broker *broker, uint32_t queue, struct lp_entry *entry, uint32_t from,
                    const struct lp_mesh_record *record)
 {
     struct lp_store *store = broker->store;
     const uint64_t number = store->ops.next;
-    if (LP_UNLIKELY(!head_fits(broker, entry))) {
-        return false;
-    }
     struct store_op *op = store_note(store, STORE_OP_ENQUEUE, queue, entry->position);
     if (LP_UNLIKELY(!op)) {
         return false;

@@ -45,24 +45,57 @@ store_read_done(struct lp_store *store, uint64_t user, struct lp_bytes data)
     }
 }
 
-/* The message's own head is expiration (if it has one), names, properties. */
+/* The message's own head is expiration (if it has one), names, properties: of those only how many
+ * bytes there are is known from the beginning. */
 static bool
-head_read(struct lp_bytes head, struct lp_message_parts *parts)
+names_read(struct lp_reader *reader, uint32_t head_bytes, struct lp_message_parts *parts)
 {
-    struct lp_reader reader = lp_reader_of_bytes(head);
+    const uint64_t before = lp_reader_left(reader);
     if (parts->flags & LP_MESSAGE_EXPIRES) {
-        parts->expiration_ms = lp_reader_u64le(&reader);
+        parts->expiration_ms = lp_reader_u64le(reader);
     }
-    parts->exchange = lp_reader_short(&reader);
-    parts->key = lp_reader_short(&reader);
-    parts->properties = lp_reader_bytes(&reader, (uint32_t)lp_reader_left(&reader));
-    return !reader.failed;
+    parts->exchange = lp_reader_short(reader);
+    parts->key = lp_reader_short(reader);
+    const uint64_t names = before - lp_reader_left(reader);
+    if (reader->failed || names > head_bytes) {
+        return false;
+    }
+    parts->properties = lp_bytes_of(NULL, head_bytes - (uint32_t)names);
+    return true;
 }
 
-/*
- * Annotations and properties are in the first record, as far as it goes; the
- * few messages whose are longer than a record are refused when they come.
- */
+/* Can the entry's records hold it?  They are what was written; the sizes in them may be anything
+ * else if the disk lies. */
+static bool
+head_makes_sense(const struct lp_broker *broker, const struct lp_entry *entry,
+                 const struct store_message_head *head)
+{
+    const uint64_t all = sizeof(*head) + (uint64_t)head->head_bytes + head->annotations_bytes +
+                         (uint64_t)head->body_bytes;
+    return head->body_bytes == entry->body_bytes && all <= entry->record_bytes &&
+           head->protocol < LP_PROTOCOLS_MAX && broker->protocols[head->protocol];
+}
+
+/* More of a message, which is nobody's before it is whole. */
+static enum lp_err
+message_go_on(struct lp_broker *broker, struct lp_entry *entry, struct lp_bytes bytes,
+              bool *ret_more)
+{
+    struct lp_message *message = lp_message_of(&broker->messages, entry->message);
+    if (bytes.size > lp_message_to_come(message)) {
+        return LP_ERR_BAD_RECORD;
+    }
+    if (!lp_message_fill(&broker->messages, message, bytes)) {
+        return LP_ERR_NO_MEMORY;
+    }
+    *ret_more = lp_message_to_come(message) > 0;
+    if (!*ret_more) {
+        message->loans = 1;
+        lp_store_resident(broker, (int64_t)lp_store_resident_bytes(entry));
+    }
+    return LP_OK;
+}
+
 enum lp_err
 lp_store_message(struct lp_broker *broker, struct lp_entry *entry, struct lp_bytes content,
                  bool *ret_more)
@@ -75,55 +108,35 @@ lp_store_message(struct lp_broker *broker, struct lp_entry *entry, struct lp_byt
     }
     memcpy(&head, data, sizeof(head));
     struct lp_message_parts parts = {
+        .annotations = lp_bytes_of(NULL, head.annotations_bytes),
         .body_bytes = head.body_bytes,
         .protocol = head.protocol,
         .flags = head.message_flags,
         .priority = head.priority,
     };
-    const struct lp_bytes own = lp_reader_bytes(&reader, head.head_bytes);
-    parts.annotations = lp_reader_bytes(&reader, head.annotations_bytes);
-    const struct lp_bytes body = lp_reader_bytes(&reader, (uint32_t)lp_reader_left(&reader));
-    if (reader.failed || head.body_bytes != entry->body_bytes || body.size > head.body_bytes ||
-        head.protocol >= LP_PROTOCOLS_MAX || !broker->protocols[head.protocol] ||
-        !head_read(own, &parts)) {
+    if (!head_makes_sense(broker, entry, &head) || !names_read(&reader, head.head_bytes, &parts)) {
         return LP_ERR_BAD_RECORD;
     }
     lp_handle handle;
-    struct lp_message *message = lp_message_make(&broker->messages, &parts, &handle);
-    if (!message) {
+    if (!lp_message_begin(&broker->messages, &parts, &handle)) {
         return LP_ERR_NO_MEMORY;
     }
-    if (!lp_message_append(&broker->messages, message, body)) {
-        lp_message_free(&broker->messages, handle);
-        return LP_ERR_NO_MEMORY;
-    }
-    *ret_more = body.size < head.body_bytes;
     entry->message = handle;
     entry->owner = (uint8_t)broker->shard;
-    if (!*ret_more) {
-        message->loans = 1;
-        lp_store_resident(broker, (int64_t)lp_store_resident_bytes(entry));
+    const enum lp_err err = message_go_on(
+        broker, entry, lp_reader_bytes(&reader, (uint32_t)lp_reader_left(&reader)), ret_more);
+    if (err != LP_OK) {
+        lp_message_free(&broker->messages, handle);
+        entry->message = LP_HANDLE_NONE;
     }
-    return LP_OK;
+    return err;
 }
 
 enum lp_err
 lp_store_message_more(struct lp_broker *broker, struct lp_entry *entry, struct lp_bytes content,
                       bool *ret_more)
 {
-    struct lp_message *message = lp_message_of(&broker->messages, entry->message);
-    if (content.size > message->body_bytes - lp_message_body_have(message)) {
-        return LP_ERR_BAD_RECORD;
-    }
-    if (!lp_message_append(&broker->messages, message, content)) {
-        return LP_ERR_NO_MEMORY;
-    }
-    *ret_more = lp_message_body_have(message) < message->body_bytes;
-    if (!*ret_more) {
-        message->loans = 1;
-        lp_store_resident(broker, (int64_t)lp_store_resident_bytes(entry));
-    }
-    return LP_OK;
+    return message_go_on(broker, entry, content, ret_more);
 }
 
 /* ---- all that was read of one ---- */

@@ -89,8 +89,7 @@ void lp_store_dropped(struct lp_queue *queue);
 
 /*
  * A message has come; it is confirmed when it is durable.  False: there is no
- * memory (or its head is larger than a record), and nothing was done.  `entry` is new, and has its
- * position, level and times.
+ * memory, and nothing was done.  `entry` is new, and has its position, level and times.
  */
 LP_MUST_CHECK bool lp_store_enqueue(struct lp_queue *queue, struct lp_entry *entry, uint32_t from,
                                     const struct lp_mesh_record *record);
@@ -146,7 +145,7 @@ LP_MUST_CHECK bool lp_store_delay_read(struct lp_broker *broker, struct lp_log_p
 LP_MUST_CHECK bool lp_store_read(struct lp_queue *queue, struct lp_log_place place, uint32_t bytes);
 /*
  * Make the message of `entry` from a record's content.  LP_ERR_NO_MEMORY; LP_ERR_BAD_RECORD: it is
- * not that message.  With `*ret_more` there is more of its body, in records behind this.
+ * not that message.  With `*ret_more` there is more of it, in records behind this.
  */
 LP_MUST_CHECK enum lp_err lp_store_message(struct lp_broker *broker, struct lp_entry *entry,
                                            struct lp_bytes content, bool *ret_more);

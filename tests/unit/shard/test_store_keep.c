@@ -60,6 +60,143 @@ what_never_has_to_be_written_is_confirmed(void **unused)
     store_close(&store);
 }
 
+/* ---- heads of any size ---- */
+
+struct large {
+    uint32_t properties, annotations, body;
+};
+
+static uint8_t
+large_byte(uint32_t salt, uint32_t at)
+{
+    return (uint8_t)(salt + at + at / 251u);
+}
+
+static struct lp_bytes
+large_bytes(uint32_t salt, uint32_t size)
+{
+    uint8_t *data = malloc(size + 1u);
+    assert_non_null(data);
+    for (uint32_t i = 0; i < size; i++) {
+        data[i] = large_byte(salt, i);
+    }
+    return lp_bytes_of(data, size);
+}
+
+static void
+large_are(struct lp_bytes bytes, uint32_t salt, uint32_t size)
+{
+    assert_int_equal(bytes.size, size);
+    for (uint32_t i = 0; i < size; i++) {
+        assert_int_equal(bytes.data[i], large_byte(salt, i));
+    }
+}
+
+/* One section of it all. */
+static struct lp_bytes
+large_annotations(uint32_t size)
+{
+    const struct lp_bytes bytes = large_bytes(2, size);
+    uint8_t head[5];
+    struct lp_writer writer = lp_writer_of(head, sizeof(head));
+    lp_writer_u8(&writer, LP_ANNOTATION_DEATHS);
+    lp_writer_u32le(&writer, size - (uint32_t)sizeof(head));
+    if (size > 0) {
+        memcpy((void *)(uintptr_t)bytes.data, head, sizeof(head));
+    }
+    return bytes;
+}
+
+/* One whose body begins with `value`. */
+static void
+large_send(struct store_rig *store, const struct large *large, uint64_t value)
+{
+    struct lp_broker *broker = store_broker(store);
+    const struct lp_bytes properties = large_bytes(1, large->properties);
+    const struct lp_bytes annotations = large_annotations(large->annotations);
+    const struct lp_bytes body = large_bytes(3, large->body);
+    const struct lp_message_parts parts = {.key = lp_bytes_of_text("q"),
+                                           .properties = properties,
+                                           .annotations = annotations,
+                                           .body_bytes = sizeof(value) + body.size,
+                                           .expiration_ms = 1u << 30,
+                                           .flags = LP_MESSAGE_PERSISTENT | LP_MESSAGE_EXPIRES,
+                                           .protocol = LP_PROTOCOL_AMQP091};
+    struct lp_publish publish = {
+        .exchange = lp_topology_exchange(&broker->topology, RIG_VHOST, lp_bytes_of(NULL, 0))};
+    struct lp_message *message = lp_message_make(&broker->messages, &parts, &publish.message);
+    assert_non_null(message);
+    assert_int_equal(lp_message_to_come(message), sizeof(value) + body.size);
+    assert_true(lp_message_append(&broker->messages, message, lp_bytes_of(&value, sizeof(value))));
+    assert_true(lp_message_append(&broker->messages, message, body));
+    assert_int_equal(lp_message_to_come(message), 0);
+    assert_int_equal(lp_session_publish(store->client->session, &publish), LP_DONE);
+    free((void *)(uintptr_t)properties.data);
+    free((void *)(uintptr_t)annotations.data);
+    free((void *)(uintptr_t)body.data);
+    rig_settle(&store->rig);
+}
+
+static void
+large_expect(struct store_rig *store, const struct large *large, uint64_t value)
+{
+    assert_int_equal(store_get(store, "q", false), value);
+    const struct lp_message *message = store->client->got_last.message;
+    large_are(lp_message_properties(message), 1, large->properties);
+    const struct lp_bytes annotations = large_annotations(large->annotations);
+    const struct lp_bytes had = lp_message_annotations(message);
+    assert_int_equal(had.size, annotations.size);
+    assert_memory_equal(had.data ? had.data : annotations.data, annotations.data, had.size);
+    free((void *)(uintptr_t)annotations.data);
+    assert_int_equal(lp_message_expiration_ms(message), 1u << 30);
+    struct lp_message_body at = lp_message_body(message);
+    uint8_t *body = malloc(sizeof(value) + large->body);
+    assert_non_null(body);
+    uint32_t have = 0;
+    struct lp_bytes piece;
+    while ((piece = lp_message_body_next(&at, UINT32_MAX)).size > 0) {
+        memcpy(body + have, piece.data, piece.size);
+        have += piece.size;
+    }
+    assert_int_equal(have, sizeof(value) + large->body);
+    large_are(lp_bytes_of(body + sizeof(value), large->body), 3, large->body);
+    free(body);
+    client_ack(store->client, store->client->got_last.number);
+}
+
+/* What a frame may have is no more than a client says it is: records are cut where they must. */
+static void
+a_head_of_any_size_is_kept_and_read_back(void **unused)
+{
+    (void)unused;
+    const uint32_t record = LP_LOG_RECORD_BYTES_MAX - (uint32_t)sizeof(struct store_message_head);
+    const struct large larges[] = {
+        {300000, 0, 10},
+        {1000000, 70000, 700000},
+        {10, 600000, 10},
+        {10, 600000, 300000},
+        {record - 2 - 1 - 8, 0, 0},      /* the body is in a second record, */
+        {record - 2 - 1 - 8 - 8, 0, 0},  /* in the first, */
+        {record - 2 - 1 - 8 + 1, 40, 8}, /* and its last property in a second */
+        {2u * record, record, record},
+    };
+    static struct store_rig store;
+    store_open(&store);
+    store_start(&store);
+    lp_session_confirm_select(store.client->session);
+    for (uint32_t i = 0; i < LP_COUNT_OF(larges); i++) {
+        large_send(&store, &larges[i], i + 1);
+    }
+    assert_int_equal(store.client->nacked, 0);
+    assert_int_equal(store.client->confirmed, LP_COUNT_OF(larges));
+    store_kill_and_start(&store);
+    for (uint32_t i = 0; i < LP_COUNT_OF(larges); i++) {
+        large_expect(&store, &larges[i], i + 1);
+    }
+    assert_int_equal(store_get(&store, "q", false), 0);
+    store_close(&store);
+}
+
 int
 main(void)
 {
@@ -67,6 +204,7 @@ main(void)
         cmocka_unit_test(what_was_confirmed_is_there_after_a_kill),
         cmocka_unit_test(nothing_is_confirmed_before_it_is_on_disk),
         cmocka_unit_test(what_never_has_to_be_written_is_confirmed),
+        cmocka_unit_test(a_head_of_any_size_is_kept_and_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
