@@ -28,6 +28,11 @@ child_become(const struct launcher_spawn *spawn, pid_t parent)
     /* The launcher ignores SIGPIPE, and that would be inherited. */
     good = good && signal(SIGPIPE, SIG_DFL) != SIG_ERR;
     good = good && sigemptyset(&nothing) == 0 && pthread_sigmask(SIG_SETMASK, &nothing, NULL) == 0;
+    if (spawn->bare) {
+        /* A service's ambient capabilities are for the data plane, which binds ports and opens
+         * devices.  Refused by kernels that have none to give. */
+        (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    }
     if (good) {
         (void)execv(spawn->path, spawn->argv);
     }

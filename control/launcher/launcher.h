@@ -91,6 +91,7 @@ struct launcher_child {
     pid_t pid; /* 0: not running */
     int pidfd;
     uint64_t started_ms;
+    bool bare; /* runs without any capability that the launcher was given */
 };
 
 /* How a child ended. */
@@ -150,6 +151,7 @@ struct launcher_spawn {
     char *const *argv;
     const int *fds; /* the only descriptors besides 0, 1 and 2 that the child gets */
     size_t fd_count;
+    bool bare;
 };
 LP_MUST_CHECK bool launcher_child_start(struct launcher_child *child,
                                         const struct launcher_spawn *spawn);

@@ -77,8 +77,8 @@ start(struct launcher_child *child, const struct launcher_plan *plan,
     if (arguments->failed) {
         launcher_warn("%s cannot be started: out of memory", child->name);
     } else {
-        good = launcher_child_start(child,
-                                    &(struct launcher_spawn){path, arguments->item, fds, count});
+        good = launcher_child_start(
+            child, &(struct launcher_spawn){path, arguments->item, fds, count, child->bare});
     }
     arguments_fini(arguments);
     return good;

@@ -464,7 +464,7 @@ launcher_supervise(const struct launcher_plan *plan)
     struct supervisor supervisor = {
         .plan = plan,
         .dataplane = {.name = "lepus-dataplane", .pidfd = -1},
-        .control = {.name = "lepus-control", .pidfd = -1},
+        .control = {.name = "lepus-control", .pidfd = -1, .bare = true},
         .phase = PHASE_RUNNING,
         .ready_fd = -1,
         .control_ready_fd = -1,

@@ -42,7 +42,8 @@ def given():
 event = {"name": name, "pid": os.getpid(), "words": sys.argv[1:],
          "extra_fds": sorted(set(descriptors()) - set(given())),
          "region_bytes": os.fstat(int(options["--region-fd"][0])).st_size,
-         "group": os.getpgid(0)}
+         "group": os.getpgid(0),
+         "capabilities": [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")][0]}
 report = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 wakes = [int(n) for n in options["--shard-wake-fds"][0].split(",")]
 

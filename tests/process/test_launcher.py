@@ -24,7 +24,7 @@ WAIT_S = 30
 
 
 class Launcher:
-    def __init__(self, mode="", words=(), data=None, shards="3"):
+    def __init__(self, mode="", words=(), data=None, shards="3", before=()):
         self.folder = tempfile.mkdtemp(prefix="lepus-launcher-")
         for name in ("lepus-dataplane", "lepus-control"):
             shutil.copy(os.path.join(HERE, "fake_child.py"), os.path.join(self.folder, name))
@@ -33,11 +33,14 @@ class Launcher:
         self.events = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.events.bind(os.path.join(self.folder, "events"))
         self.events.settimeout(WAIT_S)
+        if before:  # another user runs it
+            os.chmod(self.folder, 0o755)
+            os.chmod(os.path.join(self.folder, "events"), 0o666)
         env = dict(os.environ, LEPUS_BIN_DIR=self.folder, FAKE_MODE=mode,
                    FAKE_EVENTS=os.path.join(self.folder, "events"))
         env.pop("LEPUS_DATA", None)
         self.process = subprocess.Popen(
-            [LEPUS, "--data", self.data, "--set", "lepus.shards=" + shards, *words], env=env,
+            [*before, LEPUS, "--data", self.data, "--set", "lepus.shards=" + shards, *words], env=env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.seen = ""
 
@@ -122,6 +125,18 @@ class TestLauncher(unittest.TestCase):
         launcher.line("lepus: ready on tcp:127.0.0.1:4321 transport=fake")
         launcher.process.terminate()
         self.assertEqual(launcher.end()[0], 0)
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "needs root, to be somebody else")
+    def test_capabilities_of_a_service_are_for_the_dataplane_only(self):
+        data = tempfile.mkdtemp(prefix="lepus-nobody-")
+        self.addCleanup(shutil.rmtree, data)
+        os.chown(data, 65534, 65534)
+        launcher = self.start(data=data, before=[
+            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+net_bind_service",
+            "--ambient-caps=+net_bind_service"])
+        dataplane, control = launcher.both()
+        self.assertEqual(int(dataplane["capabilities"], 16), 1 << 10)
+        self.assertEqual(int(control["capabilities"], 16), 0)
 
     def test_a_bare_port_listens_on_both_families(self):
         launcher = self.start(words=["--set", "listeners.tcp.default=0"])

@@ -1,0 +1,198 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/appliance: what it says of machines, and what it would write, over made-up /proc and /sys; the service's unit."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+UNITS = os.path.join(ROOT, "scripts", "systemd")
+HUGE = "/sys/kernel/mm/hugepages/hugepages-2048kB"
+
+
+class Box:
+    """A machine of eight processors with two cards, as a folder."""
+
+    def __init__(self):
+        self.root = tempfile.mkdtemp(prefix="lepus-box-")
+        self.file("/sys/devices/system/cpu/online", "0-7")
+        self.file("/sys/devices/system/cpu/isolated", "4-7")
+        self.file("/sys/devices/system/cpu/nohz_full", "4-7")
+        self.file("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never")
+        self.file("/sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc")
+        self.file("/sys/devices/system/clocksource/clocksource0/available_clocksource", "tsc hpet acpi_pm")
+        self.file("/proc/cmdline", "BOOT_IMAGE=/vmlinuz iommu=pt")
+        self.file("/proc/stat", "cpu  700 0 100 100 0 0 0 0 0 0")
+        self.file("/sys/kernel/iommu_groups/0/x", "")
+        self.file(HUGE + "/nr_hugepages", "1024")
+        self.file(HUGE + "/free_hugepages", "1000")
+        self.file("/proc/irq/30/smp_affinity_list", "0-3")
+        self.file("/proc/net/route", "Iface\tDestination\neth0\t00000000")
+        for cpu in range(8):
+            self.file("/sys/devices/system/cpu/cpu%d/cpufreq/scaling_governor" % cpu, "performance")
+            self.file("/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list" % cpu, str(cpu))
+        self.card("0000:3b:00.0", "ixgbe", "eth0")
+        self.card("0000:3b:00.1", "ixgbe", "eth1")
+        os.makedirs(self.root + "/sys/bus/pci/drivers/vfio-pci")
+
+    def file(self, path, text):
+        os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
+        with open(self.root + path, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    def text(self, path):
+        with open(self.root + path, encoding="utf-8") as file:
+            return file.read().strip()
+
+    def card(self, address, driver, interface):
+        base = "/sys/bus/pci/devices/%s" % address
+        self.file(base + "/class", "0x020000")
+        self.file(base + "/vendor", "0x8086")
+        self.file(base + "/device", "0x10fb")
+        self.file(base + "/numa_node", "0")
+        self.file("%s/net/%s/x" % (base, interface), "")
+        os.makedirs(self.root + "/sys/bus/pci/drivers/" + driver, exist_ok=True)
+        if os.path.lexists(self.root + base + "/driver"):
+            os.unlink(self.root + base + "/driver")
+        os.symlink("../../drivers/" + driver, self.root + base + "/driver")
+
+    def run(self, *words):
+        done = subprocess.run([sys.executable, os.path.join(ROOT, "scripts", "appliance"), *words, "--root", self.root],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout
+
+    def findings(self):
+        return {one["name"]: one for one in json.loads(self.run("check", "--json")[1])}
+
+
+class TestAppliance(unittest.TestCase):
+    def setUp(self):
+        self.box = Box()
+        self.addCleanup(shutil.rmtree, self.box.root)
+
+    def verdict(self, name):
+        return self.box.findings()[name]["verdict"]
+
+    def test_a_machine_that_is_ready_is_left_alone(self):
+        self.box.card("0000:3b:00.1", "vfio-pci", "gone")
+        status, output = self.box.run("check")
+        self.assertEqual(status, 0, output)
+        self.assertIn("0 wrong, 0 to think about", output)
+        self.assertIn("nothing that could be changed", self.box.run("apply")[1])
+
+    def test_too_few_huge_pages_are_wrong_and_added(self):
+        self.box.file(HUGE + "/free_hugepages", "12")
+        status, output = self.box.run("check")
+        self.assertEqual(status, 1)
+        self.assertIn("12 free", output)
+        self.assertIn("hugepages=1524", output)
+        self.box.run("apply", "--dry-run")
+        self.assertEqual(self.box.text(HUGE + "/nr_hugepages"), "1024")
+        self.box.run("apply")
+        self.assertEqual(self.box.text(HUGE + "/nr_hugepages"), "1524")
+
+    def test_interrupts_leave_the_processors_of_shards(self):
+        self.box.file("/proc/irq/31/smp_affinity_list", "0-7")
+        self.assertEqual(self.verdict("interrupts"), "wrong")
+        self.box.run("apply")
+        self.assertEqual(self.box.text("/proc/irq/31/smp_affinity_list"), "0-3")
+        self.assertEqual(self.verdict("interrupts"), "ok")
+
+    def test_governors_and_clock_are_set(self):
+        self.box.file("/sys/devices/system/cpu/cpu5/cpufreq/scaling_governor", "powersave")
+        self.box.file("/sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "powersave")
+        self.box.file("/sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet")
+        self.assertEqual((self.verdict("frequency"), self.verdict("clock")), ("wrong", "wrong"))
+        self.box.run("apply")
+        self.assertEqual(self.box.text("/sys/devices/system/cpu/cpu5/cpufreq/scaling_governor"), "performance")
+        self.assertEqual(self.box.text("/sys/devices/system/cpu/cpu1/cpufreq/scaling_governor"), "powersave")
+        self.assertEqual(self.verdict("clock"), "ok")
+
+    def test_what_only_a_boot_can_change_is_said_in_the_kernels_words(self):
+        self.box.file("/sys/devices/system/cpu/isolated", "")
+        self.box.file("/sys/devices/system/cpu/nohz_full", "")
+        output = self.box.run("check", "--cores", "2-5,7")[1]
+        self.assertIn("isolcpus=managed_irq,domain,2-5,7 nohz_full=2-5,7 rcu_nocbs=2-5,7", output)
+
+    def test_two_threads_of_a_core_are_noticed(self):
+        self.box.file("/sys/devices/system/cpu/cpu4/topology/thread_siblings_list", "4,6")
+        self.box.file("/sys/devices/system/cpu/cpu6/topology/thread_siblings_list", "4,6")
+        self.assertEqual(self.verdict("hyper-threads"), "advice")
+
+    def test_a_card_that_carries_routes_is_not_taken_away(self):
+        status, output = self.box.run("bind", "0000:3b:00.0")
+        self.assertEqual(status, 1)
+        self.assertIn("would be cut off", output)
+        self.assertFalse(os.path.exists(self.box.root + "/sys/bus/pci/devices/0000:3b:00.0/driver_override"))
+
+    def test_a_free_card_is_bound_and_given_back(self):
+        base = "/sys/bus/pci/devices/0000:3b:00.1"
+        status, output = self.box.run("bind", "3b:00.1")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(self.box.text(base + "/driver_override"), "vfio-pci")
+        self.assertEqual(self.box.text("/sys/bus/pci/drivers/ixgbe/unbind"), "0000:3b:00.1")
+        self.assertEqual(self.box.text("/sys/bus/pci/drivers/vfio-pci/bind"), "0000:3b:00.1")
+        self.box.card("0000:3b:00.1", "vfio-pci", "gone")
+        self.assertIn("already", self.box.run("bind", "3b:00.1")[1])
+        self.assertEqual(self.box.run("unbind", "3b:00.1")[0], 0)
+        self.assertEqual(self.box.text("/sys/bus/pci/drivers_probe"), "0000:3b:00.1")
+
+    def test_mellanox_stays(self):
+        self.box.card("0000:3b:00.1", "mlx5_core", "eth1")
+        status, output = self.box.run("bind", "3b:00.1")
+        self.assertEqual(status, 1)
+        self.assertIn("stay with their kernel driver", output)
+        self.assertIn("0000:3b:00.1", self.box.findings()["network cards"]["seen"])
+
+    def test_cards_are_listed_with_who_uses_them(self):
+        output = self.box.run("nics")[1]
+        self.assertRegex(output, r"0000:3b:00.0 +8086:10fb +ixgbe +0 +eth0 +in use by the kernel")
+        self.assertRegex(output, r"0000:3b:00.1 .*scripts/appliance bind 0000:3b:00.1")
+
+    def test_it_persists_as_a_unit_and_goes(self):
+        os.makedirs(self.box.root + "/etc/systemd/system")
+        unit = "/etc/systemd/system/lepus-appliance.service"
+        self.assertEqual(self.box.run("persist", "--huge-mb", "64", "--cores", "4-5")[0], 0)
+        self.assertIn("apply --huge-mb 64 --cores 4,5", self.box.text(unit))
+        self.box.run("persist", "--remove")
+        self.assertFalse(os.path.exists(self.box.root + unit))
+
+    def test_mistakes_are_answered(self):
+        self.assertIn("which card?", self.box.run("bind")[1])
+        self.assertIn("is no network card", self.box.run("bind", "0000:00:00.0")[1])
+
+
+@unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed")
+class TestUnit(unittest.TestCase):
+    def analyze(self, *words):
+        done = subprocess.run(["systemd-analyze", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=60, check=False)
+        return done.returncode, done.stdout
+
+    def installed(self, folder):
+        """The unit with a program that exists, and what bypass adds."""
+        with open(os.path.join(UNITS, "lepus.service"), encoding="utf-8") as file:
+            text = file.read().replace("/usr/lib/lepus/lepus ", "/bin/true ")
+        os.makedirs(os.path.join(folder, "lepus.service.d"))
+        shutil.copy(os.path.join(UNITS, "lepus-bypass.conf"), os.path.join(folder, "lepus.service.d"))
+        path = os.path.join(folder, "lepus.service")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def test_systemd_understands_it_and_finds_little_to_attack(self):
+        folder = tempfile.mkdtemp(prefix="lepus-unit-")
+        self.addCleanup(shutil.rmtree, folder)
+        path = self.installed(folder)
+        status, output = self.analyze("verify", path)
+        self.assertEqual((status, output), (0, ""))
+        status, output = self.analyze("security", "--offline=true", "--threshold=30", path)
+        self.assertEqual(status, 0, output)
+
+
+if __name__ == "__main__":
+    unittest.main()
