@@ -10,6 +10,10 @@
 #define ITEM_BYTES_MAX   (1u << 20)
 #define CAPACITY_MAX     (1u << 31)
 
+/* So small, and so many: as many chunks as a span takes are one block. */
+#define MANY_STRIDE_MAX 128u
+#define MANY_ITEMS      (64u * 1024u)
+
 LP_STATIC_ASSERT(sizeof(struct lp_pool_header) == 8, "items keep an alignment of 8");
 
 static inline uint32_t
@@ -22,6 +26,12 @@ static inline uint32_t
 chunk_count(const struct lp_pool *pool, uint32_t items)
 {
     return (uint32_t)(((uint64_t)items + chunk_items(pool) - 1) >> pool->chunk_shift);
+}
+
+static inline uint64_t
+chunk_bytes(const struct lp_pool *pool)
+{
+    return (uint64_t)pool->item_stride << pool->chunk_shift;
 }
 
 static inline uint32_t
@@ -42,12 +52,16 @@ lp_pool_init_boot(struct lp_pool *pool, const char *name, struct lp_memory *memo
         .memory = memory,
         .item_stride = ((bytes + 7u) & ~7u) + (uint32_t)sizeof(struct lp_pool_header),
         .capacity = capacity,
+        .block_chunks = 1,
     };
     /* The largest power of two of items that stays within the goal and is not twice the capacity.
      */
     while (made.item_stride << (made.chunk_shift + 1) <= CHUNK_BYTES_GOAL &&
            1u << made.chunk_shift < capacity) {
         made.chunk_shift++;
+    }
+    if (made.item_stride <= MANY_STRIDE_MAX && capacity >= MANY_ITEMS) {
+        made.block_chunks = (uint32_t)(LP_SPAN_BYTES / chunk_bytes(&made));
     }
     /* Entries are written when their chunk is made, and not read before. */
     made.chunks =
@@ -67,13 +81,27 @@ lp_pool_fini(struct lp_pool *pool)
     }
     LP_ASSERT(pool->used == 0);
     const uint32_t count = chunk_count(pool, pool->made);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i += pool->block_chunks) {
         void *chunk = pool->chunks[i];
         lp_memory_release(pool->memory, &chunk);
     }
     void *directory = pool->chunks;
     lp_memory_release(pool->memory, &directory);
     memset(pool, 0, sizeof(*pool));
+}
+
+/* The chunk after the last one; NULL: no memory. */
+static uint8_t *
+chunk_carve(struct lp_pool *pool, uint32_t number)
+{
+    const uint64_t bytes = chunk_bytes(pool);
+    uint8_t *chunk = number % pool->block_chunks != 0
+                         ? pool->chunks[number - 1] + bytes
+                         : lp_memory_alloc(pool->memory, bytes * pool->block_chunks);
+    if (chunk != NULL) {
+        lp_poison(chunk, bytes);
+    }
+    return chunk;
 }
 
 /* Make the item after the last one; false when there is no room for its chunk. */
@@ -85,13 +113,12 @@ item_carve(struct lp_pool *pool)
         return false;
     }
     if ((index & (chunk_items(pool) - 1)) == 0) {
-        const uint64_t bytes = (uint64_t)pool->item_stride << pool->chunk_shift;
-        uint8_t *chunk = lp_memory_alloc(pool->memory, bytes);
+        const uint32_t number = index >> pool->chunk_shift;
+        uint8_t *chunk = chunk_carve(pool, number);
         if (chunk == NULL) {
             return false;
         }
-        lp_poison(chunk, bytes);
-        pool->chunks[index >> pool->chunk_shift] = chunk;
+        pool->chunks[number] = chunk;
     }
     struct lp_pool_header *header = lp_pool_header_at(pool, index);
     lp_unpoison(header, sizeof(*header));

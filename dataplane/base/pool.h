@@ -7,7 +7,8 @@
  * never move, so a pointer is good for the step that resolved it.
  *
  *   Memory    items come from the shard's lp_memory in chunks, as needed, up
- *             to `capacity`; chunks are kept (free items cost nothing else)
+ *             to `capacity`; chunks are kept (free items cost nothing else).  Small items of which
+ *             there may be a great many come a span at a time, so that next to nothing lies between
  *   Runs on   owner core; lp_pool_get_any() from another shard for an item it
  *             was lent
  *   Overload  alloc gives NULL: capacity reached or memory gone
@@ -31,9 +32,10 @@ extern "C" {
 struct lp_pool {
     const char *name; /* for reports */
     struct lp_memory *memory;
-    uint8_t **chunks;     /* directory for `capacity` items, allocated at boot */
-    uint32_t item_stride; /* bytes from item to item, its header included */
-    uint32_t chunk_shift; /* log2 of items a chunk */
+    uint8_t **chunks;      /* directory for `capacity` items, allocated at boot */
+    uint32_t item_stride;  /* bytes from item to item, its header included */
+    uint32_t chunk_shift;  /* log2 of items a chunk */
+    uint32_t block_chunks; /* chunks that are one block of memory */
     uint32_t capacity;
     uint32_t made;      /* items ever carved out of chunks */
     uint32_t free_head; /* index + 1; 0: none */

@@ -151,6 +151,33 @@ no_memory_is_an_answer_and_passes(void **unused)
 }
 
 static void
+small_items_of_which_there_may_be_many_fill_their_memory(void **unused)
+{
+    (void)unused;
+    enum { many = 9000 };
+    static lp_handle handle[many];
+    struct arena arena;
+    arena_init(&arena, ARENA_BYTES);
+    struct lp_pool pool = pool_make(&arena, 72, 64 * 1024);
+    const uint64_t before = lp_memory_used_bytes(arena.memory);
+    for (uint32_t i = 0; i < many; i++) {
+        uint8_t *item = lp_pool_alloc(&pool, &handle[i]);
+        assert_non_null(item);
+        memset(item, (int)(i & 0xff), 72);
+    }
+    assert_true(lp_memory_used_bytes(arena.memory) - before <= (uint64_t)many * 80 * 110 / 100);
+    for (uint32_t i = 0; i < many; i++) {
+        const uint8_t *item = lp_pool_get(&pool, handle[i]);
+        assert_int_equal(item[0], i & 0xff);
+        assert_int_equal(item[71], i & 0xff);
+        lp_pool_release(&pool, handle[i]);
+    }
+    lp_pool_fini(&pool);
+    assert_true(lp_memory_used_bytes(arena.memory) < before);
+    arena_fini(&arena);
+}
+
+static void
 a_walk_sees_the_live_items_in_order_even_when_it_releases_them(void **unused)
 {
     (void)unused;
@@ -307,6 +334,7 @@ main(void)
         cmocka_unit_test(a_stale_or_made_up_handle_is_nobody),
         cmocka_unit_test(capacity_is_a_limit),
         cmocka_unit_test(no_memory_is_an_answer_and_passes),
+        cmocka_unit_test(small_items_of_which_there_may_be_many_fill_their_memory),
         cmocka_unit_test(a_walk_sees_the_live_items_in_order_even_when_it_releases_them),
         cmocka_unit_test(random_use_agrees_with_an_array),
         cmocka_unit_test(misuse_is_found),
