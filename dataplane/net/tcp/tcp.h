@@ -199,6 +199,7 @@ struct tcp_stream {
     struct tcp_queue sending;     /* from send_una on */
     struct tcp_send_extra *extra; /* a send() that is not copied yet */
     uint32_t sent_bytes;          /* of that send(): what SENT will say */
+    uint32_t sent_ms;             /* when something new was last sent: RFC 5681 4.1 */
     struct tcp_scoreboard *scoreboard;
 
     /* Loss, congestion, timers: ack.c, rack.c, rto.c, congestion.h. */
@@ -262,15 +263,14 @@ struct tcp {
     struct lp_list flush;
     struct tcp_listeners *listeners;
     struct tcp_time_wait *time_wait;
-    uint64_t isn_secret[2];  /* RFC 6528 */
-    uint64_t port_secret[2]; /* RFC 6056 */
-    uint64_t resets_ns;      /* reply.c: when the bucket of resets was last filled */
-    uint32_t resets_left;
-    uint64_t buffered_bytes; /* of all connections: queues, reassembly, scoreboards */
-    struct tcp_queue lent;   /* chunks that events point into; until the next poll() */
-    uint32_t port_next;      /* port.c */
-    uint32_t evict_cursor;   /* evict.c: where in the pool it looked last */
-    uint8_t turn;            /* counts tcp_stream_events(); wraps */
+    uint64_t isn_secret[2];   /* RFC 6528 */
+    uint64_t port_secret[2];  /* RFC 6056 */
+    struct net_bucket resets; /* reply.c */
+    uint64_t buffered_bytes;  /* of all connections: queues, reassembly, scoreboards */
+    struct tcp_queue lent;    /* chunks that events point into; until the next poll() */
+    uint32_t port_next;       /* port.c */
+    uint32_t evict_cursor;    /* evict.c: where in the pool it looked last */
+    uint8_t turn;             /* counts tcp_stream_events(); wraps */
 };
 
 /* Our FIN is sent and acknowledged. */
@@ -349,19 +349,21 @@ void tcp_due(struct lp_net *net, struct tcp_stream *stream, uint8_t due);
 /* ==== The sending half. ========================================================================
  */
 
-/* ---- output.c ---- */
+/* ---- begin.c ---- */
 /* State, windows, MSS and options are agreed: congestion window, RTO (RFC 6928: 10 segments).
  * `rtt_us`: of the handshake, 0 when it was sent again. */
 void tcp_send_begin(struct lp_net *net, struct tcp_stream *stream, uint32_t rtt_us);
-/* Look at it at the end of the turn. */
-void tcp_want(struct lp_net *net, struct tcp_stream *stream, uint8_t want);
-/* The end of the turn: everything that is wanted and allowed is sent. */
-void tcp_flush(struct lp_net *net);
 /* A SYN, SYN-ACK of a simultaneous open, or probe of keepalive, now. */
 void tcp_syn_send(struct lp_net *net, struct tcp_stream *stream);
 void tcp_probe_send(struct lp_net *net, struct tcp_stream *stream);
 /* RST of a connection of ours: abort. */
 void tcp_reset_send(struct lp_net *net, struct tcp_stream *stream);
+
+/* ---- output.c ---- */
+/* Look at it at the end of the turn. */
+void tcp_want(struct lp_net *net, struct tcp_stream *stream, uint8_t want);
+/* The end of the turn: everything that is wanted and allowed is sent. */
+void tcp_flush(struct lp_net *net);
 
 /* ---- reply.c: without a connection ---- */
 struct tcp_reply {

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recoveries: when one begins, how it goes on and ends, and what it does to
+ * the congestion window.
+ *
+ *   open ── something is lost ──▶ in_recovery ── `recovery_end` acknowledged ──▶ open
+ *    │                                │
+ *    └── time-out ──▶ rto_recovery ◀──┘
+ *
+ * A window is halved (or what the algorithm says) once a flight (RFC 6675 5.1).
+ */
+#include "congestion.h"
+
+static void
+undo_remember(const struct lp_net *net, struct tcp_stream *stream)
+{
+    struct tcp_scoreboard *board = stream->scoreboard;
+    board->undo_cwnd = stream->cwnd;
+    board->undo_ssthresh = stream->ssthresh;
+    board->undo_ms = tcp_now_ms(net) + stream->timestamp_offset;
+    board->undo_again = 0;
+}
+
+/* The window shrinks for what was lost; the first of it goes at once. */
+static void
+recovery_begin(struct lp_net *net, struct tcp_stream *stream)
+{
+    net->counters.tcp_fast_recoveries++;
+    undo_remember(net, stream);
+    tcp_prr_begin(stream);
+    stream->ssthresh = tcp_congestion_of(net)->shrink(stream, tcp_flight(stream));
+    stream->in_recovery = true;
+    stream->recovery_end = stream->send_next;
+    stream->scoreboard->forced = true;
+    if (stream->rack_reorder_persist > 0) {
+        stream->rack_reorder_persist--;
+    } else {
+        stream->rack_reorder_mult = 1; /* RFC 8985 6.2.1 */
+    }
+}
+
+static void
+recovery_end(struct tcp_stream *stream)
+{
+    if (stream->in_recovery) {
+        /* RFC 6937 3. */
+        stream->cwnd = stream->ssthresh;
+    }
+    stream->in_recovery = false;
+    stream->rto_recovery = false;
+}
+
+/*
+ * RFC 3522, RFC 4015: the first acknowledgement after a time-out echoes a time
+ * stamp from before it: nothing was lost, it only took long.
+ */
+static bool
+timeout_was_spurious(const struct tcp_stream *stream, const struct tcp_ack_news *news)
+{
+    const struct tcp_scoreboard *board = stream->scoreboard;
+    return stream->rto_recovery && news->acked > 0 && news->has_echo && board->undo_cwnd != 0 &&
+           tcp_lt(news->echo, board->undo_ms);
+}
+
+static void
+undo(struct lp_net *net, struct tcp_stream *stream)
+{
+    struct tcp_scoreboard *board = stream->scoreboard;
+    stream->cwnd = LP_MAX(stream->cwnd, board->undo_cwnd);
+    stream->ssthresh = LP_MAX(stream->ssthresh, board->undo_ssthresh);
+    stream->in_recovery = false;
+    stream->rto_recovery = false;
+    board->undo_cwnd = 0;
+    board->forced = false;
+    tcp_scoreboard_find(board, net->now_ns);
+}
+
+static void
+grow(struct lp_net *net, struct tcp_stream *stream, const struct tcp_ack_news *news)
+{
+    if (news->acked == 0) {
+        return;
+    }
+    /* RFC 7661, RFC 9438 5.8: a window that was not used has not been tried; in slow start one that
+     * was half used has. */
+    const uint32_t slack = stream->cwnd < stream->ssthresh ? stream->cwnd / 2 : stream->send_mss;
+    if (news->flight + slack < stream->cwnd) {
+        return;
+    }
+    tcp_congestion_of(net)->grow(stream, news->acked, net->now_ns);
+}
+
+void
+tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_news *news)
+{
+    struct tcp_scoreboard *board = stream->scoreboard;
+    if (board == NULL) {
+        return;
+    }
+    if (timeout_was_spurious(stream, news)) {
+        undo(net, stream);
+        return;
+    }
+    if (news->acked > 0 && stream->rto_recovery) {
+        board->undo_cwnd = 0; /* it was not, then */
+    }
+    const bool recovers = stream->in_recovery || stream->rto_recovery;
+    if (recovers && tcp_le(stream->recovery_end, stream->send_una)) {
+        recovery_end(stream);
+    }
+    if (!stream->in_recovery && !stream->rto_recovery && board->lost_bytes > 0) {
+        recovery_begin(net, stream);
+    }
+    if (stream->in_recovery) {
+        board->prr_delivered += news->delivered;
+        stream->cwnd = LP_MAX(tcp_prr_window(stream, news->delivered), stream->send_mss);
+        return;
+    }
+    grow(net, stream, news);
+}
+
+void
+tcp_recovery_at_once(struct lp_net *net, struct tcp_stream *stream)
+{
+    if (stream->in_recovery || stream->rto_recovery) {
+        return;
+    }
+    stream->ssthresh = tcp_congestion_of(net)->shrink(stream, tcp_flight(stream));
+    stream->cwnd = LP_MIN(stream->cwnd, stream->ssthresh);
+}
+
+/*
+ * RFC 8985 6.3: the first is lost, and what was sent so long ago that it must
+ * have been answered; the rest may be on its way still.
+ */
+static void
+timeout_mark(struct lp_net *net, struct tcp_stream *stream)
+{
+    struct tcp_scoreboard *board = stream->scoreboard;
+    struct tcp_sent *first = &board->sent[board->head];
+    if (first->state == TCP_SENT_OUT) {
+        tcp_scoreboard_lose(board, first);
+    }
+    const uint64_t wait_ns = stream->rack_rtt_us * 1000ull + stream->rtt_min_us * 250ull;
+    while (board->out.oldest != TCP_SENT_NONE) {
+        struct tcp_sent *sent = &board->sent[board->out.oldest];
+        if (stream->sack && sent->sent_ns + wait_ns > net->now_ns) {
+            break;
+        }
+        tcp_scoreboard_lose(board, sent);
+    }
+}
+
+void
+tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream)
+{
+    if (!stream->rto_recovery || tcp_le(stream->recovery_end, stream->send_una)) {
+        /* RFC 5681 3.1: only the first time-out of a segment halves. */
+        if (!stream->in_recovery) {
+            undo_remember(net, stream);
+            stream->ssthresh = tcp_congestion_of(net)->shrink(stream, tcp_flight(stream));
+        }
+        stream->recovery_end = stream->send_next;
+    }
+    stream->in_recovery = false;
+    stream->rto_recovery = true;
+    stream->tlp_sent = false;
+    stream->dup_acks = 0;
+    timeout_mark(net, stream);
+    stream->cwnd = tcp_pipe(stream) + stream->send_mss;
+}
