@@ -20,6 +20,7 @@
 
 #include <lepus/clock.h>
 #include <lepus/entropy.h>
+#include <lepus/net_page.h>
 #include <lepus/nic.h>
 #include <lepus/transport.h>
 
@@ -49,6 +50,7 @@ struct lp_net_route {
 };
 
 struct lp_net_port {
+    char name[LP_NET_PORT_NAME_BYTES]; /* for people: as the configuration has it */
     struct lp_nic nic;
     uint16_t vlan;      /* 802.1Q tag of all its frames; 0: none */
     uint16_t mtu_bytes; /* 0: the device's */
@@ -135,8 +137,10 @@ LP_MUST_CHECK bool lp_net_sleep_begin(struct lp_net *net, uint64_t *ret_next_ns)
 void lp_net_sleep_end(struct lp_net *net);
 
 /* What happened so far; borrowed, and read by the owner's thread only. */
-struct lp_net_counters;
 const struct lp_net_counters *lp_net_counters_of(const struct lp_net *net);
+
+/* All of it into the page that the control process reads; owner core, some times a second. */
+void lp_net_report(const struct lp_net *net, struct lp_net_page *page);
 
 /* For the simulator and tests: every invariant, walked. */
 void lp_net_check(const struct lp_net *net);

@@ -9,12 +9,12 @@
 
 #include <lepus/bytes.h>
 
-#include "counters.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/base/list.h"
 #include "dataplane/base/memory.h"
 #include "dataplane/base/pool.h"
 #include "dataplane/base/wheel.h"
+#include <lepus/net_counters.h>
 
 /* Of a port; those that nobody asked for lately go first. */
 #define NET_NEIGHBOURS_MAX 1024u

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <dataplane/net/counters.h>
+#include <lepus/net_counters.h>
 
 #define BUFFERS_MAX 256u
 

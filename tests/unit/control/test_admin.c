@@ -6,6 +6,8 @@
  * process with two fake shards.
  */
 #include "admin_rig.h"
+#include <lepus/net_page.h>
+#include <lepus/transport.h>
 
 static const struct {
     const char *request, *answer;
@@ -164,6 +166,70 @@ status_adds_up_what_shards_count(void **unused)
     rig_close(world, store);
 }
 
+static json_t *
+rig_ask_data(struct world *world, const char *command, json_t **ret_answer)
+{
+    char request[64];
+    (void)snprintf(request, sizeof(request), "{\"command\":\"%s\"}", command);
+    *ret_answer = rig_ask(world, request);
+    assert_true(json_is_true(json_object_get(*ret_answer, "ok")));
+    return json_object_get(*ret_answer, "data");
+}
+
+static void
+a_node_without_ports_says_how_to_get_one(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = rig_open(&store);
+    json_t *answer;
+    const json_t *data = rig_ask_data(world, "list_ports", &answer);
+    assert_int_equal(json_array_size(json_object_get(data, "ports")), 0);
+    assert_non_null(strstr(json_string_value(json_object_get(answer, "text")), "lepus.net.port"));
+    json_decref(answer);
+    (void)rig_ask_data(world, "tcp_stats", &answer);
+    assert_non_null(strstr(json_string_value(json_object_get(answer, "text")), "kernel's sockets"));
+    json_decref(answer);
+    rig_close(world, store);
+}
+
+/* The data plane's memory is not trusted: counts are bounded, texts need no end. */
+static void
+ports_and_what_they_count_are_told(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = rig_open(&store);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct lp_net_page *page = lp_control_region_net(world->region, i);
+        memset(page, 'x', sizeof(*page));
+        page->counters.tcp_rto = 20 + i;
+        page->port[0].counters.received_frames = 5;
+        (void)snprintf(page->port[0].name, sizeof(page->port[0].name), "tap:lepus0");
+        page->port[0].address[0] = (struct lp_net_page_address){
+            .family = LP_ADDRESS_IPV4, .bits = 24, .ip = {10, 1, 2, 3}};
+        page->port_count = UINT32_MAX;
+    }
+    json_t *answer;
+    const json_t *data = rig_ask_data(world, "list_ports", &answer);
+    const json_t *ports = json_object_get(data, "ports");
+    assert_int_equal(json_array_size(ports), LP_NET_PAGE_PORTS);
+    const json_t *first = json_array_get(ports, 0);
+    assert_string_equal(json_string_value(json_object_get(first, "device")), "tap:lepus0");
+    assert_int_equal(json_integer_value(json_object_get(first, "received_frames")), 10);
+    assert_int_equal(json_integer_value(json_object_get(first, "queues")), 2);
+    const json_t *addresses = json_object_get(first, "addresses");
+    assert_int_equal(json_array_size(addresses), LP_NET_PAGE_ADDRESSES);
+    assert_string_equal(json_string_value(json_array_get(addresses, 0)), "10.1.2.3/24");
+    const json_t *endless = json_object_get(json_array_get(ports, 1), "device");
+    assert_int_equal(json_string_length(endless), LP_NET_PORT_NAME_BYTES);
+    json_decref(answer);
+    data = rig_ask_data(world, "tcp_stats", &answer);
+    assert_int_equal(json_integer_value(json_object_get(data, "tcp_rto")), 41);
+    json_decref(answer);
+    rig_close(world, store);
+}
+
 static void
 a_listing_that_a_shard_does_not_answer_fails_in_time(void **unused)
 {
@@ -208,6 +274,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_answer_as_rabbitmqctl_does),
         cmocka_unit_test(a_deleted_user_is_thrown_out),
+        cmocka_unit_test(a_node_without_ports_says_how_to_get_one),
+        cmocka_unit_test(ports_and_what_they_count_are_told),
         cmocka_unit_test(status_adds_up_what_shards_count),
         cmocka_unit_test(a_listing_that_a_shard_does_not_answer_fails_in_time),
         cmocka_unit_test(a_change_that_cannot_be_stored_is_not_called_done),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * counters.h - everything that can happen to a packet or a connection, counted.
+ * net_counters.h - everything that can happen to a packet or a connection, counted.
  *
  *   Runs on   owner core adds; whoever reports reads copies
  *
