@@ -165,6 +165,7 @@ port_object(const struct lp_control *control, const struct lp_net_page *page, ui
     admin_set(object, "mac",
               json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", port->mac[0], port->mac[1],
                            port->mac[2], port->mac[3], port->mac[4], port->mac[5]));
+    /* Statistics, like the counters. */
     admin_set(object, "link", json_string(lp_load_relaxed(&port->link_up) ? "up" : "down"));
     admin_set(object, "mtu", json_integer(port->mtu_bytes));
     admin_set(object, "vlan", json_integer(port->vlan));

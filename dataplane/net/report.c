@@ -5,14 +5,14 @@
 
 #include "dataplane/net/tcp/tcp.h"
 
-/* Another process may be reading: each number is stored whole. */
+/* Statistics that another process may be reading: each number is stored whole. */
 static void
 numbers_store(void *to, const void *from, size_t bytes)
 {
     uint64_t *out = to;
     const uint64_t *in = from;
     for (size_t i = 0; i < bytes / sizeof(uint64_t); i++) {
-        lp_store_relaxed(&out[i], in[i]);
+        lp_store_relaxed(&out[i], in[i]); /* statistics */
     }
 }
 
