@@ -31,6 +31,7 @@ static const struct lp_net_page *
 page_of(const struct lp_control *control, uint32_t shard, uint32_t *ret_ports)
 {
     const struct lp_net_page *page = lp_control_region_net(control->options.region, shard);
+    /* Pairs with lp_net_report()'s release: what it counts is described. */
     *ret_ports = LP_MIN(lp_load_acquire(&page->port_count), LP_NET_PAGE_PORTS);
     return *ret_ports == 0 ? NULL : page;
 }
