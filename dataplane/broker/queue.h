@@ -20,6 +20,7 @@
 /* What a queue must know that is kept (store/store.h). */
 struct lp_stored {
     struct lp_list in_long; /* lp_store.queues_long */
+    struct lp_list in_held; /* lp_store.queues_held */
     uint64_t given;         /* entries of positions below may be handed to clients: that they may
                                have been is on disk */
     uint64_t given_asked;   /* ... will be */

@@ -202,6 +202,7 @@ void
 lp_store_dropped(struct lp_queue *queue)
 {
     lp_list_remove(&queue->stored.in_long);
+    lp_list_remove(&queue->stored.in_held);
     (void)store_note(queue->broker->store, STORE_OP_DROP, queue->id, 0);
     /* Without memory for it: recovery finds a queue that nobody names. */
 }
@@ -307,6 +308,12 @@ lp_store_may_give(struct lp_queue *queue, const struct lp_entry *entry)
            (entry->position >= stored->given_fresh && entry->position < stored->given_asked);
 }
 
+bool
+lp_store_never_gives(struct lp_queue *queue, const struct lp_entry *entry)
+{
+    return queue->broker->store->fenced && !lp_store_may_give(queue, entry);
+}
+
 /* ---- durable ---- */
 
 static void
@@ -354,12 +361,27 @@ store_durable(struct lp_store *store)
     return done;
 }
 
+/* What waits to be handed out there never will be: who asked for it is told. */
+static void
+queues_tell(struct lp_broker *broker)
+{
+    uint32_t cursor = 0;
+    lp_handle handle;
+    struct lp_queue *queue;
+    while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
+        if (queue->stored.on) {
+            lp_queue_dirty(queue);
+        }
+    }
+}
+
 void
 store_fence(struct lp_store *store)
 {
     uint64_t number;
     struct store_op *op;
     store->fenced = true;
+    queues_tell(store->broker);
     while ((op = lp_window_next_open(&store->ops, store->ops.first_open, &number)) != NULL) {
         const struct lp_mesh_record record = {
             .op = LP_MESH_ENQUEUE,

@@ -65,6 +65,7 @@ lp_store_init_boot(struct lp_broker *broker, const struct lp_store_options *opti
     store->encode_next = store->ops.next;
     lp_list_init(&store->found_all);
     lp_list_init(&store->queues_long);
+    lp_list_init(&store->queues_held);
     enum lp_err err = lp_hash_init(&store->found, broker->memory);
     if (err != LP_OK) {
         return err;
@@ -144,6 +145,28 @@ store_is_due(const struct lp_store *store)
            store->sealed[store->sealed_first].lsn <= lp_log_durable(store->log);
 }
 
+/* Queues wait for memory, and there is more of it than when the last one had to. */
+static bool
+store_held_may_go(const struct lp_store *store)
+{
+    const struct lp_memory *memory = store->broker->memory;
+    return LP_UNLIKELY(!lp_list_empty(&store->queues_held)) &&
+           (!lp_memory_pressed(memory) || lp_memory_used_bytes(memory) < store->held_used_bytes);
+}
+
+static uint32_t
+store_held_go_on(struct lp_store *store)
+{
+    struct lp_list *link;
+    uint32_t count = 0;
+    while ((link = lp_list_pop_front(&store->queues_held)) != NULL) {
+        struct lp_stored *stored = LP_LIST_ITEM(link, struct lp_stored, in_held);
+        lp_queue_dirty(LP_CONTAINER_OF(stored, struct lp_queue, stored));
+        count++;
+    }
+    return count;
+}
+
 uint32_t
 lp_store_step(struct lp_broker *broker)
 {
@@ -152,6 +175,9 @@ lp_store_step(struct lp_broker *broker)
         return 0;
     }
     uint32_t done = lp_log_step(store->log);
+    if (store_held_may_go(store)) {
+        done += store_held_go_on(store);
+    }
     if (LP_UNLIKELY(lp_log_state(store->log) == LP_LOG_FENCED) && !store->fenced) {
         store_fence(store);
         done++;
@@ -256,6 +282,9 @@ bool
 lp_store_goes_on(const struct lp_broker *broker)
 {
     const struct lp_store *store = broker->store;
+    if (store && store_held_may_go(store)) {
+        return true;
+    }
     return store && lp_log_state(store->log) == LP_LOG_OPEN &&
            (store_is_due(store) || (store->encode_next < store->ops.next && store->delay_ns == 0) ||
             store->checkpoint.phase != STORE_CHECKPOINT_NONE || store->move.segment != 0 ||
@@ -314,6 +343,16 @@ bool
 lp_store_over(const struct lp_broker *broker)
 {
     return broker->store->resident_bytes > broker->store->backlog_bytes;
+}
+
+void
+lp_store_hold_back(struct lp_queue *queue)
+{
+    struct lp_store *store = queue->broker->store;
+    store->held_used_bytes = lp_memory_used_bytes(queue->broker->memory);
+    if (!lp_list_linked(&queue->stored.in_held)) {
+        lp_list_push_back(&store->queues_held, &queue->stored.in_held);
+    }
 }
 
 void

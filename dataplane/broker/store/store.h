@@ -102,6 +102,8 @@ void lp_store_forget(struct lp_broker *broker, struct lp_entry *entry);
 
 /* May it be handed to a client?  False: not yet; the queue will be dirty when it may. */
 bool lp_store_may_give(struct lp_queue *queue, const struct lp_entry *entry);
+/* It never may be: the log takes nothing any more, not even that it was. */
+bool lp_store_never_gives(struct lp_queue *queue, const struct lp_entry *entry);
 /* One that comes next will soon be asked for. */
 void lp_store_will_give(struct lp_queue *queue, uint64_t position);
 
@@ -232,6 +234,8 @@ void lp_store_resident(struct lp_broker *broker, int64_t bytes);
 /* More of them are in memory than there should be. */
 bool lp_store_over(const struct lp_broker *broker);
 const struct lp_store_paging *lp_store_paging(const struct lp_broker *broker);
+/* The queue wants to read what there is no memory for now: it is dirty when some was given back. */
+void lp_store_hold_back(struct lp_queue *queue);
 /* The queue has entries that could be on a page. */
 void lp_store_long(struct lp_queue *queue);
 

@@ -160,6 +160,8 @@ struct lp_store {
     uint64_t wall_ahead_ns; /* of monotonic time */
     struct lp_store_paging paging;
     struct lp_list queues_long; /* lp_stored.in_long */
+    struct lp_list queues_held; /* lp_stored.in_held: they wait for memory to read into */
+    uint64_t held_used_bytes;   /* of all memory, when one of them had to */
     uint32_t delayed_cursor;    /* in lp_broker.entries: of those that leave memory */
     bool chain_open;            /* the last batch that was sealed continues */
     bool synced;

@@ -188,6 +188,7 @@ lp_engine_dispatch(struct lp_queue *queue, uint32_t budget)
     }
     engine_returned(engine);
     engine->waits = false;
+    engine->held = false;
     if (LP_UNLIKELY(!lp_list_empty(&engine->gets))) {
         engine_gets_go_on(engine);
     }

@@ -166,11 +166,12 @@ lp_engine_check(const struct lp_queue *queue)
     LP_ASSERT(engine->persistent_count <= engine->ready_count + engine->unacked_count);
     LP_ASSERT(!engine->trims || !engine_over(engine) || queue->deleting ||
               lp_list_linked(&queue->in_dirty) || !lp_list_empty(&engine->round) ||
-              engine->reads > 0 || engine->unreadable);
+              engine->reads > 0 || engine->unreadable || engine->held);
     if (head && head->expires_ns != 0 && !queue->deleting) {
         /* It cannot be forgotten: the timer comes, or dispatch() does. */
         LP_ASSERT(engine->expiring);
         LP_ASSERT(lp_list_linked(&queue->in_dirty) || engine->reads > 0 || engine->unreadable ||
+                  engine->held ||
                   (lp_timer_armed(&engine->head_timer) &&
                    engine->head_timer.deadline_ns <= head->expires_ns));
     }

@@ -93,6 +93,7 @@ struct lp_engine {
     /* Of a queue that is kept. */
     bool waits;            /* what is next cannot be handed out: it is made dirty when it can */
     bool unreadable;       /* what is next cannot be read */
+    bool held;             /* ... is not read for want of memory: made dirty when there is some */
     bool loose;            /* there may be entries between pages */
     uint32_t reads;        /* under way */
     uint32_t long_count;   /* with more in memory it may be spilled */
@@ -282,6 +283,9 @@ engine_next_can_go(struct lp_engine *engine)
                               lp_store_may_give(&engine->base, next));
     return !engine->waits;
 }
+
+/* What is next will not be given to anybody before the next start. */
+bool engine_next_is_stuck(struct lp_engine *engine);
 
 /* ---- restore.c ---- */
 

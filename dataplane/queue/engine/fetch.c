@@ -11,6 +11,10 @@
 
 /* Read, or being read, and not taken. */
 #define AHEAD_BYTES_MAX (2u * 1024u * 1024u)
+/* What a queue may have with its clients while memory is short, and have more read for them; an
+ * entry without a body counts, too. */
+#define DELIVERED_BYTES_MAX AHEAD_BYTES_MAX
+#define ENTRY_BYTES         256u
 /* Between two messages of one read: of others, or of nobody any more. */
 #define GAP_BYTES_MAX (32u * 1024u)
 
@@ -117,6 +121,25 @@ may_read_ahead(const struct lp_engine *engine)
            (engine->ahead_bytes == 0 || !lp_memory_pressed(engine->base.broker->memory));
 }
 
+/*
+ * Above the watermark messages on disk stay there when clients have enough
+ * from here already and settle nothing: what they have is in memory until they
+ * do.  Who asks for one gets it, as long as there is memory at all.
+ */
+static bool
+may_read_next(struct lp_engine *engine, const struct lp_entry *entry)
+{
+    const struct lp_broker *broker = engine->base.broker;
+    const uint64_t delivered = engine->unacked_bytes + engine->unacked_count * ENTRY_BYTES;
+    engine->held = lp_memory_pressed(broker->memory) &&
+                   ((delivered >= DELIVERED_BYTES_MAX && lp_list_empty(&engine->gets)) ||
+                    !lp_own_memory(broker, entry->body_bytes));
+    if (engine->held) {
+        lp_store_hold_back(&engine->base);
+    }
+    return !engine->held;
+}
+
 /* From there on, what is not in memory; the first of the list in any case: what is ahead may be
  * another level's, and wait for it. */
 static void
@@ -124,15 +147,19 @@ fetch_from(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
 {
     while (link != list && link && (link == list->next || may_read_ahead(engine))) {
         struct lp_entry *entry = entry_at(link);
-        if (entry->flags & LP_ENTRY_PAGE) {
+        const bool page = (entry->flags & LP_ENTRY_PAGE) != 0;
+        if (!page && (entry->message != LP_HANDLE_NONE || (entry->flags & LP_ENTRY_READING) != 0)) {
+            link = link->next;
+            continue;
+        }
+        if (!may_read_next(engine, entry)) {
+            return;
+        }
+        if (page) {
             engine_read_page(engine, entry);
             return; /* what comes behind it is wanted later */
         }
-        if (entry->message == LP_HANDLE_NONE && (entry->flags & LP_ENTRY_READING) == 0) {
-            link = run_read(engine, list, link);
-        } else {
-            link = link->next;
-        }
+        link = run_read(engine, list, link);
     }
 }
 
@@ -162,11 +189,20 @@ engine_fetch(struct lp_engine *engine)
                   (next->flags & (LP_ENTRY_PAGE | LP_ENTRY_READING)) == 0)) {
         return true;
     }
+    engine->held = false;
     fetch(engine, next);
-    if (engine->reads == 0 && !engine->unreadable) {
+    if (engine->reads == 0 && !engine->unreadable && !engine->held) {
         lp_queue_dirty(&engine->base); /* all reads are others': ask again */
     }
     return false;
+}
+
+bool
+engine_next_is_stuck(struct lp_engine *engine)
+{
+    const struct lp_entry *next = engine->order->peek(engine);
+    return next && ((engine->unreadable && next->message == LP_HANDLE_NONE) ||
+                    lp_store_never_gives(&engine->base, next));
 }
 
 /* What of its message was read, when not all of it was. */

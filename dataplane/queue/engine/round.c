@@ -43,6 +43,9 @@ engine_update(struct lp_engine *engine, struct lp_subscription *subscription)
     } else if (!can && in) {
         lp_list_remove(&subscription->in_ready);
     }
+    if (LP_UNLIKELY(engine->held)) {
+        lp_queue_dirty(&engine->base); /* something was settled */
+    }
 }
 
 void

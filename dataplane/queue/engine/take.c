@@ -95,15 +95,21 @@ engine_get_waits(struct lp_engine *engine)
     return !lp_list_empty(&engine->gets) || !engine_next_can_go(engine);
 }
 
+/* False: it would wait for ever, or there is no memory. */
 static bool
 engine_get_put_aside(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
 {
-    struct engine_get_waiting *get = lp_memory_alloc(engine->base.broker->memory, sizeof(*get));
+    struct engine_get_waiting *get =
+        engine_next_is_stuck(engine) ? NULL
+                                     : lp_memory_alloc(engine->base.broker->memory, sizeof(*get));
     if (!get) {
         return false;
     }
     *get = (struct engine_get_waiting){.from = from, .record = *record};
     lp_list_push_back(&engine->gets, &get->link);
+    if (engine->held) {
+        lp_queue_dirty(&engine->base); /* it was held for others */
+    }
     return true;
 }
 
@@ -111,7 +117,7 @@ void
 engine_gets_go_on(struct lp_engine *engine)
 {
     struct lp_list waiting;
-    if (engine->ready_count > 0 && !engine_next_can_go(engine)) {
+    if (engine->ready_count > 0 && !engine_next_can_go(engine) && !engine_next_is_stuck(engine)) {
         return;
     }
     /* Each once: one that has to wait again is behind those that are left. */
