@@ -7,6 +7,7 @@
 
 #include "net.h"
 
+#include <lepus/atomic.h>
 #include <lepus/bytes.h>
 
 #include "dataplane/base/hash.h"
@@ -60,6 +61,7 @@ struct net_out {
     uint8_t *l4;
     uint32_t l4_room;
     uint32_t l4_offset;
+    uint8_t protocol;
     const struct net_path *path;
 };
 
@@ -78,6 +80,7 @@ struct net_port {
     struct net_neighbours *neighbours; /* neighbour.c */
     uint32_t address_count;            /* those of config, and one of the link (fe80::/10) */
     struct net_address *addresses;     /* dad.c */
+    bool has_ip6;
 };
 
 /* So many a second, and no more (net_bucket_take()). */
@@ -105,12 +108,14 @@ struct lp_net {
     /* Received frames whose payload events point into: they go back at the next poll(). */
     uint32_t lent_count;
     struct lp_nic_frame lent[LP_NIC_BURST_MAX * LP_NET_PORTS_MAX];
+    uint8_t lent_port[LP_NIC_BURST_MAX * LP_NET_PORTS_MAX];
     bool accepting; /* until accept_stop() */
     bool accept_paused;
     bool from_fabric; /* the frame that is worked on came from another shard: it is not given on */
     uint32_t woken;   /* wake_any(): written by any thread */
     struct net_bucket errors; /* icmp.c: RFC 1812 4.3.2.8, RFC 4443 2.4 (f) */
     struct net_bucket echoes;
+    struct net_bucket reports;
     struct lp_net_counters counters;
     struct fabric_end *fabric; /* fabric.c; NULL: one shard */
     struct tcp *tcp;
@@ -187,6 +192,8 @@ void net_arp_request(struct lp_net *net, uint32_t port, const uint8_t *source,
 #define NET_IPV6_BYTES     40u
 void net_ipv4_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *reader);
 void net_ipv6_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *reader);
+/* What was not tested by the device is tested here; `pseudo`: net_sum_pseudo(), or 0. */
+bool net_l4_good(const struct net_packet *packet, uint32_t pseudo);
 /* TCP to whose flow it is: here, or over the fabric. */
 void net_tcp_steer(struct lp_net *net, struct net_packet *packet);
 
@@ -205,21 +212,37 @@ void net_ndp_solicit(struct lp_net *net, uint32_t port, const uint8_t *source,
                      const uint8_t *target, const uint8_t *mac);
 /* Neighbour advertisement to all nodes (RFC 4861 7.2.6). */
 void net_ndp_announce(struct lp_net *net, const struct net_address *address);
+/* RFC 3810: which groups we listen to; and what a router wants to know. */
+void net_mld_report(struct lp_net *net, uint32_t port);
+void net_mld_query(struct lp_net *net, const struct net_packet *packet);
 /* ff02::1:ff00:0/104 and the target's last bytes (RFC 4291 2.7.1). */
 void net_ndp_group(const uint8_t *target, uint8_t *ret_group);
 
-/* ---- dad.c ---- */
-LP_MUST_CHECK enum lp_err net_addresses_init_boot(struct lp_net *net, uint32_t port);
+/* ---- address.c ---- */
+/* RFC 1122 3.2.1.3 (c) to (g), RFC 4291 2.5.2, 2.5.3, 2.7: may it be one machine's on a link? */
+bool net_ip4_host(const uint8_t *ip);
+bool net_ip6_host(const uint8_t *ip);
+bool net_ip6_link_local(const uint8_t *ip);
 /* An address of ours, whatever its state, or NULL. */
 struct net_address *net_address_find(const struct lp_net *net, uint32_t port, uint8_t family,
                                      const uint8_t *ip);
 /* May it be used and answered for? */
 bool net_address_usable(const struct lp_net *net, const struct net_address *address);
+/* Of IPv4: all ones, or all ones or zeros behind the prefix of one of the port's addresses. */
+bool net_ip4_broadcast(const struct lp_net *net, uint32_t port, const uint8_t *ip);
+
+/* ---- dad.c ---- */
+LP_MUST_CHECK enum lp_err dad_init_boot(struct lp_net *net, uint32_t port);
 /* Somebody else uses it, as a packet of ARP or NDP shows. */
-void net_address_conflict(struct lp_net *net, struct net_address *address);
+void dad_conflict(struct lp_net *net, struct net_address *address);
+
+/* ---- config.c ---- */
+/* Usual values where there are zeros; LP_ERR_BAD_CONFIG for what contradicts itself. */
+LP_MUST_CHECK enum lp_err net_config_check(struct lp_net_config *config);
 
 /* ---- steer.c ---- */
-#define NET_BUCKETS 128u
+#define NET_BUCKETS         128u
+#define NET_STEER_KEY_BYTES 40u
 LP_MUST_CHECK enum lp_err net_steer_init_boot(struct lp_net *net);
 /* Toeplitz (the "RSS hash" of devices) of up to 36 bytes, with this key. */
 uint32_t net_toeplitz(const uint8_t *key, const uint8_t *data, uint32_t bytes);
@@ -257,8 +280,8 @@ uint32_t net_neighbour_find(const struct lp_net *net, uint32_t port, uint8_t fam
  * known yet; the neighbour is being asked and takes the frame, or drops it.
  */
 LP_MUST_CHECK bool net_neighbour_resolve(struct lp_net *net, const struct net_path *path,
-                                         struct net_out *out, uint8_t *ret_mac);
-/* What a packet said about a neighbour. */
+                                         struct lp_nic_frame *frame, uint8_t *ret_mac);
+/* What a packet said about a neighbour; `mac` NULL: nothing about its address. */
 enum net_neighbour_news {
     NET_NEIGHBOUR_HINT, /* it asked us: STALE, made if there is room (RFC 826, RFC 4861 7.2.3) */
     NET_NEIGHBOUR_TOLD, /* unsolicited: updates, never makes */
@@ -266,7 +289,7 @@ enum net_neighbour_news {
     NET_NEIGHBOUR_ANSWERED,      /* it answered us: REACHABLE */
     NET_NEIGHBOUR_ANSWERED_KEPT, /* likewise, without override */
 };
-void net_neighbour_learn(struct lp_net *net, const struct net_packet *packet, const uint8_t *ip,
+void net_neighbour_learn(struct lp_net *net, uint32_t port, uint8_t family, const uint8_t *ip,
                          const uint8_t *mac, enum net_neighbour_news news);
 
 /* ---- output.c ---- */
@@ -295,6 +318,8 @@ void net_out_flush(struct lp_net *net);
 uint8_t *net_raw_begin(struct lp_net *net, uint32_t port, uint32_t bytes,
                        struct lp_nic_frame *ret_frame);
 void net_raw_send(struct lp_net *net, uint32_t port, struct lp_nic_frame *frame);
+/* The header of the link for a packet of IP. */
+void net_link_write(const struct net_port *port, uint8_t family, const uint8_t *mac, uint8_t *to);
 
 /* ---- checksum.c ---- */
 /* Ones' complement sum (RFC 1071), folded to 16 bits, not complemented; `sum` is added. */
@@ -304,6 +329,7 @@ uint32_t net_sum_pseudo(uint8_t family, const uint8_t *from, const uint8_t *to, 
                         uint32_t l4_bytes);
 
 /* ---- fabric.c ---- */
+/* When there is more than one shard; broadcast does nothing otherwise. */
 LP_MUST_CHECK enum lp_err fabric_open_boot(struct lp_net *net);
 /* Hand a frame's bytes to the shard that owns its flow; it is copied.  Full: dropped and counted.
  */
