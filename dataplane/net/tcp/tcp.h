@@ -116,6 +116,8 @@ enum tcp_due {
     TCP_DUE_ENDED = 1 << 4,
     TCP_DUE_CLOSED = 1 << 5,
     TCP_DUE_FREE = 1 << 6, /* no event: the struct goes back; never at once, callers still look */
+    TCP_DUE_ROOM =
+        1 << 7, /* no event: a send() waits for memory, and no acknowledgement will tell */
 };
 
 /* Bits of tcp_stream.want: what output.c has to look at when the turn ends. */
