@@ -144,6 +144,7 @@ tcp_send_end(struct lp_net *net, struct tcp_stream *stream)
     tcp_queue_free(net, &stream->sending);
     stream->retransmit_ns = 0;
     stream->ack_ns = 0;
+    stream->idle_ns = 0;
     stream->stalled_ns = 0;
     stream->want = 0;
     stream->in_recovery = false;

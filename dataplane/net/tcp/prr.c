@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proportional rate reduction: RFC 6937 with its slow start reduction bound.
- * A recovery sends in proportion to what arrives, so that the window is
- * ssthresh at its end, without a pause before and without a burst after.
+ * Proportional rate reduction: RFC 6937.  A recovery sends in proportion to
+ * what arrives, so that the window is ssthresh at its end, without a pause
+ * before and without a burst after.  When less is on its way than that, it
+ * catches up by slow start (SSRB) as long as nothing more is lost, and else
+ * sends what arrives and no more (CRB): RFC 9937 6.2 calls the former "safe".
  */
 #include "send.h"
 
@@ -12,11 +14,11 @@ tcp_prr_begin(struct tcp_stream *stream)
     struct tcp_scoreboard *board = stream->scoreboard;
     board->prr_delivered = 0;
     board->prr_out = 0;
-    board->prr_flight = LP_MAX(tcp_flight(stream), 1u);
+    board->prr_flight = LP_MAX(tcp_flight(stream) - board->sacked_bytes, 1u);
 }
 
 uint32_t
-tcp_prr_window(const struct tcp_stream *stream, uint32_t delivered)
+tcp_prr_window(const struct tcp_stream *stream, uint32_t delivered, bool safe)
 {
     const struct tcp_scoreboard *board = stream->scoreboard;
     const uint32_t pipe = board->out_bytes;
@@ -28,7 +30,7 @@ tcp_prr_window(const struct tcp_stream *stream, uint32_t delivered)
         more = (int64_t)share - (int64_t)board->prr_out;
     } else {
         const int64_t behind = (int64_t)board->prr_delivered - (int64_t)board->prr_out;
-        const int64_t limit = LP_MAX(behind, (int64_t)delivered) + stream->send_mss;
+        const int64_t limit = LP_MAX(behind, (int64_t)delivered) + (safe ? stream->send_mss : 0);
         more = LP_MIN((int64_t)stream->ssthresh - (int64_t)pipe, limit);
     }
     return pipe + (uint32_t)LP_MAX(more, 0);

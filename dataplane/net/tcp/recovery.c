@@ -21,6 +21,17 @@ undo_remember(const struct lp_net *net, struct tcp_stream *stream)
     board->undo_again = 0;
 }
 
+/* RFC 5681 3.1 (4).  What a long recovery has let out is more than the window ever was. */
+static void
+window_shrink(struct lp_net *net, struct tcp_stream *stream)
+{
+    const uint32_t flight = LP_MIN(tcp_flight(stream), stream->cwnd);
+    stream->ssthresh = tcp_congestion_of(net)->shrink(stream, flight);
+    if (stream->scoreboard != NULL) {
+        stream->scoreboard->reduced_ns = net->now_ns;
+    }
+}
+
 /* The window shrinks for what was lost; the first of it goes at once. */
 static void
 recovery_begin(struct lp_net *net, struct tcp_stream *stream)
@@ -28,7 +39,7 @@ recovery_begin(struct lp_net *net, struct tcp_stream *stream)
     net->counters.tcp_fast_recoveries++;
     undo_remember(net, stream);
     tcp_prr_begin(stream);
-    stream->ssthresh = tcp_congestion_of(net)->shrink(stream, tcp_flight(stream));
+    window_shrink(net, stream);
     stream->in_recovery = true;
     stream->recovery_end = stream->send_next;
     stream->scoreboard->forced = true;
@@ -111,9 +122,17 @@ tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_
     if (!stream->in_recovery && !stream->rto_recovery && board->lost_bytes > 0) {
         recovery_begin(net, stream);
     }
+    if (stream->in_recovery && board->lost_again) {
+        /* RFC 5681 4.3: the loss of a retransmission is congestion once more. */
+        tcp_prr_begin(stream);
+        window_shrink(net, stream);
+    }
+    const bool safe = news->acked > 0 && !board->lost_news;
+    board->lost_news = false;
+    board->lost_again = false;
     if (stream->in_recovery) {
         board->prr_delivered += news->delivered;
-        stream->cwnd = LP_MAX(tcp_prr_window(stream, news->delivered), stream->send_mss);
+        stream->cwnd = LP_MAX(tcp_prr_window(stream, news->delivered, safe), stream->send_mss);
         return;
     }
     grow(net, stream, news);
@@ -125,7 +144,7 @@ tcp_recovery_at_once(struct lp_net *net, struct tcp_stream *stream)
     if (stream->in_recovery || stream->rto_recovery) {
         return;
     }
-    stream->ssthresh = tcp_congestion_of(net)->shrink(stream, tcp_flight(stream));
+    window_shrink(net, stream);
     stream->cwnd = LP_MIN(stream->cwnd, stream->ssthresh);
 }
 
@@ -158,7 +177,7 @@ tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream)
         /* RFC 5681 3.1: only the first time-out of a segment halves. */
         if (!stream->in_recovery) {
             undo_remember(net, stream);
-            stream->ssthresh = tcp_congestion_of(net)->shrink(stream, tcp_flight(stream));
+            window_shrink(net, stream);
         }
         stream->recovery_end = stream->send_next;
     }

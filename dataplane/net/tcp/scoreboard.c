@@ -197,6 +197,8 @@ tcp_scoreboard_lose(struct tcp_scoreboard *board, struct tcp_sent *sent)
 {
     LP_ASSERT(sent->state == TCP_SENT_OUT);
     state_leave(board, sent);
+    board->lost_news = true;
+    board->lost_again |= sent->again && sent->sent_ns > board->reduced_ns;
     sent->state = TCP_SENT_LOST;
     list_push(board, &board->lost, sent);
     board->lost_bytes += sent_bytes(sent);

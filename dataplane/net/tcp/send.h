@@ -68,6 +68,9 @@ struct tcp_scoreboard {
     uint32_t undo_ssthresh;
     uint32_t undo_ms;    /* our timestamp when it began: RFC 3522 */
     uint32_t undo_again; /* retransmissions since then that no DSACK called needless: RFC 3708 */
+    uint64_t reduced_ns; /* when the window last shrank */
+    bool lost_news;      /* something was found lost since recovery.c last looked */
+    bool lost_again;     /* and it had been sent after the window shrank */
     bool forced;         /* one segment may be sent whatever the window: the first of a recovery */
     struct tcp_chunk *next_chunk; /* where output.c copied last, of new data and of old; or NULL */
     struct tcp_chunk *again_chunk;
@@ -214,8 +217,8 @@ void tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream);
 
 /* ---- prr.c ---- */
 void tcp_prr_begin(struct tcp_stream *stream);
-/* How much may be sent now: gives the window. */
-uint32_t tcp_prr_window(const struct tcp_stream *stream, uint32_t delivered);
+/* How much may be sent now: gives the window.  `safe`: SND.UNA moved, and nothing more is lost. */
+uint32_t tcp_prr_window(const struct tcp_stream *stream, uint32_t delivered, bool safe);
 
 /* ---- output.c ---- */
 /* A segment in flight, now, whatever the windows say.  False: the device has no buffer. */
