@@ -110,7 +110,7 @@ options_are_timestamp(const struct lp_reader *reader)
 }
 
 bool
-tcp_segment_parse(const struct net_packet *packet, struct tcp_segment *ret_segment)
+tcp_segment_parse(struct net_packet *packet, struct tcp_segment *ret_segment)
 {
     struct lp_reader reader = lp_reader_of(packet->l4, packet->l4_bytes);
     struct tcp_segment segment = {.packet = packet};

@@ -288,7 +288,7 @@ tcp_stream_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segme
 /* --- Whose it is. ---------------------------------------------------------------------------- */
 
 static bool
-is_whole(struct lp_net *net, const struct net_packet *packet, struct tcp_segment *ret_segment)
+is_whole(struct lp_net *net, struct net_packet *packet, struct tcp_segment *ret_segment)
 {
     /* RFC 9293 3.9.2.3, MUST-57: nobody is a group. */
     if (packet->to_group || !tcp_segment_parse(packet, ret_segment)) {

@@ -464,5 +464,6 @@ tcp_listen_input(struct lp_net *net, struct tcp_segment *segment)
     if ((segment->flags & TCP_SYN) != 0) {
         return syn_input(net, segment, isn_above);
     }
-    return false;
+    /* RFC 9293 3.10.7.2, fourth: whoever listens drops it; 3.10.7.1: nobody resets it. */
+    return listener_find(net, &path, segment->to_port) != net->config.listener_count;
 }

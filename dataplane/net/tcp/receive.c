@@ -208,6 +208,7 @@ text_keep(struct lp_net *net, struct tcp_stream *stream, const struct tcp_segmen
     const uint8_t *data = segment->payload;
     const uint32_t bytes = segment->payload_bytes;
     if (LP_LIKELY(tcp_stream_lend(net, stream, data, bytes))) {
+        segment->packet->lent = true;
         return bytes;
     }
     uint32_t kept = tcp_queue_append(net, &stream->received, data, bytes);

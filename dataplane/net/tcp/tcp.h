@@ -61,7 +61,7 @@ struct tcp_range {
 };
 
 struct tcp_segment {
-    const struct net_packet *packet;
+    struct net_packet *packet;
     uint16_t from_port;
     uint16_t to_port;
     uint32_t seq;
@@ -301,8 +301,7 @@ bool tcp_at_rest(const struct lp_net *net, const char **ret_why);
 
 /* ---- header.c ---- */
 /* False: malformed (too short, offset beyond the end, a broken option).  Checksum not included. */
-LP_MUST_CHECK bool tcp_segment_parse(const struct net_packet *packet,
-                                     struct tcp_segment *ret_segment);
+LP_MUST_CHECK bool tcp_segment_parse(struct net_packet *packet, struct tcp_segment *ret_segment);
 
 /* ---- input.c ---- */
 /* A packet of ours that holds TCP, at the shard that owns the flow; steered, not yet checked. */

@@ -139,7 +139,7 @@ script_frame_make(const struct script_ends *ends, const struct script_segment *s
     headers_write(ends, &writer, PROTOCOL_TCP, l4_bytes);
     uint8_t *l4 = writer.at;
     lp_writer_u16be(&writer, (uint16_t)(SCRIPT_PEER_PORT + segment->flow));
-    lp_writer_u16be(&writer, SCRIPT_OUR_PORT);
+    lp_writer_u16be(&writer, segment->our_port != 0 ? segment->our_port : SCRIPT_OUR_PORT);
     lp_writer_u32be(&writer, seq);
     lp_writer_u32be(&writer, ack);
     lp_writer_u8(&writer, (uint8_t)((20 + option_bytes) / 4 << 4));
@@ -267,7 +267,7 @@ script_frame_read(const struct script_ends *ends, const uint8_t *frame, uint32_t
     }
     struct lp_reader tcp = lp_reader_of(l4, l4_bytes);
     *ret_segment = (struct script_segment){0};
-    const uint16_t from = lp_reader_u16be(&tcp);
+    ret_segment->our_port = lp_reader_u16be(&tcp);
     ret_segment->flow = lp_reader_u16be(&tcp) - SCRIPT_PEER_PORT;
     ret_segment->seq = number_of(lp_reader_u32be(&tcp));
     ret_segment->ack = number_of(lp_reader_u32be(&tcp));
@@ -286,7 +286,7 @@ script_frame_read(const struct script_ends *ends, const uint8_t *frame, uint32_t
         (void)snprintf(ret_why, SCRIPT_WHY_BYTES, "a segment with a wrong checksum came out");
         return false;
     }
-    if (from != SCRIPT_OUR_PORT && ret_segment->flow >= SCRIPT_FLOWS_MAX) {
+    if (ret_segment->flow >= SCRIPT_FLOWS_MAX) {
         (void)snprintf(ret_why, SCRIPT_WHY_BYTES, "a segment between unknown ports came out");
         return false;
     }
@@ -380,7 +380,7 @@ quote_write(const struct script_ends *ends, const struct script_icmp *icmp,
         lp_writer_copy(writer, ends->ours, 4);
         lp_writer_copy(writer, ends->peer, 4);
     }
-    lp_writer_u16be(writer, SCRIPT_OUR_PORT);
+    lp_writer_u16be(writer, icmp->our_port != 0 ? icmp->our_port : SCRIPT_OUR_PORT);
     lp_writer_u16be(writer, (uint16_t)(SCRIPT_PEER_PORT + icmp->flow));
     lp_writer_u32be(writer, icmp->seq);
 }

@@ -14,6 +14,7 @@ struct flow {
     uint32_t our_first;
     uint32_t our_stamp; /* the last of ours */
     uint32_t sent;      /* given to send() so far */
+    uint16_t our_port;  /* of one that we opened */
     bool our_first_known;
 };
 
@@ -168,6 +169,7 @@ out_read(struct run *run, struct script_segment *ret_segment)
     if ((ret_segment->flags & 2u) != 0) {
         flow->our_first = ret_segment->seq.value;
         flow->our_first_known = true;
+        flow->our_port = ret_segment->our_port;
     }
     ret_segment->seq.value -= flow->our_first_known ? flow->our_first : 0;
     ret_segment->ack.value -= (ret_segment->flags & 16u) != 0 ? flow->peer_first : 0;
@@ -256,10 +258,11 @@ nothing_out(struct run *run)
 }
 
 static bool
-drop_run(struct run *run, uint32_t count)
+drop_run(struct run *run, const struct script_line *line)
 {
     struct script_segment seen;
-    for (uint32_t i = 0; i < count; i++) {
+    const bool all = line->number == 0;
+    for (uint32_t i = 0; all ? script_world_out(run->world) != NULL : i < line->number; i++) {
         if (!out_read(run, &seen)) {
             return false;
         }
@@ -276,6 +279,7 @@ in_run(struct run *run, const struct script_line *line)
     static uint8_t frame[LP_NIC_FRAME_BYTES_MAX];
     struct script_segment segment = line->segment;
     struct flow *flow = &run->flow[line->flow];
+    segment.our_port = flow->our_port;
     if ((segment.flags & 2u) != 0) {
         flow->peer_first = run->config.peer_isn + segment.seq.value;
         segment.seq.value = 0;
@@ -300,6 +304,7 @@ icmp_run(struct run *run, const struct script_line *line)
     uint8_t frame[256];
     struct script_icmp icmp = line->icmp;
     icmp.seq += run->flow[line->flow].our_first;
+    icmp.our_port = run->flow[line->flow].our_port;
     script_world_inject(run->world, frame,
                         script_icmp_make(script_world_ends(run->world), &icmp, frame));
     return true;
@@ -421,44 +426,42 @@ counter_run(struct run *run, const struct script_line *line)
 /* --- Lines. ----------------------------------------------------------------------------------- */
 
 static bool
-verb_run(struct run *run, const struct script_line *line)
+wait_run(struct run *run, const struct script_line *line)
 {
-    switch (line->verb) {
-    case SCRIPT_NOTHING:
-    case SCRIPT_CONFIG:
-        return true;
-    case SCRIPT_OUT:
-        return out_run(run, line);
-    case SCRIPT_DROP:
-        return drop_run(run, line->number);
-    case SCRIPT_EVENT:
-        return event_run(run, line);
-    case SCRIPT_COUNTER:
-        return counter_run(run, line);
-    default:
-        break;
-    }
-    if (!nothing_out(run)) {
-        return false;
-    }
-    switch (line->verb) {
-    case SCRIPT_IN:
-        return in_run(run, line);
-    case SCRIPT_ICMP:
-        return icmp_run(run, line);
-    case SCRIPT_SEND:
-        return send_run(run, line);
-    case SCRIPT_CONNECT:
-        return connect_run(run, line);
-    case SCRIPT_WAIT:
-        script_world_advance(run->world, line->wait_ns);
-        return true;
-    case SCRIPT_NONE:
-        return true;
-    default:
-        return call_run(run, line);
-    }
+    script_world_advance(run->world, line->wait_ns);
+    return true;
 }
+
+static bool
+nothing_run(struct run *run, const struct script_line *line)
+{
+    (void)run;
+    (void)line;
+    return true;
+}
+
+/* What each verb does; `quiet`: nothing may have come out before it. */
+static const struct {
+    bool (*run)(struct run *run, const struct script_line *line);
+    bool quiet;
+} actions[] = {
+    [SCRIPT_NOTHING] = {nothing_run, false},
+    [SCRIPT_CONFIG] = {config_run, false},
+    [SCRIPT_IN] = {in_run, true},
+    [SCRIPT_OUT] = {out_run, false},
+    [SCRIPT_NONE] = {nothing_run, true},
+    [SCRIPT_WAIT] = {wait_run, true},
+    [SCRIPT_EVENT] = {event_run, false},
+    [SCRIPT_SEND] = {send_run, true},
+    [SCRIPT_CLOSE] = {call_run, true},
+    [SCRIPT_STOP] = {call_run, true},
+    [SCRIPT_START] = {call_run, true},
+    [SCRIPT_CONNECT] = {connect_run, true},
+    [SCRIPT_ICMP] = {icmp_run, true},
+    [SCRIPT_COUNTER] = {counter_run, false},
+    [SCRIPT_DROP] = {drop_run, false},
+    [SCRIPT_ACCEPT_STOP] = {call_run, true},
+};
 
 static bool
 line_run(struct run *run, const char *text)
@@ -467,16 +470,13 @@ line_run(struct run *run, const char *text)
     if (!script_line_parse(text, &line, run->why)) {
         return false;
     }
-    if (line.verb == SCRIPT_CONFIG) {
-        return config_run(run, &line);
-    }
-    if (line.verb != SCRIPT_NOTHING && run->world == NULL) {
+    if (line.verb != SCRIPT_NOTHING && line.verb != SCRIPT_CONFIG && run->world == NULL) {
         run->world = script_world_create(&run->config);
         for (uint32_t i = 0; i < SCRIPT_FLOWS_MAX; i++) {
             run->flow[i].peer_first = run->config.peer_isn;
         }
     }
-    return verb_run(run, &line);
+    return (!actions[line.verb].quiet || nothing_out(run)) && actions[line.verb].run(run, &line);
 }
 
 static bool

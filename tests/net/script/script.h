@@ -39,6 +39,7 @@ struct script_number {
 /* A segment as a line has it, or as it came out: then every field is SCRIPT_VALUE or ABSENT. */
 struct script_segment {
     uint32_t flow;
+    uint16_t our_port; /* 0: SCRIPT_OUR_PORT */
     uint8_t flags;
     struct script_number seq; /* relative to the sender's first */
     struct script_number ack; /* relative to the other's first */
@@ -88,6 +89,7 @@ struct script_icmp {
     uint8_t code; /* of destination unreachable */
     uint16_t mtu_bytes;
     uint32_t flow;
+    uint16_t our_port;
     uint32_t seq; /* absolute, as the packet that it quotes has it */
 };
 uint32_t script_icmp_make(const struct script_ends *ends, const struct script_icmp *icmp,
