@@ -295,7 +295,8 @@ script_frame_read(const struct script_ends *ends, const uint8_t *frame, uint32_t
     return true;
 }
 
-static uint32_t
+/* Not inlined: gcc 12 believes then that its frame has no room (-Warray-bounds). */
+LP_COLD static uint32_t
 arp_answer(const struct script_ends *ends, struct lp_reader *reader, uint8_t *ret_frame)
 {
     (void)lp_reader_take(reader, 6);
