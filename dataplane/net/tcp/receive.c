@@ -96,7 +96,7 @@ tcp_receive_window(const struct lp_net *net, const struct tcp_stream *stream)
 void
 tcp_acknowledged(struct lp_net *net, struct tcp_stream *stream, uint32_t window)
 {
-    if (LP_UNLIKELY(window == 0 && promised_of(stream) > 0)) {
+    if (LP_UNLIKELY(window == 0 && tcp_lt(stream->last_ack_sent, stream->receive_edge))) {
         net->counters.tcp_window_closed++;
     }
     stream->receive_edge = tcp_max(stream->receive_edge, stream->receive_next + window);

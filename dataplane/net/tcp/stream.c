@@ -389,7 +389,7 @@ tcp_stream_lend(struct lp_net *net, struct tcp_stream *stream, const uint8_t *da
     const uint8_t first = TCP_DUE_ACCEPTED | TCP_DUE_CONNECTED | TCP_DUE_RECEIVED;
     const struct net_sink *sink = &net->sink;
     if (!stream->receiving || (stream->due & first) != 0 || stream->received.bytes > 0 ||
-        stream->accepted_turn == net->tcp->turn || sink->count >= sink->max - sink->max / 4u) {
+        stream->accepted_turn == net->tcp->turn || sink->count >= sink->max) {
         return false;
     }
     struct lp_transport_event *event = event_emit(net, stream, LP_TRANSPORT_RECEIVED);
