@@ -451,10 +451,11 @@ tcp_listen_input(struct lp_net *net, struct tcp_segment *segment)
     if ((segment->flags & TCP_RST) != 0) {
         return true;
     }
+    const uint32_t listener = listener_find(net, &path, segment->to_port);
+    const bool listens = listener < net->config.listener_count;
     if ((segment->flags & TCP_ACK) != 0) {
         struct tcp_agreed agreed;
-        const uint32_t listener = listener_find(net, &path, segment->to_port);
-        if (listener == net->config.listener_count || (segment->flags & TCP_SYN) != 0 ||
+        if (!listens || (segment->flags & TCP_SYN) != 0 ||
             !tcp_cookie_check(net, segment, &agreed)) {
             return false;
         }
@@ -464,6 +465,6 @@ tcp_listen_input(struct lp_net *net, struct tcp_segment *segment)
     if ((segment->flags & TCP_SYN) != 0) {
         return syn_input(net, segment, isn_above);
     }
-    /* RFC 9293 3.10.7.2, fourth: whoever listens drops it; 3.10.7.1: nobody resets it. */
-    return listener_find(net, &path, segment->to_port) != net->config.listener_count;
+    net->counters.tcp_bad += listens; /* RFC 9293 3.10.7.2, fourth */
+    return listens;
 }
