@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <drivers/common/port.h>
 
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,7 +13,10 @@ lp_port_open_boot(struct lp_port *port, const struct lp_socket_options *options,
                              .wake_fd = -1,
                              .reserve_fd = -1,
                              .wake_owned = options->wake_fd < 0,
-                             .accepting = true};
+                             .accepting = true,
+                             .watch_count = options->watch_count};
+    LP_ASSERT(options->watch_count <= LP_WATCH_MAX);
+    memcpy(port->watch_fd, options->watch_fd, sizeof(port->watch_fd));
     if (lp_streams_init_boot(&port->streams, options->streams_max, stride) != LP_OK ||
         lp_sends_init_boot(&port->sends, options->streams_max) != LP_OK) {
         return LP_ERR_NO_MEMORY;

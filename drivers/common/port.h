@@ -25,6 +25,10 @@ struct lp_port {
     bool wake_owned;
     bool accepting;
     bool paused; /* only from Unix sockets */
+    /* Watched in wait() and not else: who turns without sleeping looks at them anyway. */
+    uint32_t watch_count;
+    int watch_fd[LP_WATCH_MAX];
+    bool watch_armed[LP_WATCH_MAX];
     struct lp_streams streams;
     struct lp_sends sends;
     struct lp_socket_counters counters;

@@ -11,6 +11,8 @@
 
 #include <drivers/common/listeners.h>
 
+#define LP_WATCH_MAX 16u
+
 struct lp_socket_options {
     const struct lp_listeners *listeners; /* outlives the transport */
     uint32_t shard;                       /* which of the listeners' sockets are ours */
@@ -20,6 +22,12 @@ struct lp_socket_options {
      * knows it; borrowed.  -1: the driver makes one.
      */
     int wake_fd;
+    /*
+     * Descriptors of others (nic.h, wait_fd) that end a wait() when they are
+     * readable; nothing is read from them.  Borrowed.
+     */
+    uint32_t watch_count;
+    int watch_fd[LP_WATCH_MAX];
     uint32_t receive_buffers; /* io_uring: how many of 16 KiB, a power of two; 0: the default */
 };
 

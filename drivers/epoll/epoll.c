@@ -10,8 +10,9 @@
 
 #include "driver.h"
 
-/* Tags in epoll_data: a stream's handle, or generation 0 and a listener's index or this. */
-#define TAG_WAKE UINT32_MAX
+/* Tags in epoll_data: a stream's handle, or generation 0 and a listener's index or one of these. */
+#define TAG_WAKE  UINT32_MAX
+#define TAG_WATCH 0x80000000u /* + which */
 
 LP_STATIC_ASSERT(offsetof(struct epoll_driver, port) == 0, "transport.h's self is the port's too");
 LP_STATIC_ASSERT(offsetof(struct epoll_stream, base) == 0, "the table's streams are ours");
@@ -139,6 +140,8 @@ fetched_handle(struct epoll_driver *driver, struct lp_sink *sink)
             epoll_stream_mark(driver, event);
         } else if (tag == TAG_WAKE) {
             lp_socket_wake_drain(driver->port.wake_fd);
+        } else if (tag >= TAG_WATCH) {
+            driver->port.watch_armed[tag - TAG_WATCH] = false;
         } else {
             listener_accept(driver, tag, sink);
         }
@@ -166,6 +169,22 @@ driver_poll(void *self, struct lp_transport_event *events, uint32_t events_max)
     return sink.count;
 }
 
+/* Once each: what is readable is read by somebody else, and looked at again before the next wait.
+ */
+static void
+watches_arm(struct epoll_driver *driver)
+{
+    struct lp_port *port = &driver->port;
+    for (uint32_t i = 0; i < port->watch_count; i++) {
+        struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
+                                    .data = {.u64 = lp_handle_make(TAG_WATCH + i, 0)}};
+        if (!port->watch_armed[i]) {
+            port->watch_armed[i] =
+                epoll_ctl(driver->epoll_fd, EPOLL_CTL_MOD, port->watch_fd[i], &event) == 0;
+        }
+    }
+}
+
 static void
 driver_wait(void *self, uint64_t timeout_ns)
 {
@@ -173,6 +192,7 @@ driver_wait(void *self, uint64_t timeout_ns)
     if (driver->port.streams.queue_count > 0 || driver->fetched_at < driver->fetched_count) {
         return;
     }
+    watches_arm(driver);
     const struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
                                      .tv_nsec = (long)(timeout_ns % 1000000000u)};
     fetch(driver, timeout_ns == UINT64_MAX ? NULL : &timeout);
@@ -215,6 +235,17 @@ listeners_add(struct epoll_driver *driver)
     return true;
 }
 
+static bool
+watches_add(struct epoll_driver *driver)
+{
+    for (uint32_t i = 0; i < driver->port.watch_count; i++) {
+        if (!set_add(driver, driver->port.watch_fd[i], 0, lp_handle_make(TAG_WATCH + i, 0))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum lp_err
 driver_open(struct epoll_driver *driver, const struct lp_socket_options *options)
 {
@@ -229,7 +260,7 @@ driver_open(struct epoll_driver *driver, const struct lp_socket_options *options
     driver->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (driver->epoll_fd < 0 ||
         !set_add(driver, driver->port.wake_fd, EPOLLIN, lp_handle_make(TAG_WAKE, 0)) ||
-        !listeners_add(driver)) {
+        !listeners_add(driver) || !watches_add(driver)) {
         return LP_ERR_IO;
     }
     return LP_OK;

@@ -22,6 +22,7 @@
 enum uring_kind {
     URING_KIND_ACCEPT = 1,
     URING_KIND_WAKE,
+    URING_KIND_WATCH,
     URING_KIND_DISK,
     URING_KIND_DISK_SYNC,
     /* From here on they are of streams. */

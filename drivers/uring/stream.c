@@ -173,6 +173,7 @@ uring_stream_completed(struct uring_driver *driver, const struct io_uring_cqe *c
         return;
     case URING_KIND_ACCEPT:
     case URING_KIND_WAKE:
+    case URING_KIND_WATCH:
     case URING_KIND_DISK:
     case URING_KIND_DISK_SYNC:
         return;

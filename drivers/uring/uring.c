@@ -63,6 +63,22 @@ wake_push(struct uring_driver *driver)
     driver->wake_armed = true;
 }
 
+/* Once each: what is readable is read by somebody else, and looked at again before the next wait.
+ */
+static void
+watches_push(struct uring_driver *driver)
+{
+    struct lp_port *port = &driver->port;
+    for (uint32_t i = 0; i < port->watch_count; i++) {
+        struct io_uring_sqe *sqe = port->watch_armed[i] ? NULL : uring_sqe_get(driver);
+        if (sqe != NULL) {
+            io_uring_prep_poll_add(sqe, port->watch_fd[i], POLLIN);
+            sqe->user_data = uring_tag_make(URING_KIND_WATCH, lp_handle_make(i, 0));
+            port->watch_armed[i] = true;
+        }
+    }
+}
+
 static void
 accept_completed(struct uring_driver *driver, const struct io_uring_cqe *cqe, struct lp_sink *sink)
 {
@@ -99,6 +115,8 @@ completed(struct uring_driver *driver, const struct io_uring_cqe *cqe, struct lp
         uring_disk_completed(driver, cqe);
     } else if (kind == URING_KIND_ACCEPT) {
         accept_completed(driver, cqe, sink);
+    } else if (kind == URING_KIND_WATCH) {
+        driver->port.watch_armed[lp_handle_index(uring_tag_handle(cqe->user_data))] = false;
     } else {
         driver->wake_armed = (cqe->flags & IORING_CQE_F_MORE) != 0;
         lp_socket_wake_drain(driver->port.wake_fd);
@@ -175,6 +193,7 @@ driver_wait(void *self, uint64_t timeout_ns)
     uring_enable_once(driver);
     listeners_push(driver);
     wake_push(driver);
+    watches_push(driver);
     if (driver->port.streams.queue_count > 0 || io_uring_cq_ready(&driver->ring) > 0 ||
         (driver->disk != NULL && uring_disk_waiting(driver->disk))) {
         return;
