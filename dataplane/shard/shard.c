@@ -528,6 +528,7 @@ lp_shard_turn(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
         .work = work,
         .next_ns = turn_next(shard),
         .stopped = shard->stop_told,
+        .failed = shard->failed,
     };
 }
 

@@ -79,6 +79,9 @@ struct lp_turn_result {
     uint32_t work;    /* 0: the turn found nothing to do */
     uint64_t next_ns; /* nothing is due before this; UINT64_MAX: nothing is */
     bool stopped;     /* graceful stop is complete: the host leaves its loop */
+    /* Not LP_OK: what there is does not fit, and some of what is kept would be lost if this went
+     * on; nothing has been.  The host ends the process. */
+    enum lp_err failed;
 };
 
 /*
@@ -114,6 +117,7 @@ struct lp_shard_recovery {
     uint64_t done_bytes;
     uint64_t total_bytes;
     struct lp_log_fault fault;
+    bool no_memory; /* DAMAGED: memory ran out meanwhile; the log may be as it was written */
 };
 void lp_shard_recovery(const struct lp_shard *shard, struct lp_shard_recovery *ret_recovery);
 

@@ -109,20 +109,35 @@ delta_down(struct lp_topology *topology, uint16_t type, struct lp_reader *reader
     }
 }
 
+/* A line for the broker's log.  False: no room to say it. */
+static bool
+say(struct lp_shard *shard, uint8_t level, const char *const *parts, uint32_t count)
+{
+    uint8_t payload[256];
+    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
+    uint32_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += (uint32_t)strlen(parts[i]);
+    }
+    lp_writer_u8(&writer, level);
+    lp_writer_u32le(&writer, bytes);
+    for (uint32_t i = 0; i < count; i++) {
+        lp_writer_copy(&writer, parts[i], strlen(parts[i]));
+    }
+    LP_ASSERT(!writer.failed);
+    return lp_link_tell(&shard->broker.link, LP_CONTROL_LOG, 0, lp_writer_bytes(&writer));
+}
+
 /* What this shard could not apply (memory): said, because messages will go astray for it. */
 static void
 delta_failed(struct lp_shard *shard, enum lp_err err)
 {
-    uint8_t payload[128];
-    struct lp_writer writer = lp_writer_of(payload, sizeof(payload));
-    static const char text[] = "a change of the topology was not applied: ";
-    const char *why = lp_err_text(err);
-    lp_writer_u8(&writer, 3);
-    lp_writer_u32le(&writer, (uint32_t)(sizeof(text) - 1 + strlen(why)));
-    lp_writer_copy(&writer, text, sizeof(text) - 1);
-    lp_writer_copy(&writer, why, strlen(why));
-    if (!lp_link_tell(&shard->broker.link, LP_CONTROL_LOG, 0, lp_writer_bytes(&writer))) {
-        return; /* no room to say it; the memory counters show it */
+    const char *const parts[] = {"a change of the topology was not applied: ", lp_err_text(err)};
+    if (!lp_store_all_known(&shard->broker) && shard->sync_err == LP_OK) {
+        shard->sync_err = err;
+    }
+    if (!say(shard, 3, parts, LP_COUNT_OF(parts))) {
+        return; /* the memory counters show it */
     }
 }
 
@@ -151,16 +166,25 @@ control_attach(struct lp_shard *shard, struct lp_reader *reader)
 
 /* A resync named every queue that stays. */
 static void
-control_sync_end(struct lp_broker *broker)
+control_sync_end(struct lp_shard *shard)
 {
+    struct lp_broker *broker = &shard->broker;
     uint32_t cursor = 0;
     lp_handle handle;
     struct lp_queue *queue;
+    if (!lp_store_all_known(broker) && shard->sync_err != LP_OK) {
+        shard->failed = shard->sync_err; /* a queue that is missing here may have messages */
+        return;
+    }
     lp_topology_sync_end(&broker->topology);
     while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
         lp_queue_synced(queue);
     }
-    lp_store_synced(broker);
+    struct lp_store_dropped dropped;
+    lp_store_synced(broker, &dropped);
+    if (dropped.messages > 0) {
+        shard->dropped_owed = dropped;
+    }
 }
 
 void
@@ -174,10 +198,11 @@ shard_control_record(void *context, const struct lp_control_record *record)
         control_attach(shard, &reader);
         return;
     case LP_CONTROL_SYNC_BEGIN:
+        shard->sync_err = LP_OK;
         lp_topology_sync_begin(&broker->topology);
         return;
     case LP_CONTROL_SYNC_END:
-        control_sync_end(broker);
+        control_sync_end(shard);
         return;
     case LP_CONTROL_VHOST_UP:
     case LP_CONTROL_EXCHANGE_UP:
@@ -318,11 +343,42 @@ owe_fence(struct lp_shard *shard, const struct lp_log_fault *fault)
     return lp_link_tell(&shard->broker.link, LP_CONTROL_LOG_FENCED, 0, lp_writer_bytes(&writer));
 }
 
+#define DECIMAL_BYTES 21u
+
+static const char *
+decimal(char text[DECIMAL_BYTES], uint64_t number)
+{
+    char *at = &text[DECIMAL_BYTES - 1];
+    *at = 0;
+    do {
+        *--at = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return at;
+}
+
+/* Messages that were dropped at the start are worth a line. */
+static void
+owe_dropped(struct lp_shard *shard)
+{
+    char messages[DECIMAL_BYTES];
+    char queues[DECIMAL_BYTES];
+    const struct lp_store_dropped *dropped = &shard->dropped_owed;
+    const char *const parts[] = {
+        decimal(messages, dropped->messages),
+        dropped->messages == 1 ? " message of " : " messages of ", decimal(queues, dropped->queues),
+        dropped->queues == 1 ? " queue that does not exist any more: dropped"
+                             : " queues that do not exist any more: dropped"};
+    if (say(shard, 2, parts, LP_COUNT_OF(parts))) {
+        shard->dropped_owed = (struct lp_store_dropped){0, 0};
+    }
+}
+
 bool
 shard_control_owes(const struct lp_shard *shard)
 {
-    return shard->hello || shard->listeners_owed || shard->applied_owed > 0 ||
-           shard->listing_count > 0 || shard->answer_count > 0;
+    return shard->hello || shard->dropped_owed.messages > 0 || shard->listeners_owed ||
+           shard->applied_owed > 0 || shard->listing_count > 0 || shard->answer_count > 0;
 }
 
 uint32_t
@@ -335,6 +391,9 @@ shard_control_step(struct lp_shard *shard)
     const struct lp_log_fault *fault = lp_store_fault(&shard->broker);
     if (LP_UNLIKELY(fault != NULL) && !shard->fence_told && !shard->hello) {
         shard->fence_told = owe_fence(shard, fault);
+    }
+    if (LP_UNLIKELY(shard->dropped_owed.messages > 0) && !shard->hello) {
+        owe_dropped(shard);
     }
     if (shard->listeners_owed && !shard->hello && owe_listeners(shard)) {
         shard->listeners_owed = false;

@@ -26,6 +26,7 @@ lp_shard_recovery(const struct lp_shard *shard, struct lp_shard_recovery *ret_re
     lp_log_progress(log, &ret_recovery->done_bytes, &ret_recovery->total_bytes);
     if (damaged) {
         ret_recovery->fault = *lp_log_fault(log);
+        ret_recovery->no_memory = lp_memory_refusal_count(shard->broker.memory) > 0;
     }
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "dataplane/broker/broker.h"
+#include "dataplane/broker/store/store.h"
 #include "dataplane/shard/shard.h"
 
 #define SHARD_EVENTS_MAX   256u
@@ -38,6 +39,12 @@ struct lp_shard {
     uint32_t hello_cursor;
     bool listeners_owed;
     bool fence_told;
+
+    /* The first sync, after which messages of queues that nobody named go: what of it could not be
+     * applied, so that none may. */
+    enum lp_err sync_err;
+    enum lp_err failed; /* and so it was not the last word */
+    struct lp_store_dropped dropped_owed;
 
     struct shard_listing listing[SHARD_LISTINGS_MAX];
     uint32_t listing_count;

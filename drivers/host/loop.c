@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Patience is in this many parts. */
 #define PATIENCE_MAX 16u
@@ -161,6 +162,18 @@ all_stopped(struct host_shard *self)
     return true;
 }
 
+/* Some of what is on disk would be lost if we did: the operator can do something about it. */
+static _Noreturn void
+cannot_go_on(const struct host_shard *self, enum lp_err err)
+{
+    (void)fprintf(
+        stderr,
+        "lepus-dataplane: shard %u with %llu MiB cannot take all queues and bindings that "
+        "there are: %s. No message is lost; start it with more lepus.memory\n",
+        self->index, (unsigned long long)(self->host->shard_bytes >> 20), lp_err_text(err));
+    _exit(1);
+}
+
 void *
 host_shard_run(void *argument)
 {
@@ -179,6 +192,9 @@ host_shard_run(void *argument)
     for (;;) {
         const struct lp_turn_result result = lp_shard_turn(self->shard, now, host_wall_ns());
         recovered = recovered || host_recovery_look(self);
+        if (result.failed != LP_OK) {
+            cannot_go_on(self, result.failed);
+        }
         if (!closing && result.stopped && all_stopped(self)) {
             lp_shard_close_begin(self->shard); /* nobody will ask it for anything any more */
             closing = true;

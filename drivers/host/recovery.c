@@ -63,6 +63,13 @@ damage_say(const struct host *host, uint32_t shard, char *ret_why)
 {
     const struct lp_log_fault *fault = &host->recovery.shard[shard].fault;
     const char *data = host->options.data;
+    if (host->recovery.shard[shard].no_memory) {
+        (void)snprintf(ret_why, HOST_WHY_BYTES,
+                       "shard %u with %llu MiB has not enough memory for what its log has. No "
+                       "message is lost; start it with more lepus.memory",
+                       shard, (unsigned long long)(host->shard_bytes >> 20));
+        return;
+    }
     (void)snprintf(ret_why, HOST_WHY_BYTES,
                    "%s/log/shard-%u/%08u.log is damaged at offset %llu: %s. Nothing was changed. "
                    "'lepus log verify %s' reads all of it; with a copy of the folder made, 'lepus "

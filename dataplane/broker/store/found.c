@@ -488,10 +488,21 @@ lp_store_all_known(const struct lp_broker *broker)
     return !broker->store || broker->store->synced;
 }
 
+static uint64_t
+found_messages(const struct store_found *found)
+{
+    uint64_t count = found->count - found->gone;
+    for (uint32_t i = 0; i < found->page_count; i++) {
+        count += lp_store_page_of(found->pages[i])->count;
+    }
+    return count;
+}
+
 void
-lp_store_synced(struct lp_broker *broker)
+lp_store_synced(struct lp_broker *broker, struct lp_store_dropped *ret_dropped)
 {
     struct lp_store *store = broker->store;
+    *ret_dropped = (struct lp_store_dropped){0, 0};
     if (!store || store->synced) {
         return;
     }
@@ -500,7 +511,10 @@ lp_store_synced(struct lp_broker *broker)
     struct lp_list *next;
     for (struct lp_list *at = store->found_all.next; at != &store->found_all; at = next) {
         struct store_found *found = LP_LIST_ITEM(at, struct store_found, in_all);
+        const uint64_t messages = found_messages(found);
         next = at->next;
+        ret_dropped->queues += messages > 0;
+        ret_dropped->messages += messages;
         (void)store_note(store, STORE_OP_DROP, found->id, 0);
         store_found_drop(store, found);
     }

@@ -62,7 +62,11 @@ const struct lp_log_fault *lp_store_fault(const struct lp_broker *broker);
 void lp_store_close_begin(struct lp_broker *broker);
 bool lp_store_closed(const struct lp_broker *broker);
 /* The control process has named every queue there is: what belongs to none goes. */
-void lp_store_synced(struct lp_broker *broker);
+struct lp_store_dropped {
+    uint32_t queues; /* that had messages */
+    uint64_t messages;
+};
+void lp_store_synced(struct lp_broker *broker, struct lp_store_dropped *ret_dropped);
 /* It has: what dies in queues that came up with messages can be routed. */
 bool lp_store_all_known(const struct lp_broker *broker);
 

@@ -197,6 +197,127 @@ a_head_of_any_size_is_kept_and_read_back(void **unused)
     store_close(&store);
 }
 
+/* ---- the first sync ---- */
+
+static void
+note_log(void *context, uint32_t shard, const struct lp_control_record *record)
+{
+    char *line = context;
+    (void)shard;
+    if (record->type == LP_CONTROL_LOG) {
+        struct lp_reader reader = lp_reader_of_bytes(record->payload);
+        (void)lp_reader_u8(&reader);
+        const struct lp_bytes text = lp_reader_long_le(&reader);
+        assert_true(text.size < 256);
+        memcpy(line, text.data, text.size);
+        line[text.size] = 0;
+    }
+}
+
+/* All of it; or what was taken is given back. */
+static void
+memory_take(struct store_rig *store, bool take)
+{
+    static void *taken[65536];
+    static uint32_t count;
+    struct lp_memory *memory = store_broker(store)->memory;
+    for (uint32_t bytes = 1u << 20; take && bytes >= 32; bytes /= 2) {
+        void *block;
+        while ((block = lp_memory_alloc(memory, bytes)) != NULL) {
+            assert_true(count < LP_COUNT_OF(taken));
+            taken[count++] = block;
+        }
+    }
+    while (!take && count > 0) {
+        lp_memory_release(memory, &taken[--count]);
+    }
+}
+
+/* What is kept is known again, and memory is full; then the queues are named. */
+static void
+start_without_memory(struct store_rig *store)
+{
+    rig_boot(&store->rig, 1, store->memory_bytes);
+    rig_settle(&store->rig);
+    assert_true(lp_store_ready(store_broker(store)));
+    store_control_say(store, LP_CONTROL_SYNC_BEGIN);
+    rig_vhost_up(&store->rig);
+    rig_exchange_up(&store->rig, 1, "", LP_EXCHANGE_DIRECT);
+    rig_settle(&store->rig);
+    memory_take(store, true);
+    rig_exchange_up(&store->rig, 2, "fan", LP_EXCHANGE_FANOUT);
+    store_queue_up(store, &store->queue[0]);
+    store_control_say(store, LP_CONTROL_SYNC_END);
+    rig_settle(&store->rig);
+}
+
+static void
+a_start_without_memory_for_the_queues_loses_nothing(void **unused)
+{
+    (void)unused;
+    static struct store_rig store;
+    store_open(&store);
+    store_start(&store);
+    lp_session_confirm_select(store.client->session);
+    store_send(&store, "q", 1, 100);
+    assert_int_equal(store.client->confirmed, 100);
+    store_kill(&store);
+    start_without_memory(&store);
+    assert_int_equal(store.rig.shard[0]->failed, LP_ERR_NO_MEMORY);
+    assert_false(lp_store_all_known(store_broker(&store)));
+    memory_take(&store, false);
+    store_kill_and_start(&store);
+    assert_int_equal(store.rig.shard[0]->failed, LP_OK);
+    store_expect(&store, "q", 1, 100);
+    store_close(&store);
+}
+
+/* It is not damage that memory is smaller than it was. */
+static void
+a_log_that_does_not_fit_memory_is_not_called_damaged(void **unused)
+{
+    (void)unused;
+    static struct store_rig store;
+    struct lp_shard_recovery recovery;
+    store_open(&store);
+    store_start(&store);
+    store_send(&store, "q", 1, 60000);
+    store_kill(&store);
+    rig_boot(&store.rig, 1, 8u << 20);
+    rig_settle(&store.rig);
+    lp_shard_recovery(store.rig.shard[0], &recovery);
+    assert_int_equal(recovery.state, LP_SHARD_DAMAGED);
+    assert_true(recovery.no_memory);
+    store_kill_and_start(&store);
+    assert_int_equal(store_counts(&store, "q").ready, 60000);
+    store_close(&store);
+}
+
+static void
+messages_of_queues_that_are_no_more_are_dropped_with_a_word(void **unused)
+{
+    (void)unused;
+    static struct store_rig store;
+    static char line[256];
+    store_open(&store);
+    (void)store_queue_add(&store, "other");
+    store_start(&store);
+    store_send(&store, "q", 1, 3);
+    store_send(&store, "other", 1, 4);
+    store_expect(&store, "other", 1, 1);
+    store.rig.on_record = note_log;
+    store.rig.record_context = line;
+    store_kill(&store);
+    store.queue_count = 1;
+    store_start(&store);
+    assert_string_equal(line, "3 messages of 1 queue that does not exist any more: dropped");
+    store_expect(&store, "q", 1, 3);
+    line[0] = 0;
+    store_kill_and_start(&store);
+    assert_string_equal(line, "");
+    store_close(&store);
+}
+
 int
 main(void)
 {
@@ -204,6 +325,9 @@ main(void)
         cmocka_unit_test(what_was_confirmed_is_there_after_a_kill),
         cmocka_unit_test(nothing_is_confirmed_before_it_is_on_disk),
         cmocka_unit_test(what_never_has_to_be_written_is_confirmed),
+        cmocka_unit_test(a_start_without_memory_for_the_queues_loses_nothing),
+        cmocka_unit_test(a_log_that_does_not_fit_memory_is_not_called_damaged),
+        cmocka_unit_test(messages_of_queues_that_are_no_more_are_dropped_with_a_word),
         cmocka_unit_test(a_head_of_any_size_is_kept_and_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
