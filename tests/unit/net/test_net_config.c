@@ -364,8 +364,7 @@ a_device_without_buffers_or_room_makes_senders_wait(void **state)
     assert_in_range(sent, LP_NIC_BURST_MAX, 8 + LP_NIC_BURST_MAX);
     rig_pass(&rig, 10 * SECOND);
     uint32_t heard = 0;
-    for (const struct lp_nic_frame *frame = rig_hear(&rig); frame != NULL;
-         frame = rig_hear(&rig)) {
+    for (const struct lp_nic_frame *frame = rig_hear(&rig); frame != NULL; frame = rig_hear(&rig)) {
         heard += frame_type(frame) == NET_TYPE_IPV4;
     }
     assert_int_equal(heard, sent);
