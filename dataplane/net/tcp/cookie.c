@@ -20,6 +20,7 @@
 #define MSS_SHIFT      27u
 #define MAC_MASK       ((1u << MSS_SHIFT) - 1u)
 #define TIMESTAMP_BITS 6u
+#define FOLLOWS_NS     (8ull * TCP_SECOND_NS)
 #define SACK_BIT       0x10u
 #define SHIFT_MASK     0x0fu
 #define SHIFT_NONE     0x0fu /* shifts end at 14 */
@@ -84,6 +85,14 @@ tcp_cookie_make(struct lp_net *net, const struct tcp_segment *segment, struct tc
     const uint32_t irs_and_mss[2] = {segment->seq, mss};
     return (uint32_t)(cookies->epoch & 3u) << EPOCH_SHIFT | mss << MSS_SHIFT |
            mac_of(cookies, segment, cookies->epoch, irs_and_mss);
+}
+
+bool
+tcp_cookie_may_follow(const struct lp_net *net, const struct tcp_segment *segment)
+{
+    const struct tcp_cookies *cookies = tcp_cookies_of(net);
+    return cookies->sent_ns != 0 && net->now_ns - cookies->sent_ns < FOLLOWS_NS &&
+           (segment->payload_bytes > 0 || (segment->flags & TCP_FIN) != 0);
 }
 
 bool

@@ -162,6 +162,11 @@ uint32_t tcp_cookie_make(struct lp_net *net, const struct tcp_segment *segment,
 /* Is this the answer to one of ours? */
 bool tcp_cookie_check(struct lp_net *net, const struct tcp_segment *segment,
                       struct tcp_agreed *ret_agreed);
+/*
+ * Its sender may have a cookie of some seconds ago, and what would show it was
+ * overtaken or lost: it will be sent again, so a reset would be wrong.
+ */
+bool tcp_cookie_may_follow(const struct lp_net *net, const struct tcp_segment *segment);
 struct tcp_cookies *tcp_cookies_of(const struct lp_net *net);
 
 /* ---- time_wait.c ---- */

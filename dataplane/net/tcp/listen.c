@@ -455,9 +455,11 @@ tcp_listen_input(struct lp_net *net, struct tcp_segment *segment)
     const bool listens = listener < net->config.listener_count;
     if ((segment->flags & TCP_ACK) != 0) {
         struct tcp_agreed agreed;
-        if (!listens || (segment->flags & TCP_SYN) != 0 ||
-            !tcp_cookie_check(net, segment, &agreed)) {
+        if (!listens || (segment->flags & TCP_SYN) != 0) {
             return false;
+        }
+        if (!tcp_cookie_check(net, segment, &agreed)) {
+            return tcp_cookie_may_follow(net, segment);
         }
         agreed.listener = (uint16_t)listener;
         return handshake_done(net, segment, &agreed);
