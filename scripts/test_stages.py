@@ -129,7 +129,7 @@ def stage_setup():
 
 def stage_gcc():
     """gcc release build; unit tests; fuzz corpus"""
-    return build_release() and meson_tests(RELEASE, ["unit", "fuzz"])
+    return build_release() and meson_tests(RELEASE, ["unit", "net", "fuzz"])
 
 
 def build_release():
@@ -162,7 +162,7 @@ def build_asan():
 
 def stage_asan():
     """ASan + UBSan build: unit, simulator, fuzz corpus"""
-    return build_asan() and meson_tests(ASAN, ["unit", "sim", "fuzz", "regress"])
+    return build_asan() and meson_tests(ASAN, ["unit", "sim", "net", "fuzz", "regress"])
 
 
 def build_tsan():
