@@ -67,6 +67,10 @@ dsack_input(struct lp_net *net, struct tcp_stream *stream, const struct tcp_rang
     news->dsack = true;
     net->counters.tcp_retransmitted_spurious++;
     tcp_rack_dsack(stream);
+    struct tcp_scoreboard *board = stream->scoreboard;
+    if (board != NULL && board->undo_again > 0) {
+        board->undo_again--;
+    }
 }
 
 static void

@@ -29,7 +29,7 @@ us_of(uint64_t ns)
 
 void
 tcp_rack_delivered(struct lp_net *net, struct tcp_stream *stream, const struct tcp_sent *sent,
-                   struct tcp_ack_news *news)
+                   const struct tcp_ack_news *news, bool by_sack)
 {
     struct tcp_scoreboard *board = stream->scoreboard;
     const uint32_t rtt_us = us_of(net->now_ns - sent->sent_ns);
@@ -39,10 +39,11 @@ tcp_rack_delivered(struct lp_net *net, struct tcp_stream *stream, const struct t
     } else if (!sent->again && tcp_lt(sent->end, board->fack)) {
         stream->reordering = true;
     }
-    /* Step 2: what was sent twice may have arrived the first time. */
+    /* Step 2: what was sent twice may have arrived the first time.  With SACK the echo is that of
+     * the last in order, and says nothing about it (RFC 7323 4.3). */
     if (sent->again) {
         const uint32_t sent_ms = (uint32_t)(sent->sent_ns / 1000000u) + stream->timestamp_offset;
-        if (news->has_echo && tcp_lt(news->echo, sent_ms)) {
+        if (!by_sack && news->has_echo && tcp_lt(news->echo, sent_ms)) {
             return;
         }
         if (rtt_us < stream->rtt_min_us) {
@@ -139,10 +140,11 @@ tcp_tlp_ns(const struct lp_net *net, const struct tcp_stream *stream)
             wait_ns += DELAYED_ACK_NS;
         }
     }
-    /* Before the time-out of what was sent first, however often something new is sent. */
+    /* In place of the time-out of what was sent first, if that comes earlier (RFC 8985 7.2), and so
+     * however often something new is sent. */
     const uint64_t rto_ns = board->sent[board->out.oldest].sent_ns + tcp_rto_ns(stream);
     const uint64_t at_ns = net->now_ns + wait_ns;
-    return at_ns < rto_ns ? at_ns : 0;
+    return rto_ns > net->now_ns ? LP_MIN(at_ns, rto_ns) : 0;
 }
 
 void

@@ -19,6 +19,7 @@ undo_remember(const struct lp_net *net, struct tcp_stream *stream)
     board->undo_ssthresh = stream->ssthresh;
     board->undo_ms = tcp_now_ms(net) + stream->timestamp_offset;
     board->undo_again = 0;
+    board->undo_late = false;
 }
 
 /* RFC 5681 3.1 (4).  What a long recovery has let out is more than the window ever was. */
@@ -62,14 +63,21 @@ recovery_end(struct tcp_stream *stream)
 }
 
 /*
- * RFC 3522, RFC 4015: the first acknowledgement after a time-out echoes a time
- * stamp from before it: nothing was lost, it only took long.
+ * Was nothing lost after all?  RFC 3522: the first acknowledgement that moves
+ * SND.UNA after a time-out or a recovery's beginning echoes a time stamp from
+ * before it.  RFC 3708: each retransmission since was reported as a duplicate.
  */
 static bool
-timeout_was_spurious(const struct tcp_stream *stream, const struct tcp_ack_news *news)
+was_spurious(const struct tcp_stream *stream, const struct tcp_ack_news *news)
 {
     const struct tcp_scoreboard *board = stream->scoreboard;
-    return stream->rto_recovery && news->acked > 0 && news->has_echo && board->undo_cwnd != 0 &&
+    if (board->undo_cwnd == 0) {
+        return false;
+    }
+    if (news->dsack && board->undo_again == 0) {
+        return true;
+    }
+    return !board->undo_late && news->acked > 0 && news->has_echo &&
            tcp_lt(news->echo, board->undo_ms);
 }
 
@@ -81,6 +89,7 @@ undo(struct lp_net *net, struct tcp_stream *stream)
     stream->ssthresh = LP_MAX(stream->ssthresh, board->undo_ssthresh);
     stream->in_recovery = false;
     stream->rto_recovery = false;
+    stream->reordering = true; /* or delayed for long, which is the same */
     board->undo_cwnd = 0;
     board->forced = false;
     tcp_scoreboard_find(board, net->now_ns);
@@ -108,13 +117,11 @@ tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_
     if (board == NULL) {
         return;
     }
-    if (timeout_was_spurious(stream, news)) {
+    if (was_spurious(stream, news)) {
         undo(net, stream);
         return;
     }
-    if (news->acked > 0 && stream->rto_recovery) {
-        board->undo_cwnd = 0; /* it was not, then */
-    }
+    board->undo_late |= news->acked > 0;
     const bool recovers = stream->in_recovery || stream->rto_recovery;
     if (recovers && tcp_le(stream->recovery_end, stream->send_una)) {
         recovery_end(stream);

@@ -230,13 +230,13 @@ tcp_scoreboard_renege(struct tcp_scoreboard *board, uint64_t now_ns)
 
 static void
 sent_arrived(struct lp_net *net, struct tcp_stream *stream, const struct tcp_sent *sent,
-             struct tcp_ack_news *news)
+             struct tcp_ack_news *news, bool by_sack)
 {
     news->delivered += sent_bytes(sent);
     if (!sent->again) {
         news->last_ns = LP_MAX(news->last_ns, sent->sent_ns);
     }
-    tcp_rack_delivered(net, stream, sent, news);
+    tcp_rack_delivered(net, stream, sent, news, by_sack);
 }
 
 void
@@ -253,7 +253,7 @@ tcp_scoreboard_acked(struct lp_net *net, struct tcp_stream *stream, uint32_t ack
             if (!sent->again && news->first_ns == 0) {
                 news->first_ns = sent->sent_ns;
             }
-            sent_arrived(net, stream, sent, news);
+            sent_arrived(net, stream, sent, news, false);
         }
         state_leave(board, sent);
         board->head = (uint16_t)((board->head + 1u) & (board->room - 1u));
@@ -324,7 +324,7 @@ sack_one(struct lp_net *net, struct tcp_stream *stream, struct tcp_sent *sent,
          struct tcp_ack_news *news)
 {
     struct tcp_scoreboard *board = stream->scoreboard;
-    sent_arrived(net, stream, sent, news);
+    sent_arrived(net, stream, sent, news, true);
     state_leave(board, sent);
     sent->state = TCP_SENT_SACKED;
     sent->newer = slot_of(board, sent);

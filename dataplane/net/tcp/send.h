@@ -68,6 +68,7 @@ struct tcp_scoreboard {
     uint32_t undo_ssthresh;
     uint32_t undo_ms;    /* our timestamp when it began: RFC 3522 */
     uint32_t undo_again; /* retransmissions since then that no DSACK called needless: RFC 3708 */
+    bool undo_late;      /* SND.UNA has moved since: an echo says nothing any more */
     uint64_t reduced_ns; /* when the window last shrank */
     bool lost_news;      /* something was found lost since recovery.c last looked */
     bool lost_again;     /* and it had been sent after the window shrank */
@@ -194,7 +195,7 @@ void tcp_persist_fire(struct lp_net *net, struct tcp_stream *stream);
 /* ---- rack.c ---- */
 /* A segment is known to have arrived. */
 void tcp_rack_delivered(struct lp_net *net, struct tcp_stream *stream, const struct tcp_sent *sent,
-                        struct tcp_ack_news *news);
+                        const struct tcp_ack_news *news, bool by_sack);
 /* After an acknowledgement, or its timer: marks what is lost.  Gives when to look again; 0: never.
  */
 uint64_t tcp_rack_detect(struct lp_net *net, struct tcp_stream *stream);

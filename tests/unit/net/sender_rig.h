@@ -62,6 +62,7 @@ struct rig {
     uint32_t most;   /* behind the highest that arrived */
     uint32_t recent; /* offset of the newest */
     uint32_t window;
+    uint32_t edge; /* offset: all below was promised */
     uint32_t timestamp_recent;
     bool fin;
     uint32_t duplicate_start;
@@ -234,6 +235,7 @@ rig_acknowledge(struct rig *rig)
         .window = rig->window,
         .echo = rig->timestamp_recent,
     };
+    rig->edge = LP_MAX(rig->edge, rig->next + rig->window);
     if (rig->stream->sack) {
         rig_sack(rig, &ack);
     }
@@ -249,7 +251,7 @@ rig_receive(struct rig *rig, const struct rig_event *event)
         assert_int_equal(start + event->bytes, rig->queued);
         rig->fin = true;
     }
-    if (event->bytes > 0 && start + event->bytes <= rig->next + rig->window) {
+    if (event->bytes > 0 && start + event->bytes <= rig->edge) {
         bool news = false;
         for (uint32_t i = start; i < start + event->bytes; i++) {
             news = news || !rig->have[i];
@@ -506,6 +508,7 @@ rig_begin(struct rig *rig)
 {
     const uint64_t rtt_ns = 2 * rig->wire.delay_ns;
     rig->stream->heard_ns = rig->net.now_ns;
+    rig->edge = rig->stream->send_window;
     tcp_send_begin(&rig->net, rig->stream, (uint32_t)(rtt_ns / 1000u));
 }
 
