@@ -80,6 +80,13 @@ void lp_config_ignored_each(const struct lp_config *config, lp_config_each_fn *f
 LP_MUST_CHECK bool lp_config_address(const char *value, char ret_ip[LP_CONFIG_IP_BYTES],
                                      uint16_t *ret_port);
 
+/* "10.0.0.1" or "2001:db8::1"; IPv4 in the first four bytes.  False when it is neither. */
+LP_MUST_CHECK bool lp_config_ip(const char *value, uint8_t ret_ip[16], bool *ret_six);
+/* "10.1.0.0/16 via 10.0.0.1", or the same of IPv6. */
+#define LP_CONFIG_PREFIX_BYTES (LP_CONFIG_IP_BYTES + 4)
+LP_MUST_CHECK bool lp_config_route(const char *value, char ret_to[LP_CONFIG_PREFIX_BYTES],
+                                   char ret_gateway[LP_CONFIG_IP_BYTES]);
+
 /* The table, for `lepus config`. */
 struct lp_config_key_info {
     const char *pattern;

@@ -21,6 +21,10 @@ enum config_type {
     CONFIG_ENUM,
     CONFIG_LIMIT,   /* a whole number, or "infinity": INT64_MAX */
     CONFIG_PATTERN, /* a regular expression */
+    CONFIG_IP,
+    CONFIG_PREFIX, /* an address and how many of its bits name the link */
+    CONFIG_MAC,
+    CONFIG_ROUTE, /* "PREFIX via IP" */
 };
 
 enum config_status {
@@ -63,4 +67,6 @@ bool config_choice_has(const char *choices, const char *value);
  * wanted. */
 LP_MUST_CHECK bool config_value_parse(const struct config_key *key, const char *text,
                                       int64_t *ret_integer, char *ret_why, size_t why_bytes);
+bool config_prefix_good(const char *value);
+bool config_mac_good(const char *value);
 const char *config_type_text(enum config_type type);

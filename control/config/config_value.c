@@ -47,7 +47,8 @@ const char *
 config_type_text(enum config_type type)
 {
     static const char *const text[] = {"text",  "integer", "bool", "bytes", "time (ms)", "time (s)",
-                                       "share", "address", "path", "enum",  "limit",     "pattern"};
+                                       "share", "address", "path", "enum",  "limit",     "pattern",
+                                       "ip",    "prefix",  "mac",  "route"};
     LP_ASSERT((unsigned)type < LP_COUNT_OF(text));
     return text[type];
 }
@@ -168,7 +169,10 @@ static bool
 typed_parse(const struct config_key *key, const char *text, int64_t *ret_integer)
 {
     char ip[LP_CONFIG_IP_BYTES];
+    char prefix[LP_CONFIG_PREFIX_BYTES];
+    uint8_t binary[16];
     uint16_t port;
+    bool six;
 
     switch (key->type) {
     case CONFIG_TEXT:
@@ -196,6 +200,14 @@ typed_parse(const struct config_key *key, const char *text, int64_t *ret_integer
         return strcmp(text, "infinity") == 0 || number_parse(text, none, ret_integer);
     case CONFIG_PATTERN:
         return pattern_is_good(text);
+    case CONFIG_IP:
+        return lp_config_ip(text, binary, &six);
+    case CONFIG_PREFIX:
+        return config_prefix_good(text);
+    case CONFIG_MAC:
+        return config_mac_good(text);
+    case CONFIG_ROUTE:
+        return lp_config_route(text, prefix, ip);
     }
     return false;
 }
@@ -216,6 +228,10 @@ wanted_print(const struct config_key *key, char *ret_why, size_t why_bytes)
         "one of",
         "a whole number, or infinity",
         "a regular expression",
+        "an address such as 10.0.0.1 or 2001:db8::1",
+        "an address and the bits of its network, such as 10.0.0.2/24 or 2001:db8::2/64",
+        "a station's address such as 02:00:00:00:00:01, with an even first octet",
+        "a network and its router, such as 10.1.0.0/16 via 10.0.0.1",
     };
     LP_ASSERT((unsigned)key->type < LP_COUNT_OF(wanted));
     if (key->type == CONFIG_ENUM) {

@@ -10,6 +10,7 @@
  *   machine.c    processors and memory     region.c   memfd and eventfds
  *   child.c      fork, exec, pidfd         start.c    the children's arguments
  *   supervise.c  what to do when one ends  listing.c  `lepus config`
+ *   net.c        packet devices, and which listeners are there
  *
  *   Memory    the launcher allocates at boot and when it starts a child
  *   Runs on   one thread; it blocks in poll() and nowhere else
@@ -24,10 +25,12 @@
 
 #include "control/config/config.h"
 
-#define LAUNCHER_SETTINGS_MAX  128u
-#define LAUNCHER_LISTENERS_MAX 32u
-#define LAUNCHER_WHY_BYTES     512u
-#define LAUNCHER_PAGE_BYTES    4096u
+#define LAUNCHER_SETTINGS_MAX      128u
+#define LAUNCHER_LISTENERS_MAX     32u
+#define LAUNCHER_WHY_BYTES         512u
+#define LAUNCHER_NET_PORTS_MAX     8u /* dataplane/net: LP_NET_PORTS_MAX */
+#define LAUNCHER_NET_ARGUMENTS_MAX 256u
+#define LAUNCHER_PAGE_BYTES        4096u
 
 enum launcher_verb {
     LAUNCHER_RUN,
@@ -75,6 +78,10 @@ struct launcher_plan {
     char cluster_name[256];
     size_t listener_count;
     char *listener[LAUNCHER_LISTENERS_MAX]; /* tcp:IP:PORT, tcp:[IP]:PORT, unix:PATH */
+    size_t net_listener_count;              /* of ours, over packet devices */
+    char *net_listener[LAUNCHER_LISTENERS_MAX];
+    size_t net_argument_count; /* what the data plane is told of its ports */
+    char *net_argument[LAUNCHER_NET_ARGUMENTS_MAX];
 };
 
 struct launcher_region {
@@ -118,6 +125,14 @@ LP_MUST_CHECK enum lp_err launcher_programs_find(char *ret_folder, char *ret_why
 /* Memory for the stored backlogs of one shard; after launcher_record_open(). */
 uint64_t launcher_backlog_bytes(const struct launcher_plan *plan);
 void launcher_plan_fini(struct launcher_plan *plan);
+
+/* ---- net.c: TCP/IP of our own ---- */
+/* After memory_bytes and shard_count are known. */
+LP_MUST_CHECK enum lp_err launcher_net_plan(struct launcher_plan *plan, char *ret_why,
+                                            size_t why_bytes);
+/* Where a TCP listener belongs; `ip`: "" is every address. */
+bool launcher_net_has(const struct launcher_plan *plan, const char *ip);
+bool launcher_kernel_has(const struct launcher_plan *plan, const char *ip);
 
 /* ---- data.c: make the data directory and take the lock in it; -1 with a sentence ---- */
 LP_MUST_CHECK int launcher_data_lock(const char *path, char *ret_why, size_t why_bytes);

@@ -73,7 +73,10 @@ run(const struct launcher_options *options)
         launcher_plan_fini(&plan);
         return 1;
     }
-    const enum lp_err err = launcher_record_open(&plan, why);
+    enum lp_err err = launcher_record_open(&plan, why);
+    if (err == LP_OK) {
+        err = launcher_net_plan(&plan, why, sizeof(why));
+    }
     int code = err == LP_ERR_BAD_CONFIG ? EXIT_CONFIG : 1;
     if (err != LP_OK) {
         launcher_warn("%s", why);

@@ -63,21 +63,38 @@ struct listeners {
     bool too_many;
 };
 
-static void __attribute__((format(printf, 2, 3)))
-listener_add(struct listeners *listeners, const char *format, ...)
+/* Into the kernel's list or that of our own ports. */
+static void __attribute__((format(printf, 3, 4)))
+listener_add(struct listeners *listeners, bool net, const char *format, ...)
 {
     struct launcher_plan *plan = listeners->plan;
-    va_list list;
+    size_t *count = net ? &plan->net_listener_count : &plan->listener_count;
+    char **list = net ? plan->net_listener : plan->listener;
+    va_list values;
 
-    if (plan->listener_count == LAUNCHER_LISTENERS_MAX) {
+    if (*count == LAUNCHER_LISTENERS_MAX) {
         listeners->too_many = true;
         return;
     }
-    va_start(list, format);
-    const int bytes = vasprintf(&plan->listener[plan->listener_count], format, list);
-    va_end(list);
+    va_start(values, format);
+    const int bytes = vasprintf(&list[*count], format, values);
+    va_end(values);
     listeners->too_many |= bytes < 0;
-    plan->listener_count += bytes >= 0;
+    *count += bytes >= 0;
+}
+
+static void
+tcp_add_to(struct listeners *listeners, bool net, const char *ip, uint16_t port)
+{
+    if (*ip == '\0') {
+        listener_add(listeners, net, "tcp:0.0.0.0:%u", port);
+        if (listeners->ipv6 || net) {
+            listener_add(listeners, net, "tcp:[::]:%u", port);
+        }
+        return;
+    }
+    const bool six = strchr(ip, ':') != NULL;
+    listener_add(listeners, net, "tcp:%s%s%s:%u", six ? "[" : "", ip, six ? "]" : "", port);
 }
 
 static void
@@ -90,22 +107,19 @@ tcp_add(void *context, const char *name, const char *value)
     (void)name;
     const bool good = lp_config_address(value, ip, &port);
     LP_ASSERT(good); /* the parser has checked it */
-    if (*ip == '\0') {
-        listener_add(listeners, "tcp:0.0.0.0:%u", port);
-        if (listeners->ipv6) {
-            listener_add(listeners, "tcp:[::]:%u", port);
-        }
-        return;
+    if (launcher_kernel_has(listeners->plan, ip)) {
+        tcp_add_to(listeners, false, ip, port);
     }
-    const bool six = strchr(ip, ':') != NULL;
-    listener_add(listeners, "tcp:%s%s%s:%u", six ? "[" : "", ip, six ? "]" : "", port);
+    if (launcher_net_has(listeners->plan, ip)) {
+        tcp_add_to(listeners, true, ip, port);
+    }
 }
 
 static void
 unix_add(void *context, const char *name, const char *value)
 {
     (void)name;
-    listener_add(context, "unix:%s", value);
+    listener_add(context, false, "unix:%s", value);
 }
 
 static enum lp_err
@@ -120,7 +134,7 @@ listeners_plan(struct launcher_plan *plan, bool ipv6, char *ret_why, size_t why_
                        LAUNCHER_LISTENERS_MAX);
         return LP_ERR_BAD_CONFIG;
     }
-    if (plan->listener_count == 0) {
+    if (plan->listener_count + plan->net_listener_count == 0) {
         (void)snprintf(ret_why, why_bytes,
                        "there is no listener, so nobody could connect: set "
                        "listeners.tcp.default or lepus.listeners.unix.NAME");
@@ -254,5 +268,13 @@ launcher_plan_fini(struct launcher_plan *plan)
         free(plan->listener[i]);
     }
     plan->listener_count = 0;
+    for (size_t i = 0; i < plan->net_listener_count; i++) {
+        free(plan->net_listener[i]);
+    }
+    plan->net_listener_count = 0;
+    for (size_t i = 0; i < plan->net_argument_count; i++) {
+        free(plan->net_argument[i]);
+    }
+    plan->net_argument_count = 0;
     lp_config_close(&plan->config);
 }

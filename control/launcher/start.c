@@ -5,7 +5,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#define ARGUMENTS_MAX (LAUNCHER_SETTINGS_MAX + LAUNCHER_LISTENERS_MAX + 32u)
+#define ARGUMENTS_MAX \
+    (LAUNCHER_SETTINGS_MAX + 2 * LAUNCHER_LISTENERS_MAX + LAUNCHER_NET_ARGUMENTS_MAX + 32u)
 
 struct arguments {
     size_t count;
@@ -95,6 +96,12 @@ launcher_start_dataplane(struct launcher_child *child, const struct launcher_pla
     region_add(&arguments, region);
     for (size_t i = 0; i < plan->listener_count; i++) {
         argument_add(&arguments, "--listen=%s", plan->listener[i]);
+    }
+    for (size_t i = 0; i < plan->net_argument_count; i++) {
+        argument_add(&arguments, "%s", plan->net_argument[i]);
+    }
+    for (size_t i = 0; i < plan->net_listener_count; i++) {
+        argument_add(&arguments, "--net-listen=%s", plan->net_listener[i]);
     }
     argument_add(&arguments, "--transport=%s", lp_config_text(config, "lepus.transport"));
     argument_add(&arguments, "--pin=%s", lp_config_text(config, "lepus.pin"));

@@ -220,7 +220,7 @@ disk_open(struct host *host, uint32_t shard, const struct lp_measure *measure, c
                                               .wake_fd = host->options.shard_wake_fd[shard]};
     errno = 0;
     const enum lp_err err = host->uring
-                                ? lp_uring_disk_open_boot(&self->transport, &options, &self->disk)
+                                ? lp_uring_disk_open_boot(&self->kernel, &options, &self->disk)
                                 : lp_file_disk_open_boot(&options, &self->disk);
     if (err == LP_OK) {
         return true;

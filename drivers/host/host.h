@@ -7,6 +7,7 @@
  *
  *   options.c   the command line        machine.c  what the processors are like
  *   memory.c    region, reservations    transport.c  io_uring or epoll, listeners
+ *   net_options.c  packet devices       net.c      those, and TCP/IP over them
  *   disk.c      folders, measurement    entropy.c  seeded generator
  *   record.c    what disks are asked, for tests
  *   loop.c      a shard's thread
@@ -20,9 +21,12 @@
 
 #include <pthread.h>
 
+#include <dataplane/net/net.h>
 #include <dataplane/shard/shard.h>
 #include <drivers/common/keeper.h>
 #include <drivers/common/listeners.h>
+#include <drivers/common/pair.h>
+#include <drivers/common/socket.h>
 
 #define HOST_WHY_BYTES 1024
 
@@ -44,6 +48,34 @@ enum host_poll {
     HOST_POLL_SLEEP,
 };
 
+/* lepus.net.port.NAME */
+struct host_net_port {
+    char name[16];
+    const char *device; /* as argv has it */
+    uint16_t vlan;
+    uint16_t mtu_bytes;
+    uint8_t mac[6];
+    uint32_t address_count;
+    struct lp_net_prefix address[LP_NET_ADDRESSES_MAX];
+    struct lp_net_prefix gateway[2]; /* IPv4, IPv6; family 0: none */
+};
+
+struct host_net_route {
+    struct lp_net_prefix to;
+    struct lp_net_prefix gateway;
+};
+
+struct host_net_options {
+    uint32_t port_count; /* 0: the kernel's sockets alone */
+    struct host_net_port port[LP_NET_PORTS_MAX];
+    uint32_t route_count;
+    struct host_net_route route[LP_NET_ROUTES_MAX];
+    uint32_t listener_count; /* some may be among the kernel's, too */
+    struct lp_address listener[LP_LISTENERS_MAX];
+    uint64_t memory_bytes; /* of all shards together */
+    enum lp_net_congestion congestion;
+};
+
 struct host_options {
     int region_fd;
     int control_wake_fd;
@@ -52,6 +84,7 @@ struct host_options {
     int shard_wake_fd[LP_SHARDS_MAX];
     uint32_t listener_count;
     struct lp_address listener[LP_LISTENERS_MAX];
+    struct host_net_options net;
     enum host_transport transport;
     enum host_pin pin;
     enum host_poll poll;
@@ -91,8 +124,14 @@ struct host;
 struct host_shard {
     struct host *host;
     struct lp_shard *shard;
-    struct lp_transport transport;
-    struct lp_disk disk; /* ops NULL: there is none */
+    struct lp_transport transport; /* the kernel's, or it and ours as one */
+    struct lp_transport kernel;
+    struct lp_net *net; /* NULL: there are no packet devices */
+    struct lp_nic nic[LP_NET_PORTS_MAX];
+    struct lp_pair pair;
+    struct host_entropy net_entropy;
+    uint64_t net_report_ns; /* when it is due */
+    struct lp_disk disk;    /* ops NULL: there is none */
     struct host_entropy entropy;
     void *memory;
     pthread_t thread;
@@ -114,7 +153,10 @@ struct host {
     struct host_options options;
     struct host_machine machine;
     struct host_idle idle;
-    struct lp_listeners listeners;
+    struct lp_listeners listeners; /* the kernel's */
+    uint32_t listener_count;       /* the shards': those, then those of packet devices alone */
+    struct lp_address listener[2 * LP_LISTENERS_MAX];
+    struct lp_net_fabric *net_fabric; /* NULL: one shard */
     struct lp_fabric *fabric;
     void *region;
     uint64_t shard_bytes;
@@ -147,6 +189,22 @@ LP_MUST_CHECK bool host_memory_map(struct host *host, char *ret_why);
 /* Listeners and a transport a shard; `streams_max` of each. */
 LP_MUST_CHECK bool host_transports_open(struct host *host, uint32_t streams_max, char *ret_why);
 void host_transports_close(struct host *host);
+
+/* ---- net_options.c: an argument that begins with "net-" ---- */
+LP_MUST_CHECK bool host_net_option_take(struct host_net_options *net, const char *name,
+                                        const char *value);
+
+/* ---- net.c ---- */
+/* A queue a shard of each device; before the transports, which watch them. */
+LP_MUST_CHECK bool host_net_devices_open(struct host *host, char *ret_why);
+/* What ends the shard's wait besides its sockets. */
+void host_net_watch(const struct host *host, uint32_t shard, struct lp_socket_options *options);
+/* An instance a shard, paired with the kernel's transport. */
+LP_MUST_CHECK bool host_nets_open(struct host *host, uint32_t streams_max, char *ret_why);
+/* Instances and devices; before the transports. */
+void host_net_close(struct host *host);
+/* The shard's thread, once a turn: counters for the control process, some times a second. */
+void host_net_report(struct host_shard *self, uint64_t now_ns);
 
 /* ---- disk.c: after the transports ---- */
 /* Locks the folder, measures what is faster, opens a disk a shard, and says so in a line. */

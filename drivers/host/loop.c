@@ -195,6 +195,7 @@ host_shard_run(void *argument)
         if (result.failed != LP_OK) {
             cannot_go_on(self, result.failed);
         }
+        host_net_report(self, now);
         if (!closing && result.stopped && all_stopped(self)) {
             lp_shard_close_begin(self->shard); /* nobody will ask it for anything any more */
             closing = true;

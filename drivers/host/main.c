@@ -116,8 +116,8 @@ shard_make(struct host *host, uint32_t i, char *ret_why)
         .clock = host_clock_contract(),
         .fabric = host->fabric,
         .region = host->region,
-        .listeners = host->listeners.address,
-        .listener_count = host->listeners.count,
+        .listeners = host->listener,
+        .listener_count = host->listener_count,
         .wake_shard = wake_shard,
         .wake_control = wake_control,
         .wake_context = host,
@@ -139,14 +139,14 @@ static void
 ready_say(const struct host *host)
 {
     static const char *const polls[] = {"adaptive", "busy", "sleep"};
-    char line[LP_LISTENERS_MAX * (LP_ADDRESS_FORMAT_BYTES + 1) + 128] = "ready";
+    char line[2 * LP_LISTENERS_MAX * (LP_ADDRESS_FORMAT_BYTES + 1) + 128] = "ready";
     size_t used = strlen(line);
     if (host->options.ready_fd < 0) {
         return;
     }
-    for (uint32_t i = 0; i < host->listeners.count; i++) {
+    for (uint32_t i = 0; i < host->listener_count; i++) {
         char text[LP_ADDRESS_FORMAT_BYTES];
-        lp_address_format(&host->listeners.address[i], text);
+        lp_address_format(&host->listener[i], text);
         used += (size_t)snprintf(line + used, sizeof(line) - used, " %s", text);
     }
     used += (size_t)snprintf(line + used, sizeof(line) - used, " transport=%s pinned=%s poll=%s\n",
@@ -157,6 +157,13 @@ ready_say(const struct host *host)
         (void)fprintf(stderr, "lepus-dataplane: nobody reads that we are ready\n");
     }
     (void)close(host->options.ready_fd);
+}
+
+static void
+streams_close(struct host *host)
+{
+    host_net_close(host);
+    host_transports_close(host);
 }
 
 static bool
@@ -171,7 +178,15 @@ boot(struct host *host, int argc, char **argv, char *ret_why)
     host_machine_read(&host->machine, "");
     host->idle = host_idle_choose(&host->machine, &host->options);
     if (!host_region_map(host, ret_why) || !host_memory_map(host, ret_why) ||
-        !host_transports_open(host, config->connections_max, ret_why)) {
+        !host_net_devices_open(host, ret_why)) {
+        return false;
+    }
+    if (!host_transports_open(host, config->connections_max, ret_why)) {
+        host_net_close(host);
+        return false;
+    }
+    if (!host_nets_open(host, config->connections_max, ret_why)) {
+        streams_close(host);
         return false;
     }
     if (!host_recovery_init_boot(&host->recovery)) {
@@ -179,13 +194,13 @@ boot(struct host *host, int argc, char **argv, char *ret_why)
         return false;
     }
     if (!host_disks_open(host, ret_why)) {
-        host_transports_close(host);
+        streams_close(host);
         return false;
     }
     for (uint32_t i = 0; i < config->count; i++) {
         if (!shard_make(host, i, ret_why)) {
             host_disks_close(host);
-            host_transports_close(host);
+            streams_close(host);
             return false;
         }
     }
@@ -234,7 +249,7 @@ main(int argc, char **argv)
         _exit(1);
     }
     host_disks_close(host);
-    host_transports_close(host);
+    streams_close(host);
     free(host);
     return 0;
 }

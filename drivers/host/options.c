@@ -147,6 +147,7 @@ number_take(struct host_options *options, const char *name, const char *value)
         {"shards", LP_SHARDS_MAX, FIELD(shard.count)},
         {"memory-bytes", UINT64_MAX, FIELD(memory_bytes)},
         {"watermark-bytes", UINT64_MAX, FIELD(watermark_bytes)},
+        {"net-memory-bytes", UINT64_MAX, FIELD(net.memory_bytes)},
         {"heartbeat-s", UINT16_MAX, FIELD(shard.heartbeat_s)},
         {"frame-max", UINT32_MAX, FIELD(shard.frame_max_bytes)},
         {"channel-max", UINT16_MAX, FIELD(shard.channel_max)},
@@ -185,6 +186,9 @@ option_take(struct host_options *options, const char *argument)
     const size_t bytes = (size_t)(equals - argument - 2);
     memcpy(name, argument + 2, bytes);
     name[bytes] = '\0';
+    if (strncmp(name, "net-", 4) == 0 && strcmp(name, "net-memory-bytes") != 0) {
+        return host_net_option_take(&options->net, name, equals + 1);
+    }
     return text_take(options, name, equals + 1) || number_take(options, name, equals + 1);
 }
 
@@ -194,6 +198,7 @@ static const struct host_options defaults = {
     .control_wake_fd = -1,
     .ready_fd = -1,
     .memory_bytes = 1024u * 1024u * 1024u,
+    .net = {.memory_bytes = 64u * 1024u * 1024u},
     .shard =
         {
             .frame_max_bytes = 131072,
@@ -227,7 +232,7 @@ host_options_parse(struct host_options *options, int argc, char **argv, char *re
         wrong = "there is no region to share with the control process; start lepus instead";
     } else if (options->shard.count == 0 || options->shard_wake_count != options->shard.count) {
         wrong = "there must be as many wake descriptors as shards, and one at least";
-    } else if (options->listener_count == 0) {
+    } else if (options->listener_count + options->net.listener_count == 0) {
         wrong = "there is nothing to listen on";
     } else if (options->watermark_bytes > options->memory_bytes) {
         wrong = "the watermark is above the memory limit";

@@ -12,9 +12,9 @@ opened_close(struct host *host, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (host->uring) {
-            lp_uring_close(&host->shard[i].transport);
+            lp_uring_close(&host->shard[i].kernel);
         } else {
-            lp_epoll_close(&host->shard[i].transport);
+            lp_epoll_close(&host->shard[i].kernel);
         }
     }
 }
@@ -23,20 +23,22 @@ static enum lp_err
 all_open(struct host *host, uint32_t streams_max)
 {
     for (uint32_t i = 0; i < host->options.shard.count; i++) {
-        const struct lp_socket_options options = {
+        struct lp_socket_options options = {
             .listeners = &host->listeners,
             .shard = i,
             .streams_max = streams_max,
             /* The control process and other shards end our wait by the same descriptor. */
             .wake_fd = host->options.shard_wake_fd[i],
         };
-        const enum lp_err err = host->uring
-                                    ? lp_uring_open_boot(&options, &host->shard[i].transport)
-                                    : lp_epoll_open_boot(&options, &host->shard[i].transport);
+        struct lp_transport *kernel = &host->shard[i].kernel;
+        host_net_watch(host, i, &options);
+        const enum lp_err err = host->uring ? lp_uring_open_boot(&options, kernel)
+                                            : lp_epoll_open_boot(&options, kernel);
         if (err != LP_OK) {
             opened_close(host, i);
             return err;
         }
+        host->shard[i].transport = *kernel;
     }
     return LP_OK;
 }
@@ -87,6 +89,9 @@ host_transports_open(struct host *host, uint32_t streams_max, char *ret_why)
         lp_listeners_close(&host->listeners);
         return false;
     }
+    host->listener_count = host->listeners.count;
+    memcpy(host->listener, host->listeners.address,
+           host->listeners.count * sizeof(host->listener[0]));
     return true;
 }
 

@@ -244,6 +244,36 @@ mistakes_are_named_with_file_line_and_remedy(void **unused)
 }
 
 static void
+mistakes_of_packet_devices_are_named(void **unused)
+{
+    static const struct {
+        const char *text;
+        const char *why;
+    } bad[] = {
+        {"lepus.net.port.0.address.0 = 10.0.0.2",
+         "F:1: \"lepus.net.port.0.address.0\" cannot be \"10.0.0.2\": it must be an address and "
+         "the bits of its network, such as 10.0.0.2/24 or 2001:db8::2/64"},
+        {"lepus.net.port.0.address.0 = 10.0.0.2/33",
+         "F:1: \"lepus.net.port.0.address.0\" cannot be \"10.0.0.2/33\": it must be an address and "
+         "the bits of its network, such as 10.0.0.2/24 or 2001:db8::2/64"},
+        {"lepus.net.port.0.mac = 01:00:00:00:00:00",
+         "F:1: \"lepus.net.port.0.mac\" cannot be \"01:00:00:00:00:00\": it must be a station's "
+         "address such as 02:00:00:00:00:01, with an even first octet"},
+        {"lepus.net.port.0.gateway = router",
+         "F:1: \"lepus.net.port.0.gateway\" cannot be \"router\": it must be an address such as "
+         "10.0.0.1 or 2001:db8::1"},
+    };
+    struct lp_config *config = NULL;
+    char why[WHY_BYTES];
+
+    (void)unused;
+    for (size_t i = 0; i < LP_COUNT_OF(bad); i++) {
+        assert_int_equal(read_text(bad[i].text, &config, why), LP_ERR_BAD_CONFIG);
+        assert_string_equal(why, bad[i].why);
+    }
+}
+
+static void
 what_lepus_does_anyway_is_no_error(void **unused)
 {
     struct lp_config *config;
@@ -316,6 +346,34 @@ a_family_is_read_name_by_name(void **unused)
     assert_int_equal(number, 10000);
     assert_false(
         lp_config_integer_named(config, "default_policies.operator.$id.max_length", "p", &number));
+    lp_config_close(&config);
+}
+
+static void
+packet_devices_are_described_port_by_port(void **unused)
+{
+    struct lp_config *config = good_text("lepus.net.port.0.device = tap:lepus0\n"
+                                         "lepus.net.port.0.address.0 = 10.0.0.2/24\n"
+                                         "lepus.net.port.0.address.1 = 2001:db8::2/64\n"
+                                         "lepus.net.port.0.gateway = 10.0.0.1\n"
+                                         "lepus.net.port.1.device = net_af_packet0,iface=eth1\n"
+                                         "lepus.net.port.1.mac = 02:00:00:00:00:0a\n"
+                                         "lepus.net.route.0 = 10.1.0.0/16 via 10.0.0.1\n");
+    char to[LP_CONFIG_PREFIX_BYTES];
+    char gateway[LP_CONFIG_IP_BYTES];
+    struct pairs pairs = {""};
+
+    (void)unused;
+    lp_config_names(config, "lepus.net.port.$number.", collect, &pairs);
+    assert_string_equal(pairs.text, "0=(null);1=(null);");
+    assert_each(config, "lepus.net.port.$number.address.$index", "0=10.0.0.2/24;0=2001:db8::2/64;");
+    assert_string_equal(lp_config_text_named(config, "lepus.net.port.$number.device", "1"),
+                        "net_af_packet0,iface=eth1");
+    assert_true(lp_config_route("2001:db8:1::/48 via 2001:db8::1", to, gateway));
+    assert_string_equal(to, "2001:db8:1::/48");
+    assert_string_equal(gateway, "2001:db8::1");
+    assert_false(lp_config_route("2001:db8:1::/48 via 10.0.0.1", to, gateway));
+    assert_false(lp_config_route("10.0.0.0/8 10.0.0.1", to, gateway));
     lp_config_close(&config);
 }
 
@@ -454,6 +512,8 @@ main(void)
         cmocka_unit_test(rabbitmqs_knobs_for_storage_are_taken_without_effect),
         cmocka_unit_test(limits_are_numbers_or_infinity),
         cmocka_unit_test(a_family_is_read_name_by_name),
+        cmocka_unit_test(mistakes_of_packet_devices_are_named),
+        cmocka_unit_test(packet_devices_are_described_port_by_port),
         cmocka_unit_test(addresses),
         cmocka_unit_test(sizes_count_as_rabbitmq_counts),
         cmocka_unit_test(the_command_line_wins_over_the_file),

@@ -27,6 +27,7 @@
 #include "drivers/host/entropy.c"
 #include "drivers/host/loop.c"
 #include "drivers/host/machine.c"
+#include "drivers/host/net_options.c"
 #include "drivers/host/options.c"
 #include "drivers/host/recovery.c"
 /* NOLINTEND(bugprone-suspicious-include) */
@@ -37,6 +38,13 @@ void
 host_panic_shard_set(uint32_t shard)
 {
     (void)shard;
+}
+
+void
+host_net_report(struct host_shard *self, uint64_t now_ns)
+{
+    (void)self;
+    (void)now_ns;
 }
 
 bool
@@ -124,6 +132,56 @@ the_launchers_arguments_are_understood(void **state)
 }
 
 static void
+packet_devices_are_understood(void **state)
+{
+    (void)state;
+    static const char *const arguments[] = {"lepus-dataplane",
+                                            NEEDED,
+                                            "--net-port=0:tap:lepus0",
+                                            "--net-address=10.0.0.2/24",
+                                            "--net-address=2001:db8::2/64",
+                                            "--net-gateway=10.0.0.1",
+                                            "--net-gateway=fe80::1",
+                                            "--net-vlan=7",
+                                            "--net-port=b:net_af_packet0,iface=eth1",
+                                            "--net-mac=02:00:00:00:0a:FF",
+                                            "--net-mtu=9000",
+                                            "--net-route=10.1.0.0/16,10.0.0.1",
+                                            "--net-memory-bytes=5000000000",
+                                            "--net-congestion=newreno",
+                                            "--net-listen=tcp:0.0.0.0:5672"};
+    struct host_options options;
+    char why[HOST_WHY_BYTES] = "";
+    char *copy[LP_COUNT_OF(arguments)];
+    for (size_t i = 0; i < LP_COUNT_OF(arguments); i++) {
+        copy[i] = strdup(arguments[i]);
+    }
+    assert_true(host_options_parse(&options, (int)LP_COUNT_OF(arguments), copy, why));
+    const struct host_net_options *net = &options.net;
+    assert_int_equal(net->port_count, 2);
+    assert_string_equal(net->port[0].name, "0");
+    assert_string_equal(net->port[0].device, "tap:lepus0");
+    assert_int_equal(net->port[0].address_count, 2);
+    assert_int_equal(net->port[0].address[0].bits, 24);
+    assert_int_equal(net->port[0].address[1].family, LP_ADDRESS_IPV6);
+    assert_int_equal(net->port[0].gateway[0].ip[3], 1);
+    assert_int_equal(net->port[0].gateway[1].ip[0], 0xfe);
+    assert_int_equal(net->port[0].vlan, 7);
+    assert_string_equal(net->port[1].device, "net_af_packet0,iface=eth1");
+    assert_int_equal(net->port[1].mac[5], 0xff);
+    assert_int_equal(net->port[1].mtu_bytes, 9000);
+    assert_int_equal(net->route[0].to.bits, 16);
+    assert_int_equal(net->route[0].gateway.ip[0], 10);
+    assert_true(net->memory_bytes == 5000000000);
+    assert_int_equal(net->congestion, LP_NET_NEWRENO);
+    assert_int_equal(net->listener[0].port, 5672);
+    assert_int_equal(options.listener_count, 0);
+    for (size_t i = 0; i < LP_COUNT_OF(arguments); i++) {
+        free(copy[i]);
+    }
+}
+
+static void
 an_argument_that_makes_no_sense_is_named(void **state)
 {
     (void)state;
@@ -135,6 +193,15 @@ an_argument_that_makes_no_sense_is_named(void **state)
         "--listen=unix:",
         "--listen=udp:1.2.3.4:1",
         "--transport=uring",
+        "--net-address=10.0.0.1/24",
+        "--net-port=0",
+        "--net-port=:tap:x",
+        "--net-port=too-long-for-a-port:tap:x",
+        "--net-route=10.0.0.0/8",
+        "--net-route=10.0.0.0/8,fe80::1",
+        "--net-route=10.0.0.0/33,10.0.0.1",
+        "--net-congestion=bbr",
+        "--net-other=1",
         "--pin=maybe",
         "--poll=",
         "--heartbeat-s=65536",
@@ -422,6 +489,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_launchers_arguments_are_understood),
+        cmocka_unit_test(packet_devices_are_understood),
         cmocka_unit_test(an_argument_that_makes_no_sense_is_named),
         cmocka_unit_test(quota_steal_and_isolation_are_read),
         cmocka_unit_test(only_processors_of_our_own_are_pinned_and_spun_on),

@@ -36,7 +36,7 @@ transports_open(struct host *host, bool uring)
                                                   .shard = i,
                                                   .streams_max = 4,
                                                   .wake_fd = host->options.shard_wake_fd[i]};
-        struct lp_transport *transport = &host->shard[i].transport;
+        struct lp_transport *transport = &host->shard[i].kernel;
         host->shard[i].host = host;
         assert_int_equal(uring ? lp_uring_open_boot(&options, transport)
                                : lp_epoll_open_boot(&options, transport),
@@ -49,9 +49,9 @@ transports_close(struct host *host)
 {
     for (uint32_t i = 0; i < host->options.shard.count; i++) {
         if (host->uring) {
-            lp_uring_close(&host->shard[i].transport);
+            lp_uring_close(&host->shard[i].kernel);
         } else {
-            lp_epoll_close(&host->shard[i].transport);
+            lp_epoll_close(&host->shard[i].kernel);
         }
     }
 }
@@ -229,7 +229,7 @@ writer_run(const char *data, int say_fd)
     transports_open(host, true);
     assert_true(host_disks_open(host, why));
     const struct lp_disk *disk = &host->shard[0].disk;
-    const struct lp_transport *transport = &host->shard[0].transport;
+    const struct lp_transport *transport = &host->shard[0].kernel;
     void *memory = aligned_alloc(4096, WRITE_BYTES);
     assert_non_null(memory);
     memset(memory, 1, WRITE_BYTES);

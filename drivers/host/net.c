@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TCP/IP of our own: devices from the configuration's words, an instance of
+ * dataplane/net a shard, and both transports as one.
+ */
+#include "host.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <drivers/tap/tap.h>
+
+#define TAP_PREFIX "tap:"
+#define REPORT_NS  (100u * 1000u * 1000u)
+
+static bool __attribute__((format(printf, 3, 4)))
+complain(char *ret_why, const struct host_net_port *port, const char *format, ...)
+{
+    va_list list;
+    const int used = snprintf(ret_why, HOST_WHY_BYTES, "lepus.net.port.%s.", port->name);
+    va_start(list, format);
+    (void)vsnprintf(ret_why + used, HOST_WHY_BYTES - (size_t)used, format, list);
+    va_end(list);
+    return false;
+}
+
+/* --- Devices. -------------------------------------------------------------------------------- */
+
+static bool
+tap_open(struct host *host, uint32_t index, struct lp_nic *nics, char *ret_why)
+{
+    const struct host_net_port *port = &host->options.net.port[index];
+    struct lp_tap_options options = {
+        .queues = host->options.shard.count,
+        .mtu_bytes = port->mtu_bytes,
+    };
+    char why[LP_TAP_WHY_BYTES];
+    const char *name = port->device + strlen(TAP_PREFIX);
+    if (strlen(name) >= sizeof(options.name)) {
+        return complain(ret_why, port, "device: %s: a name has at most 15 characters",
+                        port->device);
+    }
+    memcpy(options.name, name, strlen(name));
+    memcpy(options.mac, port->mac, sizeof(options.mac));
+    if (lp_tap_open_boot(&options, nics, why) != LP_OK) {
+        return complain(ret_why, port, "device: %s", why);
+    }
+    return true;
+}
+
+bool
+host_net_devices_open(struct host *host, char *ret_why)
+{
+    const struct host_net_options *net = &host->options.net;
+    for (uint32_t p = 0; p < net->port_count; p++) {
+        const struct host_net_port *port = &net->port[p];
+        struct lp_nic nics[LP_SHARDS_MAX] = {0};
+        if (strncmp(port->device, TAP_PREFIX, strlen(TAP_PREFIX)) != 0) {
+            host_net_close(host);
+            return complain(ret_why, port,
+                            "device: %s: this build has no DPDK; use tap:NAME, or build with "
+                            "-Ddpdk=static",
+                            port->device);
+        }
+        if (!tap_open(host, p, nics, ret_why)) {
+            host_net_close(host);
+            return false;
+        }
+        for (uint32_t i = 0; i < host->options.shard.count; i++) {
+            host->shard[i].nic[p] = nics[i];
+        }
+    }
+    return true;
+}
+
+static void
+devices_close(struct host *host)
+{
+    for (uint32_t p = 0; p < host->options.net.port_count; p++) {
+        struct lp_nic nics[LP_SHARDS_MAX] = {0};
+        for (uint32_t i = 0; i < host->options.shard.count; i++) {
+            nics[i] = host->shard[i].nic[p];
+            host->shard[i].nic[p] = (struct lp_nic){0};
+        }
+        lp_tap_close(nics, host->options.shard.count);
+    }
+}
+
+void
+host_net_watch(const struct host *host, uint32_t shard, struct lp_socket_options *options)
+{
+    for (uint32_t p = 0; p < host->options.net.port_count; p++) {
+        const struct lp_nic *nic = &host->shard[shard].nic[p];
+        const int fd = nic->ops->wait_fd(nic->self);
+        if (fd >= 0) {
+            options->watch_fd[options->watch_count++] = fd;
+        }
+    }
+}
+
+/* --- Addresses and routes. ------------------------------------------------------------------- */
+
+static bool
+prefix_has(const struct lp_net_prefix *prefix, const struct lp_net_prefix *ip)
+{
+    if (prefix->family != ip->family) {
+        return false;
+    }
+    for (uint32_t bit = 0; bit < prefix->bits; bit++) {
+        if (((prefix->ip[bit / 8] ^ ip->ip[bit / 8]) >> (7 - bit % 8) & 1) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is this router a neighbour there?  IPv6 routers are by an address that every link has. */
+static bool
+is_near(const struct host_net_port *port, const struct lp_net_prefix *gateway)
+{
+    if (gateway->family == LP_ADDRESS_IPV6 && gateway->ip[0] == 0xfe &&
+        (gateway->ip[1] & 0xc0) == 0x80) {
+        return true;
+    }
+    for (uint32_t i = 0; i < port->address_count; i++) {
+        if (prefix_has(&port->address[i], gateway)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+route_add(struct lp_net_config *config, const struct lp_net_prefix *to,
+          const struct lp_net_prefix *gateway, uint32_t port)
+{
+    struct lp_net_route *route = &config->route[config->route_count++];
+    route->destination = *to;
+    route->port = (uint8_t)port;
+    memcpy(route->gateway, gateway->ip, sizeof(route->gateway));
+}
+
+static bool
+gateways_fill(struct lp_net_config *config, const struct host_net_port *port, uint32_t index,
+              char *ret_why)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct lp_net_prefix *gateway = &port->gateway[i];
+        const struct lp_net_prefix everything = {.family = gateway->family};
+        if (gateway->family == 0) {
+            continue;
+        }
+        if (!is_near(port, gateway)) {
+            return complain(ret_why, port,
+                            "gateway%s: no address of this port is on the router's network; "
+                            "look at .address and the bits behind its slash",
+                            i == 1 ? "6" : "");
+        }
+        if (config->route_count == LP_NET_ROUTES_MAX) {
+            return complain(ret_why, port, "gateway: there are too many routes");
+        }
+        route_add(config, &everything, gateway, index);
+    }
+    return true;
+}
+
+static bool
+routes_fill(struct lp_net_config *config, const struct host_net_options *net, char *ret_why)
+{
+    for (uint32_t r = 0; r < net->route_count; r++) {
+        uint32_t p = 0;
+        while (p < net->port_count && !is_near(&net->port[p], &net->route[r].gateway)) {
+            p++;
+        }
+        if (p == net->port_count || config->route_count == LP_NET_ROUTES_MAX) {
+            (void)snprintf(ret_why, HOST_WHY_BYTES, "lepus.net.route: %s",
+                           p == net->port_count
+                               ? "a router is on no port's network; its address must "
+                                 "be in that of an .address"
+                               : "there are too many routes");
+            return false;
+        }
+        route_add(config, &net->route[r].to, &net->route[r].gateway, p);
+    }
+    return true;
+}
+
+static bool
+port_fill(const struct host *host, uint32_t index, struct lp_net_config *config, char *ret_why)
+{
+    const struct host_net_port *port = &host->options.net.port[index];
+    struct lp_net_port *to = &config->port[index];
+    struct lp_nic_caps caps;
+    to->nic = host->shard[config->shard].nic[index];
+    to->nic.ops->caps(to->nic.self, &caps);
+    if (port->mtu_bytes > caps.mtu_bytes) {
+        return complain(ret_why, port, "mtu: %u, but the device has %u at most", port->mtu_bytes,
+                        caps.mtu_bytes);
+    }
+    to->vlan = port->vlan;
+    to->mtu_bytes = port->mtu_bytes;
+    to->address_count = port->address_count;
+    memcpy(to->address, port->address, sizeof(to->address));
+    (void)snprintf(to->name, sizeof(to->name), "%s", port->device);
+    return true;
+}
+
+/* What two lists of listeners share has one place among the shard's; the kernel has chosen ports.
+ */
+static bool
+listeners_fill(struct host *host, uint32_t *ret_place, struct lp_net_config *config, char *ret_why)
+{
+    const struct host_options *options = &host->options;
+    for (uint32_t i = 0; i < options->net.listener_count; i++) {
+        struct lp_address *listener = &config->listener[i];
+        *listener = options->net.listener[i];
+        uint32_t place = 0;
+        while (place < options->listener_count &&
+               memcmp(&options->listener[place], listener, sizeof(*listener)) != 0) {
+            place++;
+        }
+        if (place < options->listener_count) {
+            *listener = host->listeners.address[place];
+        } else if (listener->port == 0) {
+            (void)snprintf(ret_why, HOST_WHY_BYTES,
+                           "listeners.tcp: port 0 cannot be had on lepus.net ports; say which");
+            return false;
+        } else {
+            place = host->listener_count;
+            host->listener[host->listener_count++] = *listener;
+        }
+        ret_place[i] = place;
+    }
+    config->listener_count = options->net.listener_count;
+    return true;
+}
+
+/* --- Instances. ------------------------------------------------------------------------------ */
+
+static void *
+reserve(uint64_t bytes)
+{
+    const uint64_t align = 65536;
+    uint8_t *base = mmap(NULL, bytes + align, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return base == MAP_FAILED ? NULL : base + (align - (uintptr_t)base % align) % align;
+}
+
+static void
+wake_shard(void *context, uint32_t shard)
+{
+    const struct host *host = context;
+    const struct lp_transport *kernel = &host->shard[shard].kernel;
+    kernel->ops->wake_any(kernel->self);
+}
+
+static bool
+sleep_begin(void *context, uint64_t *ret_next_ns)
+{
+    return lp_net_sleep_begin(context, ret_next_ns);
+}
+
+static void
+sleep_end(void *context)
+{
+    lp_net_sleep_end(context);
+}
+
+static bool
+net_open(struct host_shard *self, const struct lp_net_config *config, char *ret_why)
+{
+    struct host *host = self->host;
+    const uint32_t shards = host->options.shard.count;
+    const uint64_t bytes = host->options.net.memory_bytes / shards / 65536 * 65536;
+    void *memory = reserve(bytes);
+    if (memory == NULL || !host_entropy_init_boot(&self->net_entropy)) {
+        (void)snprintf(ret_why, HOST_WHY_BYTES, "no memory or no random numbers for lepus.net: %s",
+                       strerrordesc_np(errno));
+        return false;
+    }
+    const struct lp_net_env env = {
+        .memory = memory,
+        .memory_bytes = bytes,
+        .clock = host_clock_contract(),
+        .entropy = host_entropy_contract(&self->net_entropy),
+        .fabric = host->net_fabric,
+        .wake_shard = shards > 1 ? wake_shard : NULL,
+        .wake_context = host,
+    };
+    const enum lp_err err = lp_net_open_boot(config, &env, &self->net);
+    if (err == LP_ERR_NO_MEMORY) {
+        (void)snprintf(ret_why, HOST_WHY_BYTES, "lepus.net.memory: %llu MiB a shard is too little",
+                       (unsigned long long)(bytes >> 20));
+    } else if (err != LP_OK) {
+        (void)snprintf(ret_why, HOST_WHY_BYTES,
+                       "lepus.net: addresses, routes, MTU or listeners cannot be as they are: an "
+                       "address twice, one that is no host's, a network's bits set in a route's "
+                       "destination, or IPv6 with an MTU below 1280");
+    }
+    return err == LP_OK;
+}
+
+static void
+pair_make(struct host_shard *self, const uint32_t *place)
+{
+    struct lp_pair_options options = {
+        .first = self->kernel,
+        .second = lp_net_transport(self->net),
+        .sleep = {.begin = sleep_begin, .end = sleep_end, .context = self->net},
+        .clock = host_clock_contract(),
+    };
+    for (uint32_t i = 0; i < LP_LISTENERS_MAX; i++) {
+        options.first_listener[i] = i;
+        options.second_listener[i] = place[i];
+    }
+    self->transport = lp_pair_init(&self->pair, &options);
+}
+
+static bool
+config_fill(struct host *host, struct lp_net_config *config, char *ret_why)
+{
+    const struct host_net_options *net = &host->options.net;
+    for (uint32_t p = 0; p < net->port_count; p++) {
+        if (!port_fill(host, p, config, ret_why) ||
+            !gateways_fill(config, &net->port[p], p, ret_why)) {
+            return false;
+        }
+    }
+    return routes_fill(config, net, ret_why);
+}
+
+bool
+host_nets_open(struct host *host, uint32_t streams_max, char *ret_why)
+{
+    const struct host_net_options *net = &host->options.net;
+    const uint32_t shards = host->options.shard.count;
+    uint32_t place[LP_LISTENERS_MAX] = {0};
+    struct lp_net_config first = {0};
+    if (net->port_count == 0) {
+        return true;
+    }
+    if (!listeners_fill(host, place, &first, ret_why)) {
+        return false;
+    }
+    if (shards > 1) {
+        void *fabric = reserve(lp_net_fabric_bytes(shards));
+        host->net_fabric = fabric == NULL ? NULL : lp_net_fabric_init_boot(fabric, shards);
+    }
+    for (uint32_t i = 0; i < shards; i++) {
+        struct lp_net_config *config = malloc(sizeof(*config));
+        if (config == NULL) {
+            (void)snprintf(ret_why, HOST_WHY_BYTES, "out of memory");
+            return false;
+        }
+        *config = first;
+        config->shard = i;
+        config->shard_count = shards;
+        config->port_count = net->port_count;
+        config->streams_max = streams_max;
+        config->congestion = net->congestion;
+        host->shard[i].host = host;
+        const bool good =
+            config_fill(host, config, ret_why) && net_open(&host->shard[i], config, ret_why);
+        free(config);
+        if (!good) {
+            return false;
+        }
+        pair_make(&host->shard[i], place);
+    }
+    return true;
+}
+
+void
+host_net_close(struct host *host)
+{
+    for (uint32_t i = 0; i < host->options.shard.count; i++) {
+        lp_net_close(&host->shard[i].net);
+    }
+    devices_close(host);
+}
+
+void
+host_net_report(struct host_shard *self, uint64_t now_ns)
+{
+    if (self->net == NULL || now_ns < self->net_report_ns) {
+        return;
+    }
+    self->net_report_ns = now_ns + REPORT_NS;
+    lp_net_report(self->net, lp_control_region_net(self->host->region, self->index));
+}
