@@ -9,7 +9,7 @@
 
 #include "dataplane/broker/store/store_private.h"
 
-/* What is put aside: this, then `bytes` of content, to 8 bytes. */
+/* What is put aside: this, then `bytes` of content, to 8 bytes, in one block. */
 struct pending_head {
     struct lp_log_place place;
     uint32_t content_bytes; /* of the record */
@@ -39,7 +39,6 @@ store_apply(struct lp_store *store, const struct lp_log_record *record)
     if (record->kind == 0 || record->kind >= STORE_KIND_COUNT) {
         return false;
     }
-    struct store_pending *pending = &store->pending;
     const struct pending_head head = {
         .place = record->place,
         .content_bytes = record->content.size,
@@ -47,14 +46,14 @@ store_apply(struct lp_store *store, const struct lp_log_record *record)
         .kind = record->kind,
     };
     const uint64_t padded = (head.bytes + 7u) & ~7u;
-    if (!store_pending_room(store, pending, sizeof(head) + padded)) {
+    uint8_t *at = store_blocks_take(store, &store->pending, sizeof(head) + padded);
+    if (!at) {
         return false;
     }
-    memcpy(pending->data + pending->used, &head, sizeof(head));
+    memcpy(at, &head, sizeof(head));
     if (head.bytes > 0) {
-        memcpy(pending->data + pending->used + sizeof(head), record->content.data, head.bytes);
+        memcpy(at + sizeof(head), record->content.data, head.bytes);
     }
-    pending->used += sizeof(head) + padded;
     return true;
 }
 
@@ -253,19 +252,34 @@ apply_one(struct applying *applying, const struct pending_head *pending, const u
     return false;
 }
 
+static bool
+apply_block(struct applying *applying, const struct store_block *block)
+{
+    bool fine = true;
+    for (uint32_t at = 0; fine && at < block->used;) {
+        struct pending_head head;
+        memcpy(&head, block->data + at, sizeof(head));
+        fine = apply_one(applying, &head, block->data + at + sizeof(head));
+        at += (uint32_t)sizeof(head) + ((head.bytes + 7u) & ~7u);
+    }
+    return fine;
+}
+
 bool
 store_apply_commit(struct lp_store *store)
 {
-    struct store_pending *pending = &store->pending;
+    struct store_blocks *pending = &store->pending;
     struct applying applying = {.store = store};
     bool fine = true;
-    for (uint64_t at = 0; fine && at < pending->used;) {
-        struct pending_head head;
-        memcpy(&head, pending->data + at, sizeof(head));
-        fine = apply_one(&applying, &head, pending->data + at + sizeof(head));
-        at += sizeof(head) + ((head.bytes + 7u) & ~7u);
+    /* What is applied needs memory itself: what it was made of goes at once. */
+    while (fine && pending->first != pending->last) {
+        fine = apply_block(&applying, pending->first);
+        store_blocks_drop_first(store, pending);
     }
-    pending->used = 0;
+    if (fine && pending->first) {
+        fine = apply_block(&applying, pending->first);
+        pending->first->used = 0; /* the next batch's */
+    }
     store->failed |= !fine || applying.failed;
     return fine && !applying.failed;
 }

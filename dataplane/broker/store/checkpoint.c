@@ -13,37 +13,29 @@
 
 /* Queues that one flush looks at. */
 #define QUEUES_BUDGET 512u
-/* Of a record; a page's holes are the largest item. */
-#define RECORD_BYTES (64u * 1024u)
-#define ITEM_BYTES_MAX                                                               \
-    (sizeof(uint64_t) + sizeof(struct store_item) + sizeof(struct store_page_item) + \
-     LP_STORE_PAGE_ENTRIES * sizeof(uint64_t))
-LP_STATIC_ASSERT(RECORD_BYTES + ITEM_BYTES_MAX + sizeof(struct store_queue_head) <=
-                     LP_LOG_RECORD_BYTES_MAX,
-                 "a record takes one item more than it should");
+/* Of a record, unless an item is larger; the first one's, which is mostly the only one. */
+#define RECORD_BYTES       (32u * 1024u - 64u)
+#define RECORD_BYTES_FIRST (4u * 1024u - 64u)
+LP_STATIC_ASSERT(sizeof(struct store_queue_head) + sizeof(uint64_t) + sizeof(struct store_item) +
+                         sizeof(struct store_page_item) +
+                         LP_STORE_PAGE_ENTRIES * sizeof(uint64_t) <=
+                     RECORD_BYTES,
+                 "a page with all of its holes is the largest item");
 
-/* ---- a queue, as records: each its size, then its content ---- */
+/* ---- a queue, as records: each a block ---- */
 
 struct writing {
     struct lp_store *store;
     struct lp_queue *queue;
-    uint64_t record; /* where the record being written begins, at its size */
     bool failed;
 };
 
 static void
-blob_write(struct lp_store *store, const void *data, uint64_t bytes)
+block_write(struct store_block *block, const void *data, uint32_t bytes)
 {
-    struct store_pending *blob = &store->checkpoint.blob;
-    memcpy(blob->data + blob->used, data, bytes);
-    blob->used += bytes;
-}
-
-static void
-blob_free(struct lp_store *store)
-{
-    store_pending_free(store, &store->checkpoint.blob);
-    store->checkpoint.written = 0;
+    LP_ASSERT(block->room - block->used >= bytes);
+    memcpy(block->data + block->used, data, bytes);
+    block->used += bytes;
 }
 
 static uint64_t
@@ -53,42 +45,41 @@ given_of(const struct lp_store *store, const struct lp_queue *queue)
     return store->checkpoint.last ? queue->stored.redelivered_below : queue->stored.given_asked;
 }
 
-static void
-record_begin(struct writing *writing, bool first)
+/* A record with room for at least so much.  False: no memory. */
+static bool
+record_begin(struct writing *writing, uint32_t bytes)
 {
     struct lp_store *store = writing->store;
+    struct store_blocks *records = &store->checkpoint.records;
     const struct lp_queue *queue = writing->queue;
-    const uint32_t none = 0;
     const struct store_queue_head head = {
         .queue = queue->id,
-        .first = first,
+        .first = !records->first,
         .given = given_of(store, queue),
         .next_position = queue->stored.next_position,
     };
-    if (!store_pending_room(store, &store->checkpoint.blob, sizeof(none) + sizeof(head))) {
+    const uint32_t usual = records->first ? RECORD_BYTES : RECORD_BYTES_FIRST;
+    struct store_block *block =
+        store_blocks_add(store, records, LP_MAX(usual, bytes + (uint32_t)sizeof(head)));
+    if (!block) {
         writing->failed = true;
-        return;
+        return false;
     }
-    writing->record = store->checkpoint.blob.used;
-    blob_write(store, &none, sizeof(none));
-    blob_write(store, &head, sizeof(head));
+    block_write(block, &head, sizeof(head));
+    return true;
 }
 
-static uint32_t
-record_bytes(const struct writing *writing)
+/* The record that has room for so much more.  NULL: no memory. */
+static struct store_block *
+record_room(struct writing *writing, uint32_t bytes)
 {
-    return (uint32_t)(writing->store->checkpoint.blob.used - writing->record - sizeof(uint32_t));
+    const struct store_blocks *records = &writing->store->checkpoint.records;
+    const bool fits = records->last->room - records->last->used >= bytes;
+    return fits || record_begin(writing, bytes) ? records->last : NULL;
 }
 
 static void
-record_end(struct writing *writing)
-{
-    const uint32_t bytes = record_bytes(writing);
-    memcpy(writing->store->checkpoint.blob.data + writing->record, &bytes, sizeof(bytes));
-}
-
-static void
-page_write(struct lp_store *store, const struct lp_store_page *page)
+page_write(struct store_block *block, const struct lp_store_page *page)
 {
     struct store_page_item item = {
         .last = page->last,
@@ -103,41 +94,43 @@ page_write(struct lp_store *store, const struct lp_store_page *page)
         item.segment[i].count = page->segment[i].count;
         item.segment[i].bytes = page->segment[i].bytes;
     }
-    blob_write(store, &item, sizeof(item));
+    block_write(block, &item, sizeof(item));
     if (page->hole_count > 0) {
-        blob_write(store, page->holes, page->hole_count * sizeof(page->holes[0]));
+        block_write(block, page->holes, page->hole_count * (uint32_t)sizeof(page->holes[0]));
     }
 }
 
-/* False: no memory. */
-static bool
-item_write(struct writing *writing, uint64_t position, const struct store_item *item)
+/* With room for `more` bytes behind it.  NULL: no memory. */
+static struct store_block *
+item_write(struct writing *writing, uint64_t position, const struct store_item *item, uint32_t more)
 {
-    struct lp_store *store = writing->store;
-    if (record_bytes(writing) >= RECORD_BYTES) {
-        record_end(writing);
-        record_begin(writing, false);
+    struct store_block *block =
+        record_room(writing, (uint32_t)(sizeof(position) + sizeof(*item)) + more);
+    if (block) {
+        block_write(block, &position, sizeof(position));
+        block_write(block, item, sizeof(*item));
     }
-    if (writing->failed || !store_pending_room(store, &store->checkpoint.blob, ITEM_BYTES_MAX)) {
-        writing->failed = true;
-        return false;
-    }
-    blob_write(store, &position, sizeof(position));
-    blob_write(store, item, sizeof(*item));
-    return true;
+    return block;
 }
 
 static void
 entry_write(void *context, struct lp_entry *entry)
 {
     struct writing *writing = context;
-    struct lp_store *store = writing->store;
     if ((entry->flags & LP_ENTRY_STORED) == 0 || entry->place.segment == 0 || writing->failed) {
         return; /* what is not written yet is in the tail */
     }
-    const struct store_item item = store_item_of(store->broker, entry);
-    if (item_write(writing, entry->position, &item) && (entry->flags & LP_ENTRY_PAGE) != 0) {
-        page_write(store, lp_store_page_of(entry));
+    const struct store_item item = store_item_of(writing->store->broker, entry);
+    if ((entry->flags & LP_ENTRY_PAGE) == 0) {
+        (void)item_write(writing, entry->position, &item, 0);
+        return;
+    }
+    const struct lp_store_page *page = lp_store_page_of(entry);
+    const uint64_t bytes =
+        sizeof(struct store_page_item) + page->hole_count * sizeof(page->holes[0]);
+    struct store_block *block = item_write(writing, entry->position, &item, (uint32_t)bytes);
+    if (block) {
+        page_write(block, page);
     }
 }
 
@@ -146,7 +139,7 @@ source_write(void *context, const struct lp_store_source *source)
 {
     struct writing *writing = context;
     if (source->queue_id == writing->queue->id && !writing->failed) {
-        (void)item_write(writing, source->position, &source->item);
+        (void)item_write(writing, source->position, &source->item, 0);
     }
     return true;
 }
@@ -174,39 +167,30 @@ static bool
 queue_write(struct lp_store *store, struct lp_queue *queue)
 {
     struct writing writing = {.store = store, .queue = queue};
-    record_begin(&writing, true);
-    if (!writing.failed) {
+    if (record_begin(&writing, 0)) {
         queue->type->visit(queue, entry_write, &writing);
         if (queue->stored.sources > 0) {
             sources_write(&writing);
         }
     }
     if (writing.failed) {
-        blob_free(store);
-        return false;
+        store_blocks_free(store, &store->checkpoint.records);
     }
-    record_end(&writing);
-    return true;
+    return !writing.failed;
 }
 
 bool
 store_checkpoint_go_on(struct lp_store *store)
 {
-    struct store_checkpoint *checkpoint = &store->checkpoint;
-    const struct store_pending *blob = &checkpoint->blob;
-    while (checkpoint->written < blob->used) {
-        uint32_t bytes;
-        memcpy(&bytes, blob->data + checkpoint->written, sizeof(bytes));
-        if (!store_room(store, bytes, bytes)) {
+    struct store_blocks *records = &store->checkpoint.records;
+    while (records->first) {
+        const struct store_block *block = records->first;
+        if (!store_room(store, block->used, block->used)) {
             return false;
         }
-        (void)store_put(store, STORE_QUEUE, blob->data + checkpoint->written + sizeof(bytes),
-                        bytes);
-        checkpoint->written += sizeof(bytes) + bytes;
-        store->chained = checkpoint->written < blob->used;
-    }
-    if (blob->used > 0) {
-        blob_free(store);
+        (void)store_put(store, STORE_QUEUE, block->data, block->used);
+        store_blocks_drop_first(store, records);
+        store->chained = records->first != NULL;
     }
     return true;
 }

@@ -49,8 +49,9 @@ store_delayed_restore(struct lp_store *store)
     }
     broker->delay.next_position = LP_MAX(broker->delay.next_position, found->next_position);
     for (uint32_t i = 0; i < found->count; i++) {
-        if (found->slots[i].entry) {
-            lp_delay_restore(broker, found->slots[i].entry);
+        struct lp_entry *entry = store_found_slot(found, i)->entry;
+        if (entry) {
+            lp_delay_restore(broker, entry);
         }
     }
     found->count = 0; /* they are not the log's to give any more */

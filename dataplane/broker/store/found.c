@@ -60,8 +60,9 @@ void
 store_found_clear(struct lp_store *store, struct store_found *found)
 {
     for (uint32_t i = 0; i < found->count; i++) {
-        if (found->slots[i].entry) {
-            entry_drop(store, found->slots[i].entry);
+        const struct store_slot *slot = store_found_slot(found, i);
+        if (slot->entry) {
+            entry_drop(store, slot->entry);
         }
     }
     for (uint32_t i = 0; i < found->page_count; i++) {
@@ -86,6 +87,10 @@ void
 store_found_drop(struct lp_store *store, struct store_found *found)
 {
     store_found_clear(store, found);
+    for (uint32_t i = 0; i < found->more_count; i++) {
+        release(store->broker->memory, found->more[i]);
+    }
+    release(store->broker->memory, found->more);
     release(store->broker->memory, found->slots);
     release(store->broker->memory, found->pages);
     lp_hash_remove(&store->found, &found->by_id);
@@ -122,9 +127,10 @@ found_close_up(struct store_found *found)
     uint32_t to = 0;
     uint32_t sorted = 0;
     for (uint32_t i = 0; i < found->count; i++) {
-        if (found->slots[i].entry) {
+        const struct store_slot *slot = store_found_slot(found, i);
+        if (slot->entry) {
             sorted += i < found->sorted;
-            found->slots[to++] = found->slots[i];
+            *store_found_slot(found, to++) = *slot;
         }
     }
     found->count = to;
@@ -132,11 +138,31 @@ found_close_up(struct store_found *found)
     found->gone = 0;
 }
 
+/* One more block of them. */
+static bool
+found_grow_more(struct lp_memory *memory, struct store_found *found)
+{
+    void *more = found->more;
+    const bool grown =
+        grow(memory, &more, sizeof(found->more[0]), found->more_count, &found->more_room);
+    found->more = more;
+    struct store_slot *block = grown ? lp_memory_alloc(memory, STORE_SLOTS * sizeof(*block)) : NULL;
+    if (!block) {
+        return false;
+    }
+    found->more[found->more_count++] = block;
+    found->room += STORE_SLOTS;
+    return true;
+}
+
 static bool
 found_grow(struct lp_store *store, struct store_found *found)
 {
     if (found->count == found->room && found->gone >= GONE_MIN && found->gone >= found->count / 2) {
         found_close_up(found);
+    }
+    if (found->room >= STORE_SLOTS) {
+        return found->count < found->room || found_grow_more(store->broker->memory, found);
     }
     void *slots = found->slots;
     const bool grown =
@@ -153,7 +179,7 @@ lower_bound(const struct store_found *found, uint64_t position)
     uint32_t high = found->sorted;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if (found->slots[middle].position < position) {
+        if (store_found_slot(found, middle)->position < position) {
             low = middle + 1;
         } else {
             high = middle;
@@ -163,24 +189,26 @@ lower_bound(const struct store_found *found, uint64_t position)
 }
 
 static void
-found_sift(struct store_slot *slots, uint32_t at, uint32_t count)
+found_sift(const struct store_found *found, uint32_t at, uint32_t count)
 {
-    const struct store_slot slot = slots[at];
+    const struct store_slot slot = *store_found_slot(found, at);
     for (;;) {
         uint32_t child = 2 * at + 1;
         if (child >= count) {
             break;
         }
-        if (child + 1 < count && slots[child + 1].position > slots[child].position) {
+        const struct store_slot *larger = store_found_slot(found, child);
+        if (child + 1 < count && store_found_slot(found, child + 1)->position > larger->position) {
             child++;
+            larger = store_found_slot(found, child);
         }
-        if (slots[child].position <= slot.position) {
+        if (larger->position <= slot.position) {
             break;
         }
-        slots[at] = slots[child];
+        *store_found_slot(found, at) = *larger;
         at = child;
     }
-    slots[at] = slot;
+    *store_found_slot(found, at) = slot;
 }
 
 /* Heapsort: no memory, and never more than n log n. */
@@ -188,17 +216,34 @@ static void
 found_sort_all(struct store_found *found)
 {
     found_close_up(found);
-    struct store_slot *slots = found->slots;
     for (uint32_t i = found->count / 2; i > 0; i--) {
-        found_sift(slots, i - 1, found->count);
+        found_sift(found, i - 1, found->count);
     }
     for (uint32_t end = found->count; end > 1; end--) {
-        const struct store_slot last = slots[0];
-        slots[0] = slots[end - 1];
-        slots[end - 1] = last;
-        found_sift(slots, 0, end - 1);
+        struct store_slot *first = store_found_slot(found, 0);
+        struct store_slot *last = store_found_slot(found, end - 1);
+        const struct store_slot largest = *first;
+        *first = *last;
+        *last = largest;
+        found_sift(found, 0, end - 1);
     }
     found->sorted = found->count;
+}
+
+/* Those from `at` to before `end` are one further on. */
+static void
+found_shift(const struct store_found *found, uint32_t at, uint32_t end)
+{
+    while (end > at) {
+        const uint32_t from = LP_MAX(end / STORE_SLOTS * STORE_SLOTS, at);
+        struct store_slot *slot = store_found_slot(found, from);
+        memmove(slot + 1, slot, (size_t)(end - from) * sizeof(*slot));
+        end = from;
+        if (end > at) { /* the last of the block before */
+            *store_found_slot(found, end) = *store_found_slot(found, end - 1);
+            end--;
+        }
+    }
 }
 
 static void
@@ -208,11 +253,10 @@ found_sort(struct store_found *found)
         found_sort_all(found);
     }
     while (found->sorted < found->count) {
-        const struct store_slot slot = found->slots[found->sorted];
+        const struct store_slot slot = *store_found_slot(found, found->sorted);
         const uint32_t at = lower_bound(found, slot.position);
-        memmove(&found->slots[at + 1], &found->slots[at],
-                (size_t)(found->sorted - at) * sizeof(slot));
-        found->slots[at] = slot;
+        found_shift(found, at, found->sorted);
+        *store_found_slot(found, at) = slot;
         found->sorted++;
     }
 }
@@ -223,11 +267,14 @@ found_slot(struct store_found *found, uint64_t position)
 {
     found_sort(found);
     uint32_t at = lower_bound(found, position);
-    while (at < found->count && found->slots[at].position == position) {
-        if (found->slots[at].entry) {
-            return &found->slots[at];
+    for (; at < found->count; at++) {
+        struct store_slot *slot = store_found_slot(found, at);
+        if (slot->position != position) {
+            return NULL;
         }
-        at++;
+        if (slot->entry) {
+            return slot;
+        }
     }
     return NULL;
 }
@@ -239,8 +286,9 @@ store_found_push(struct lp_store *store, struct store_found *found, struct lp_en
         return false;
     }
     const uint32_t at = found->count++;
-    found->slots[at] = (struct store_slot){entry->position, entry};
-    if (found->sorted == at && (at == 0 || found->slots[at - 1].position <= entry->position)) {
+    *store_found_slot(found, at) = (struct store_slot){entry->position, entry};
+    if (found->sorted == at &&
+        (at == 0 || store_found_slot(found, at - 1)->position <= entry->position)) {
         found->sorted++;
     }
     found->next_position = LP_MAX(found->next_position, entry->position + 1);
@@ -354,10 +402,13 @@ store_found_leave(struct lp_store *store, struct store_found *found, uint64_t fi
         }
     }
     found_sort(found);
-    for (uint32_t at = lower_bound(found, first);
-         at < found->count && found->slots[at].position <= last; at++) {
-        if (found->slots[at].entry) {
-            slot_take_out(store, found, &found->slots[at]);
+    for (uint32_t at = lower_bound(found, first); at < found->count; at++) {
+        struct store_slot *slot = store_found_slot(found, at);
+        if (slot->position > last) {
+            break;
+        }
+        if (slot->entry) {
+            slot_take_out(store, found, slot);
         }
     }
     return true;
@@ -459,7 +510,8 @@ struct lp_entry *
 lp_store_found_next(const struct lp_queue *queue, struct lp_store_found *at)
 {
     const struct store_found *found = at->found;
-    struct lp_entry *entry = at->slot < found->count ? found->slots[at->slot].entry : NULL;
+    struct lp_entry *entry =
+        at->slot < found->count ? store_found_slot(found, at->slot)->entry : NULL;
     struct lp_entry *page = at->page < found->page_count ? found->pages[at->page] : NULL;
     if (page && (!entry || page->position < entry->position)) {
         at->page++;

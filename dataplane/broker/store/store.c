@@ -12,8 +12,6 @@
 #define SPILL_BUDGET 8u
 /* Operations that do not wait for more, whatever may. */
 #define DELAY_OPS_MAX 1024u
-/* Of what grows by doubling. */
-#define PENDING_FIRST_BYTES (4u * 1024u)
 
 /* ---- the log's hooks ---- */
 
@@ -117,7 +115,7 @@ lp_store_log(const struct lp_broker *broker)
 static void
 store_opened(struct lp_store *store)
 {
-    store_pending_free(store, &store->pending);
+    store_blocks_free(store, &store->pending);
 }
 
 static void
@@ -293,39 +291,6 @@ lp_store_goes_on(const struct lp_broker *broker)
 }
 
 /* ---- memory ---- */
-
-bool
-store_pending_room(struct lp_store *store, struct store_pending *pending, uint64_t bytes)
-{
-    if (pending->used + bytes <= pending->room) {
-        return true;
-    }
-    uint64_t room = LP_MAX(2 * pending->room, (uint64_t)PENDING_FIRST_BYTES);
-    while (room < pending->used + bytes) {
-        room *= 2;
-    }
-    uint8_t *data = lp_memory_alloc(store->broker->memory, room);
-    if (!data) {
-        return false;
-    }
-    const struct store_pending larger = {data, pending->used, room};
-    if (pending->data) {
-        memcpy(data, pending->data, pending->used);
-    }
-    store_pending_free(store, pending);
-    *pending = larger;
-    return true;
-}
-
-void
-store_pending_free(struct lp_store *store, struct store_pending *pending)
-{
-    if (pending->data) {
-        void *block = pending->data;
-        lp_memory_release(store->broker->memory, &block);
-    }
-    *pending = (struct store_pending){NULL, 0, 0};
-}
 
 void
 lp_store_resident(struct lp_broker *broker, int64_t bytes)

@@ -6,6 +6,7 @@
  *   found.c    what recovery finds, queue by queue      apply.c    records become that
  *   read.c     messages read back                       page.c     entries on disk
  *   checkpoint.c  what is known, written down           move.c     messages written anew
+ *   blocks.c   memory for much of it, in small pieces
  */
 #pragma once
 
@@ -82,13 +83,18 @@ struct store_slot {
     struct lp_entry *entry; /* NULL: it has left */
 };
 
+/* As many lie together: a queue of any length needs no larger block. */
+#define STORE_SLOTS 2048u
+
 /* What the log has of a queue that is not up yet. */
 struct store_found {
     struct lp_hash_node by_id;
     struct lp_list in_all;
     uint32_t id;
-    uint32_t count;
+    uint32_t count; /* slots: see store_found_slot() */
     uint32_t room;
+    uint32_t more_count;
+    uint32_t more_room;
     uint32_t sorted; /* slots before this one are in the order of their positions */
     uint32_t gone;   /* of `count`: of entries that have left */
     uint32_t page_count;
@@ -96,16 +102,29 @@ struct store_found {
     uint64_t page_span; /* from a page's first entry to its last, at most */
     uint64_t next_position;
     uint64_t given;
-    struct store_slot *slots;
-    struct lp_entry **pages; /* in the order of their first positions, younger ones behind */
+    struct store_slot *slots; /* the first ones */
+    struct store_slot **more; /* STORE_SLOTS each */
+    struct lp_entry **pages;  /* in the order of their first positions, younger ones behind */
 };
+
+static inline struct store_slot *
+store_found_slot(const struct store_found *found, uint32_t i)
+{
+    return i < STORE_SLOTS ? &found->slots[i] : &found->more[i / STORE_SLOTS - 1][i % STORE_SLOTS];
+}
 
 /* Bytes that come one after the other: records of a chain that is not complete yet, or of a queue.
  */
-struct store_pending {
-    uint8_t *data;
-    uint64_t used;
-    uint64_t room;
+struct store_block {
+    struct store_block *next;
+    uint32_t used;
+    uint32_t room;
+    uint8_t data[];
+};
+
+struct store_blocks {
+    struct store_block *first; /* NULL: there are none */
+    struct store_block *last;
 };
 
 enum store_checkpoint_phase {
@@ -118,8 +137,7 @@ struct store_checkpoint {
     enum store_checkpoint_phase phase;
     bool last; /* begun when all clients had gone */
     uint32_t cursor;
-    struct store_pending blob; /* of one queue, being written */
-    uint64_t written;          /* of it */
+    struct store_blocks records; /* of one queue, being written: each a block */
 };
 
 /* A segment that is to be used again. */
@@ -152,7 +170,7 @@ struct lp_store {
     struct store_read reads[LP_LOG_READS];
     struct lp_hash found;
     struct lp_list found_all;
-    struct store_pending pending;
+    struct store_blocks pending;
     struct store_checkpoint checkpoint;
     struct store_move move;
     uint64_t resident_bytes;
@@ -172,10 +190,14 @@ struct lp_store {
     bool failed; /* recovery: records that make no sense, or no memory for what they say */
 };
 
-/* ---- store.c ---- */
-/* So many bytes more fit.  False: no memory, and all is as it was. */
-bool store_pending_room(struct lp_store *store, struct store_pending *pending, uint64_t bytes);
-void store_pending_free(struct lp_store *store, struct store_pending *pending);
+/* ---- blocks.c ---- */
+/* One more, with room for so much.  NULL: no memory, and all is as it was. */
+struct store_block *store_blocks_add(struct lp_store *store, struct store_blocks *blocks,
+                                     uint64_t bytes);
+/* So many bytes behind the last ones, to be written.  NULL: the same. */
+uint8_t *store_blocks_take(struct lp_store *store, struct store_blocks *blocks, uint64_t bytes);
+void store_blocks_drop_first(struct lp_store *store, struct store_blocks *blocks);
+void store_blocks_free(struct lp_store *store, struct store_blocks *blocks);
 
 /* ---- ops.c ---- */
 /* NULL: no memory.  Tied to the next one while it is said so. */

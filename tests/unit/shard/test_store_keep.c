@@ -293,6 +293,57 @@ a_log_that_does_not_fit_memory_is_not_called_damaged(void **unused)
     store_close(&store);
 }
 
+/* Of what is free no two spans lie side by side, for the rest of this life. */
+static void
+memory_cut(struct store_rig *store)
+{
+    static void *spans[4096];
+    uint32_t count = 0;
+    struct lp_memory *memory = store_broker(store)->memory;
+    void *span;
+    while ((span = lp_memory_alloc(memory, LP_SPAN_BYTES)) != NULL) {
+        assert_true(count < LP_COUNT_OF(spans));
+        spans[count++] = span;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if ((uintptr_t)spans[i] / LP_SPAN_BYTES % 2 == 0) {
+            lp_memory_release(memory, &spans[i]);
+        }
+    }
+    assert_null(lp_memory_alloc(memory, 2 * LP_SPAN_BYTES));
+}
+
+static void
+a_queue_of_any_length_is_written_down_and_found_in_memory_that_is_cut(void **unused)
+{
+    (void)unused;
+    static struct store_rig store;
+    struct lp_log_stats before;
+    struct lp_log_stats after;
+    store_open(&store);
+    store_start(&store);
+    store_send(&store, "q", 1, 30000);
+    memory_cut(&store);
+    lp_log_stats(store_of(&store)->log, &before);
+    client_close(store.client);
+    store.client = NULL;
+    lp_store_close_begin(store_broker(&store));
+    rig_settle(&store.rig);
+    assert_true(lp_store_closed(store_broker(&store)));
+    lp_log_stats(store_of(&store)->log, &after);
+    assert_int_equal(after.checkpoints, before.checkpoints + 1);
+    store_kill(&store);
+
+    rig_boot(&store.rig, 1, store.memory_bytes);
+    memory_cut(&store);
+    rig_settle(&store.rig);
+    assert_true(lp_store_ready(store_broker(&store)));
+    store_kill_and_start(&store);
+    assert_int_equal(store_counts(&store, "q").ready, 30000);
+    store_expect(&store, "q", 1, 100);
+    store_close(&store);
+}
+
 static void
 messages_of_queues_that_are_no_more_are_dropped_with_a_word(void **unused)
 {
@@ -327,6 +378,7 @@ main(void)
         cmocka_unit_test(what_never_has_to_be_written_is_confirmed),
         cmocka_unit_test(a_start_without_memory_for_the_queues_loses_nothing),
         cmocka_unit_test(a_log_that_does_not_fit_memory_is_not_called_damaged),
+        cmocka_unit_test(a_queue_of_any_length_is_written_down_and_found_in_memory_that_is_cut),
         cmocka_unit_test(messages_of_queues_that_are_no_more_are_dropped_with_a_word),
         cmocka_unit_test(a_head_of_any_size_is_kept_and_read_back),
     };
