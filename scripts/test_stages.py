@@ -10,10 +10,15 @@ which counts every meson test, every client test and every stage. Exit code 0 on
 A stage that needs an earlier one's build makes it when it is not there. Builds are kept, so the
 second run compiles what changed.
 
+The checks need processors, and tests of clients mostly wait: with more than one processor the checks
+run beside those, as a niced process, and are waited for, and reported, when it is their turn.
+
   LP_BUILDS      folder of the builds                  (this repository: build, build-clang, ...)
   LP_JOBS        compilers and tests at once           (number of processors)
   LP_FUZZ_S      seconds of fresh fuzzing a target     (10)
 """
+import atexit
+import concurrent.futures
 import glob
 import json
 import os
@@ -22,6 +27,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -56,6 +62,7 @@ class Count:
 
 
 count = Count()
+compiled = {}  # folder: whether it could be
 
 
 def run(command, timeout=900, env=None, quiet=False):
@@ -77,7 +84,13 @@ def last_lines(output, number=40):
 
 
 def compile_in(folder, options, compilers=None):
-    """Configure (again: new test files are found then) and compile."""
+    """Configure (again: new test files are found then) and compile, once: sources do not change meanwhile."""
+    if folder not in compiled:
+        compiled[folder] = compile_now(folder, options, compilers)
+    return compiled[folder]
+
+
+def compile_now(folder, options, compilers):
     env = dict(ENV, **(compilers or {}))
     made = os.path.isfile(os.path.join(folder, "build.ninja"))
     setup = ["meson", "setup"] + (["--reconfigure"] if made else []) + [folder, ROOT] + options
@@ -133,8 +146,8 @@ def stage_gcc():
 
 
 def build_release():
-    if not compile_in(RELEASE, []):
-        return False
+    if RELEASE in compiled or not compile_in(RELEASE, []):
+        return compiled[RELEASE]
     code, output = run(["scripts/build", RELEASE], quiet=True)
     if code != 0:
         print(last_lines(output))
@@ -148,6 +161,39 @@ def stage_checks():
     code, output = run(["scripts/checks/run"], quiet=True)
     print("\n".join("    " + line for line in output.rstrip().split("\n")))
     return code == 0
+
+
+class Aside:
+    """A stage in a process of its own, behind everything else."""
+
+    def __init__(self, name):
+        self.began = time.monotonic()
+        self.output = tempfile.TemporaryFile("w+", errors="replace")
+        # It gets what the others leave: its time for clang-tidy has no limit but ours.
+        self.process = subprocess.Popen(
+            ["nice", "-n", "10", sys.executable, "-u", os.path.abspath(__file__), "--only", name], cwd=ROOT,
+            env=dict(ENV, LP_TIDY_S="0"), stdout=self.output, stderr=subprocess.STDOUT, start_new_session=True)
+        atexit.register(self.end)
+
+    def end(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def join(self):
+        """Its output, and whether it passed."""
+        try:
+            code = self.process.wait(timeout=900)
+        except subprocess.TimeoutExpired:
+            self.end()
+            code = 124
+        self.output.seek(0)
+        lines = self.output.read().rstrip().split("\n")
+        print("\n".join(line for line in lines if line.startswith("    ")))
+        print("    begun %.0f s ago, beside others" % (time.monotonic() - self.began))
+        if code not in (0, 1):
+            print("    ended with %d" % code)
+        return code == 0
 
 
 def stage_clang():
@@ -253,24 +299,37 @@ def stage_fuzz():
     """fresh fuzzing from the corpus, a few seconds a target"""
     if not build_asan():
         return False
+    names = [os.path.basename(source)[:-2]
+             for source in sorted(glob.glob(os.path.join(ROOT, "tests/fuzz/fuzz_*.c")))]
     good = True
-    for source in sorted(glob.glob(os.path.join(ROOT, "tests/fuzz/fuzz_*.c"))):
-        name = os.path.basename(source)[:-2]
-        target = os.path.join(ASAN, "tests", "fuzz", name)
-        found = os.path.join(ASAN, "fuzz-found", name)
-        os.makedirs(found, exist_ok=True)
-        corpus = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
-        code, output = run([target, "-max_total_time=%d" % FUZZ_S, "-timeout=10", "-rss_limit_mb=2048",
-                            "-print_final_stats=1", "-artifact_prefix=%s/crash-" % found, found]
-                           + ([corpus] if os.path.isdir(corpus) else []), timeout=FUZZ_S + 120, quiet=True)
-        runs = re.search(r"number_of_executed_units: (\d+)", output)
-        edges = re.findall(r"cov: (\d+)", output)
-        print("    %s: %s runs, %s edges" % (name, runs.group(1) if runs else "?", edges[-1] if edges else "?"))
-        if code != 0:
-            print(last_lines(output))
-            print("    again with: %s %s/crash-..." % (target, found))
-        good = count.add(code == 0, name) and good
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        for name, (code, output) in zip(names, pool.map(fuzz, names)):
+            runs = re.search(r"number_of_executed_units: (\d+)", output)
+            edges = re.findall(r"cov: (\d+)", output)
+            print("    %s: %s runs, %s edges" % (name, runs.group(1) if runs else "?", edges[-1] if edges else "?"))
+            if code != 0:
+                print(last_lines(output))
+                print("    again with: %s %s/crash-..." % (fuzz_target(name), fuzz_found(name)))
+            good = count.add(code == 0, name) and good
     return good
+
+
+def fuzz_target(name):
+    return os.path.join(ASAN, "tests", "fuzz", name)
+
+
+def fuzz_found(name):
+    return os.path.join(ASAN, "fuzz-found", name)
+
+
+def fuzz(name):
+    """(exit code, output) of one target."""
+    found = fuzz_found(name)
+    os.makedirs(found, exist_ok=True)
+    corpus = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
+    return run([fuzz_target(name), "-max_total_time=%d" % FUZZ_S, "-timeout=10", "-rss_limit_mb=2048",
+                "-print_final_stats=1", "-artifact_prefix=%s/crash-" % found, found]
+               + ([corpus] if os.path.isdir(corpus) else []), timeout=FUZZ_S + 120, quiet=True)
 
 
 def stage_gates():
@@ -283,8 +342,10 @@ def stage_gates():
 
 
 STAGES = [(name, globals()["stage_" + name]) for name in
-          ("setup", "gcc", "checks", "clang", "asan", "tsan", "sim", "clients", "rabbitmq", "sanitized", "fuzz",
+          ("setup", "gcc", "clients", "rabbitmq", "checks", "clang", "asan", "tsan", "sim", "sanitized", "fuzz",
            "gates")]
+# Begun as soon as the stage before is over that it needs.
+ASIDE, ASIDE_AFTER = "checks", "gcc"
 
 
 def arguments(words):
@@ -317,12 +378,16 @@ def print_stages():
 def main():
     chosen = arguments(sys.argv[1:])
     began_all = time.monotonic()
+    aside = None
     for name, function in STAGES:
         if name not in chosen:
             continue
         print("== %s: %s" % (name, function.__doc__))
         began = time.monotonic()
-        ok = count.add(function(), "stage " + name)
+        done = aside.join if aside and name == ASIDE else function
+        ok = count.add(done(), "stage " + name)
+        if name == ASIDE_AFTER and ASIDE in chosen and int(JOBS) > 1:
+            aside = Aside(ASIDE)
         print("   %s: %s in %.1f s" % (name, "passed" if ok else "FAILED", time.monotonic() - began))
     print("total %.0f s" % (time.monotonic() - began_all))
     for failure in count.failures:

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <lepus/base.h>
 
@@ -48,6 +49,25 @@ struct power_handle {
     struct power *power;
     struct power_file *file;
 };
+
+/* Zeroes.  Not of malloc(), which meson has fill what it gives: a loss of power would take as long
+ * as it takes to write all of its files. */
+static inline uint8_t *
+power_map(void)
+{
+    void *bytes =
+        mmap(NULL, POWER_FILE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return bytes == MAP_FAILED ? NULL : bytes;
+}
+
+static inline void
+power_unmap(uint8_t *bytes)
+{
+    if (bytes) {
+        const int failed = munmap(bytes, POWER_FILE_BYTES);
+        LP_ASSERT(failed == 0);
+    }
+}
 
 static inline bool
 power_durable(const struct power_file *file)
@@ -232,8 +252,8 @@ power_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int flags, in
     }
     if (!file->data) {
         (void)snprintf(file->name, sizeof(file->name), "%s", name);
-        file->data = calloc(1, POWER_FILE_BYTES);
-        file->disk = calloc(1, POWER_FILE_BYTES);
+        file->data = power_map();
+        file->disk = power_map();
         LP_ASSERT(file->data && file->disk);
     }
     file->there = true;
@@ -301,8 +321,8 @@ static inline void
 power_clear(struct power *power)
 {
     for (uint32_t i = 0; i < POWER_FILES_MAX; i++) {
-        free(power->file[i].data);
-        free(power->file[i].disk);
+        power_unmap(power->file[i].data);
+        power_unmap(power->file[i].disk);
         power->file[i] = (struct power_file){0};
     }
 }
@@ -356,8 +376,8 @@ power_lost(const struct power *power, struct power *after, uint64_t *seed)
             continue;
         }
         memcpy(copy->name, file->name, sizeof(copy->name));
-        copy->data = calloc(1, POWER_FILE_BYTES);
-        copy->disk = calloc(1, POWER_FILE_BYTES);
+        copy->data = power_map();
+        copy->disk = power_map();
         LP_ASSERT(copy->data && copy->disk);
         copy->there = true;
         copy->named = true;
