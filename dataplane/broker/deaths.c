@@ -5,6 +5,8 @@
  */
 #include "dataplane/broker/deaths.h"
 
+#include "dataplane/broker/annotations.h"
+
 enum death_flag {
     DEATH_FIRST = 1,
     DEATH_EXPIRES = 2,
@@ -23,12 +25,9 @@ lp_death_name(enum lp_death why)
     return names[why];
 }
 
-bool
-lp_death_next(struct lp_reader *deaths, struct lp_death_record *ret_record)
+static struct lp_death_record
+death_read(struct lp_reader *deaths)
 {
-    if (lp_reader_left(deaths) == 0) {
-        return false;
-    }
     struct lp_death_record record;
     record.why = lp_reader_u8(deaths);
     const uint8_t flags = lp_reader_u8(deaths);
@@ -40,8 +39,31 @@ lp_death_next(struct lp_reader *deaths, struct lp_death_record *ret_record)
     record.queue = lp_reader_short(deaths);
     record.exchange = lp_reader_short(deaths);
     record.keys = lp_reader_long_le(deaths);
+    return record;
+}
+
+bool
+lp_death_next(struct lp_reader *deaths, struct lp_death_record *ret_record)
+{
+    if (lp_reader_left(deaths) == 0) {
+        return false;
+    }
+    *ret_record = death_read(deaths);
     LP_ASSERT(!deaths->failed); /* we wrote it */
-    *ret_record = record;
+    return true;
+}
+
+bool
+lp_deaths_are(struct lp_bytes deaths)
+{
+    struct lp_reader reader = lp_reader_of_bytes(deaths);
+    while (lp_reader_left(&reader) > 0) {
+        const struct lp_death_record record = death_read(&reader);
+        if (reader.failed || record.why >= LP_DEATH_COUNT ||
+            !lp_annotation_texts_are(record.keys)) {
+            return false;
+        }
+    }
     return true;
 }
 

@@ -44,6 +44,9 @@ const char *lp_death_name(enum lp_death why);
 /* The next record; false at the end. */
 bool lp_death_next(struct lp_reader *deaths, struct lp_death_record *ret_record);
 
+/* Are these records?  For bytes that come from a disk. */
+bool lp_deaths_are(struct lp_bytes deaths);
+
 /*
  * `deaths` after one more: `now` (whose count and `first` do not matter) when
  * it is the first in that queue for that reason, else the record that is

@@ -203,6 +203,9 @@ LP_MUST_CHECK bool lp_log_parse(struct lp_bytes data, struct lp_log_place place,
 void lp_log_hold(struct lp_log *log, struct lp_log_place place, uint64_t bytes);
 void lp_log_let_go(struct lp_log *log, struct lp_log_place place, uint64_t bytes);
 
+/* Is there so much from a place on?  Recovery: no segment of that number is damage. */
+bool lp_log_has(struct lp_log *log, struct lp_log_place place, uint64_t bytes);
+
 /* A segment that nobody writes to, with less than a quarter of its bytes held, least first; 0:
  * none.  What is held there ought to be written anew, and let go. */
 uint32_t lp_log_victim(const struct lp_log *log);

@@ -367,6 +367,16 @@ held_segment(struct lp_log *log, struct lp_log_place place)
     return segment;
 }
 
+bool
+lp_log_has(struct lp_log *log, struct lp_log_place place, uint64_t bytes)
+{
+    const bool recovering = log->recovery.phase != LOG_RECOVERY_OVER;
+    const struct log_segment *segment =
+        recovering ? held_segment(log, place) : log_segment_find(log, place.segment);
+    return segment && bytes <= segment->bytes &&
+           (uint64_t)place.unit * LP_LOG_UNIT_BYTES <= segment->bytes - bytes;
+}
+
 void
 lp_log_hold(struct lp_log *log, struct lp_log_place place, uint64_t bytes)
 {

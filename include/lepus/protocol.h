@@ -68,6 +68,9 @@ struct lp_protocol {
     /* Write the fields of LP_CONTROL_HELLO_CONNECTION after the connection's id; false: not logged
      * in yet, leave it out. */
     bool (*hello)(const struct lp_connection *connection, void *writer /* struct lp_writer * */);
+    /* Are these properties of a message?  For bytes that come from a disk; the others are asked
+     * only of what is. */
+    bool (*well_formed)(struct lp_bytes properties);
     /* The headers that exchanges match, a field table without its length; or empty. */
     struct lp_bytes (*headers)(const struct lp_message *message);
     /*

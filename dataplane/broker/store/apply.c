@@ -69,19 +69,25 @@ struct message_under_way {
 struct applying {
     struct lp_store *store;
     struct message_under_way message;
-    bool failed; /* no memory */
+    struct lp_log_place end; /* of the record that is being applied */
+    bool failed;             /* no memory */
 };
 
-static void
+/* False: it makes no sense. */
+static bool
 message_end(struct applying *applying)
 {
     const struct store_message_head *head = &applying->message.head;
-    struct store_found *found = store_found_get(applying->store, head->queue, true);
     applying->message.left = 0;
+    if (!store_item_is(applying->store, &applying->message.item, applying->end)) {
+        return false;
+    }
+    struct store_found *found = store_found_get(applying->store, head->queue, true);
     if (!found || !store_found_add(applying->store, found, &applying->message.item, head->position,
                                    head->moved != 0)) {
         applying->failed = true;
     }
+    return true;
 }
 
 static bool
@@ -95,7 +101,7 @@ apply_message(struct applying *applying, const struct pending_head *pending, con
     const struct store_message_head *head = &message->head;
     const uint64_t all = sizeof(*head) + (uint64_t)head->head_bytes + head->annotations_bytes +
                          (uint64_t)head->body_bytes;
-    if (pending->content_bytes > all) {
+    if (pending->content_bytes > all || !store_position_is(head->position)) {
         return false;
     }
     message->left = all - pending->content_bytes;
@@ -108,10 +114,7 @@ apply_message(struct applying *applying, const struct pending_head *pending, con
         .flags = head->flags,
         .returns = head->returns,
     };
-    if (message->left == 0) {
-        message_end(applying);
-    }
-    return true;
+    return message->left > 0 || message_end(applying);
 }
 
 static bool
@@ -121,16 +124,16 @@ apply_more(struct applying *applying, const struct pending_head *pending)
     if (pending->content_bytes > message->left) {
         return message->left == 0; /* of one that was given up half-way */
     }
+    if (message->left > 0 && pending->place.segment != message->item.place.segment) {
+        return false;
+    }
     message->left -= pending->content_bytes;
     message->item.record_bytes += (uint32_t)lp_log_record_bytes(pending->content_bytes);
-    if (message->left == 0) {
-        message_end(applying);
-    }
-    return true;
+    return message->left > 0 || message_end(applying);
 }
 
 static bool
-apply_enqueue(struct applying *applying, struct lp_reader *reader)
+apply_enqueue(struct applying *applying, struct lp_log_place place, struct lp_reader *reader)
 {
     struct store_enqueue record;
     const uint8_t *data = lp_reader_take(reader, sizeof(record));
@@ -138,6 +141,10 @@ apply_enqueue(struct applying *applying, struct lp_reader *reader)
         return false;
     }
     memcpy(&record, data, sizeof(record));
+    if (!store_position_is(record.position) ||
+        !store_item_is(applying->store, &record.item, place)) {
+        return false;
+    }
     struct store_found *found = store_found_get(applying->store, record.queue, true);
     applying->failed |= !found || !store_found_add(applying->store, found, &record.item,
                                                    record.position, record.moved != 0);
@@ -153,8 +160,7 @@ apply_acks(struct lp_store *store, struct lp_reader *reader)
         return false;
     }
     memcpy(&record, data, sizeof(record));
-    if (record.count == 0 || record.count > STORE_ACKS_MAX ||
-        record.first > UINT64_MAX - record.count) {
+    if (record.count > STORE_ACKS_MAX || !store_positions_are(record.first, record.count)) {
         return false;
     }
     struct store_found *found = store_found_get(store, record.queue, false);
@@ -162,7 +168,7 @@ apply_acks(struct lp_store *store, struct lp_reader *reader)
 }
 
 static bool
-apply_return(struct lp_store *store, struct lp_reader *reader)
+apply_return(struct lp_store *store, struct lp_log_place place, struct lp_reader *reader)
 {
     struct store_enqueue record;
     const uint8_t *data = lp_reader_take(reader, sizeof(record));
@@ -170,6 +176,9 @@ apply_return(struct lp_store *store, struct lp_reader *reader)
         return false;
     }
     memcpy(&record, data, sizeof(record));
+    if (!store_position_is(record.position) || !store_item_is(store, &record.item, place)) {
+        return false;
+    }
     struct store_found *found = store_found_get(store, record.queue, false);
     return !found || store_found_return(store, found, &record.item, record.position);
 }
@@ -183,6 +192,9 @@ apply_given(struct lp_store *store, struct lp_reader *reader)
         return false;
     }
     memcpy(&record, data, sizeof(record));
+    if (record.below > 2 * STORE_POSITION_MAX) {
+        return false;
+    }
     struct store_found *found = store_found_get(store, record.queue, true);
     if (found) {
         found->given = LP_MAX(found->given, record.below);
@@ -222,6 +234,7 @@ apply_one(struct applying *applying, const struct pending_head *pending, const u
 {
     struct lp_store *store = applying->store;
     struct lp_reader reader = lp_reader_of(data, pending->bytes);
+    applying->end = lp_log_place_behind(pending->place, pending->content_bytes);
     if (pending->kind != STORE_MORE) {
         applying->message.left = 0; /* one that was given up half-way is none */
     }
@@ -231,11 +244,11 @@ apply_one(struct applying *applying, const struct pending_head *pending, const u
     case STORE_MORE:
         return apply_more(applying, pending);
     case STORE_ENQUEUE:
-        return apply_enqueue(applying, &reader);
+        return apply_enqueue(applying, pending->place, &reader);
     case STORE_ACKS:
         return apply_acks(store, &reader);
     case STORE_RETURN:
-        return apply_return(store, &reader);
+        return apply_return(store, pending->place, &reader);
     case STORE_GIVEN:
         return apply_given(store, &reader);
     case STORE_DROP:
@@ -245,7 +258,7 @@ apply_one(struct applying *applying, const struct pending_head *pending, const u
     case STORE_UNPAGE:
         return apply_unpage(store, &reader);
     case STORE_QUEUE:
-        return store_apply_queue(store, &reader);
+        return store_apply_queue(store, pending->place, &reader);
     case STORE_KIND_COUNT:
         break;
     }

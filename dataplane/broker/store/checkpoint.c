@@ -270,15 +270,6 @@ store_checkpoint_step(struct lp_store *store)
 
 /* ---- recovery ---- */
 
-static bool
-page_item_makes_sense(const struct store_page_item *said, uint64_t position)
-{
-    return said->segment_count <= LP_STORE_PAGE_SEGMENTS &&
-           said->made_count <= LP_STORE_PAGE_ENTRIES && said->hole_count < said->made_count &&
-           said->persistent_count <= said->made_count && said->last >= position &&
-           said->last - position <= UINT32_MAX && said->last < UINT64_MAX;
-}
-
 static void
 page_item_take(struct lp_store_page *page, const struct store_page_item *said, uint64_t position)
 {
@@ -302,7 +293,8 @@ page_holes_take(struct lp_broker *broker, struct lp_store_page *page, uint32_t c
 {
     for (uint32_t i = 0; i < count; i++) {
         const uint64_t position = lp_reader_u64le(reader);
-        if (reader->failed || !store_page_hole(broker, page, position)) {
+        if (reader->failed || position < page->first || position > page->last ||
+            !store_page_hole(broker, page, position)) {
             return false;
         }
     }
@@ -312,7 +304,7 @@ page_holes_take(struct lp_broker *broker, struct lp_store_page *page, uint32_t c
 /* False: it makes no sense, or there is no memory. */
 static bool
 apply_page_item(struct lp_store *store, struct store_found *found, const struct store_item *item,
-                uint64_t position, struct lp_reader *reader)
+                uint64_t position, struct lp_log_place place, struct lp_reader *reader)
 {
     struct store_page_item said;
     const uint8_t *data = lp_reader_take(reader, sizeof(said));
@@ -320,7 +312,7 @@ apply_page_item(struct lp_store *store, struct store_found *found, const struct 
         return false;
     }
     memcpy(&said, data, sizeof(said));
-    if (!page_item_makes_sense(&said, position)) {
+    if (!store_page_item_is(store, item, &said, position, place)) {
         return false;
     }
     struct lp_entry *entry = store_page_make(store->broker);
@@ -347,8 +339,7 @@ apply_entry_item(struct lp_store *store, struct store_found *found, const struct
                  uint64_t position)
 {
     lp_handle self;
-    struct lp_entry *entry =
-        position < UINT64_MAX ? lp_pool_alloc(&store->broker->entries, &self) : NULL;
+    struct lp_entry *entry = lp_pool_alloc(&store->broker->entries, &self);
     if (!entry) {
         return false;
     }
@@ -361,8 +352,33 @@ apply_entry_item(struct lp_store *store, struct store_found *found, const struct
     return true;
 }
 
+static bool
+head_is(const struct store_queue_head *head)
+{
+    return head->given <= 2 * STORE_POSITION_MAX &&
+           (head->next_position == 0 || store_position_is(head->next_position));
+}
+
+/* An entry, or a page. */
+static bool
+apply_item(struct lp_store *store, struct store_found *found, struct lp_log_place place,
+           struct lp_reader *reader)
+{
+    struct store_item item;
+    const uint64_t position = lp_reader_u64le(reader);
+    const uint8_t *data = lp_reader_take(reader, sizeof(item));
+    if (!data || !store_position_is(position)) {
+        return false;
+    }
+    memcpy(&item, data, sizeof(item));
+    if (item.flags & LP_ENTRY_PAGE) {
+        return apply_page_item(store, found, &item, position, place, reader);
+    }
+    return store_item_is(store, &item, place) && apply_entry_item(store, found, &item, position);
+}
+
 bool
-store_apply_queue(struct lp_store *store, struct lp_reader *reader)
+store_apply_queue(struct lp_store *store, struct lp_log_place place, struct lp_reader *reader)
 {
     struct store_queue_head head;
     const uint8_t *data = lp_reader_take(reader, sizeof(head));
@@ -370,6 +386,9 @@ store_apply_queue(struct lp_store *store, struct lp_reader *reader)
         return false;
     }
     memcpy(&head, data, sizeof(head));
+    if (!head_is(&head)) {
+        return false;
+    }
     struct store_found *found = store_found_get(store, head.queue, true);
     if (!found) {
         store->failed = true;
@@ -381,17 +400,7 @@ store_apply_queue(struct lp_store *store, struct lp_reader *reader)
     }
     found->next_position = LP_MAX(found->next_position, head.next_position);
     while (lp_reader_left(reader) > 0) {
-        const uint64_t position = lp_reader_u64le(reader);
-        struct store_item item;
-        data = lp_reader_take(reader, sizeof(item));
-        if (!data) {
-            return false;
-        }
-        memcpy(&item, data, sizeof(item));
-        const bool fine = (item.flags & LP_ENTRY_PAGE) != 0
-                              ? apply_page_item(store, found, &item, position, reader)
-                              : apply_entry_item(store, found, &item, position);
-        if (!fine) {
+        if (!apply_item(store, found, place, reader)) {
             return false;
         }
     }

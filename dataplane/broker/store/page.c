@@ -260,15 +260,17 @@ item_at(const uint8_t *items, uint32_t i)
 
 /* Are these items in order, and do they hold what the page says? */
 static bool
-page_items_are(const struct lp_store_page *page, const uint8_t *items, uint32_t *ret_wanted)
+page_items_are(struct lp_store *store, const struct lp_entry *entry, const uint8_t *items,
+               uint32_t *ret_wanted)
 {
+    const struct lp_store_page *page = lp_store_page_of(entry);
     struct lp_store_page said = {.first = page->first};
     uint32_t wanted = 0;
     for (uint32_t i = 0; i < page->made_count; i++) {
         const struct store_item item = item_at(items, i);
         const uint64_t position = page->first + item.position_low;
         if ((i == 0 ? item.position_low != 0 : position <= said.last) ||
-            !page_count(&said, &item, position)) {
+            !store_item_is(store, &item, entry->place) || !page_count(&said, &item, position)) {
             return false;
         }
         wanted += !store_page_is_hole(page, position);
@@ -285,9 +287,10 @@ page_items_are(const struct lp_store_page *page, const uint8_t *items, uint32_t 
 
 /* Is the content this page's? */
 static bool
-page_is(const struct lp_queue *queue, const struct lp_store_page *page, struct lp_bytes content,
+page_is(const struct lp_queue *queue, const struct lp_entry *entry, struct lp_bytes content,
         uint32_t *ret_wanted)
 {
+    const struct lp_store_page *page = lp_store_page_of(entry);
     struct store_page_head head;
     if (content.size < sizeof(head)) {
         return false;
@@ -295,7 +298,7 @@ page_is(const struct lp_queue *queue, const struct lp_store_page *page, struct l
     memcpy(&head, content.data, sizeof(head));
     return head.queue == queue->id && head.first == page->first && head.count == page->made_count &&
            content.size == sizeof(head) + head.count * sizeof(struct store_item) &&
-           page_items_are(page, content.data + sizeof(head), ret_wanted);
+           page_items_are(queue->broker->store, entry, content.data + sizeof(head), ret_wanted);
 }
 
 enum lp_err
@@ -307,7 +310,7 @@ lp_store_page_take(struct lp_queue *queue, struct lp_entry *entry, struct lp_byt
     struct lp_list fresh;
     uint32_t wanted;
     lp_list_init(&fresh);
-    if (!page_is(queue, page, content, &wanted)) {
+    if (!page_is(queue, entry, content, &wanted)) {
         return LP_ERR_BAD_RECORD;
     }
     if (!page_entries_make(broker, wanted, &fresh)) {
@@ -325,6 +328,7 @@ lp_store_page_take(struct lp_queue *queue, struct lp_entry *entry, struct lp_byt
         LP_ASSERT(link);
         struct lp_entry *taken = LP_LIST_ITEM(link, struct lp_entry, link);
         store_item_take(broker, taken, &item, position);
+        taken->level = entry->level; /* they are in one list */
         if (position < queue->stored.redelivered_below) {
             taken->flags |= LP_ENTRY_REDELIVERED;
         }
@@ -368,8 +372,8 @@ apply_page_items(struct lp_store *store, struct store_found *found, struct lp_en
         const struct store_item item = item_at(items, i);
         const uint64_t position = page->first + item.position_low;
         const bool in_order = i == 0 ? item.position_low == 0 : position > page->last;
-        if (!in_order || !page_count(page, &item, position) ||
-            !store_found_leave(store, found, position, 1)) {
+        if (!in_order || !store_item_is(store, &item, entry->place) ||
+            !page_count(page, &item, position) || !store_found_leave(store, found, position, 1)) {
             return false;
         }
         entry->level = item.level;
@@ -389,7 +393,8 @@ store_apply_page(struct lp_store *store, struct lp_log_place place, uint32_t con
     memcpy(&head, data, sizeof(head));
     const uint32_t items_bytes = head.count * (uint32_t)sizeof(struct store_item);
     if (head.count == 0 || head.count > LP_STORE_PAGE_ENTRIES ||
-        lp_reader_left(reader) != items_bytes || head.first > UINT64_MAX - UINT32_MAX) {
+        lp_reader_left(reader) != items_bytes || !store_positions_are(head.first, UINT32_MAX) ||
+        head.queue == LP_STORE_DELAYED_ID) {
         return false;
     }
     struct store_found *found = store_found_get(store, head.queue, true);

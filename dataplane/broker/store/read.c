@@ -72,8 +72,10 @@ head_makes_sense(const struct lp_broker *broker, const struct lp_entry *entry,
 {
     const uint64_t all = sizeof(*head) + (uint64_t)head->head_bytes + head->annotations_bytes +
                          (uint64_t)head->body_bytes;
+    const uint8_t flags = LP_MESSAGE_PERSISTENT | LP_MESSAGE_EXPIRES | LP_MESSAGE_OWN;
     return head->body_bytes == entry->body_bytes && all <= entry->record_bytes &&
-           head->protocol < LP_PROTOCOLS_MAX && broker->protocols[head->protocol];
+           (head->message_flags & ~flags) == 0 && head->protocol < LP_PROTOCOLS_MAX &&
+           broker->protocols[head->protocol];
 }
 
 /* More of a message, which is nobody's before it is whole. */
@@ -89,6 +91,9 @@ message_go_on(struct lp_broker *broker, struct lp_entry *entry, struct lp_bytes 
         return LP_ERR_NO_MEMORY;
     }
     *ret_more = lp_message_to_come(message) > 0;
+    if (!*ret_more && !store_message_is(broker, message)) {
+        return LP_ERR_BAD_RECORD;
+    }
     if (!*ret_more) {
         message->loans = 1;
         lp_store_resident(broker, (int64_t)lp_store_resident_bytes(entry));
@@ -97,13 +102,13 @@ message_go_on(struct lp_broker *broker, struct lp_entry *entry, struct lp_bytes 
 }
 
 enum lp_err
-lp_store_message(struct lp_broker *broker, struct lp_entry *entry, struct lp_bytes content,
-                 bool *ret_more)
+lp_store_message(struct lp_broker *broker, struct lp_entry *entry,
+                 const struct lp_log_record *record, bool *ret_more)
 {
-    struct lp_reader reader = lp_reader_of_bytes(content);
+    struct lp_reader reader = lp_reader_of_bytes(record->content);
     struct store_message_head head;
     const uint8_t *data = lp_reader_take(&reader, sizeof(head));
-    if (!data) {
+    if (!data || record->kind != STORE_MESSAGE) {
         return LP_ERR_BAD_RECORD;
     }
     memcpy(&head, data, sizeof(head));
@@ -133,13 +138,21 @@ lp_store_message(struct lp_broker *broker, struct lp_entry *entry, struct lp_byt
 }
 
 enum lp_err
-lp_store_message_more(struct lp_broker *broker, struct lp_entry *entry, struct lp_bytes content,
-                      bool *ret_more)
+lp_store_message_more(struct lp_broker *broker, struct lp_entry *entry,
+                      const struct lp_log_record *record, bool *ret_more)
 {
-    return message_go_on(broker, entry, content, ret_more);
+    return record->kind == STORE_MORE && record->content.size > 0
+               ? message_go_on(broker, entry, record->content, ret_more)
+               : LP_ERR_BAD_RECORD;
 }
 
 /* ---- all that was read of one ---- */
+
+bool
+lp_store_is_readable(const struct lp_broker *broker, struct lp_log_place place)
+{
+    return lp_log_has(broker->store->log, place, LP_LOG_UNIT_BYTES);
+}
 
 /* The record that lies at a place of the data, which begins at `from`. */
 static bool
@@ -169,8 +182,8 @@ lp_store_message_take(struct lp_broker *broker, struct lp_entry *entry, struct l
     *ret_next = from;
     while (more && record_next(data, from, *ret_next, &record)) {
         const enum lp_err err = entry->message == LP_HANDLE_NONE
-                                    ? lp_store_message(broker, entry, record.content, &more)
-                                    : lp_store_message_more(broker, entry, record.content, &more);
+                                    ? lp_store_message(broker, entry, &record, &more)
+                                    : lp_store_message_more(broker, entry, &record, &more);
         if (err != LP_OK) {
             return err;
         }
@@ -179,6 +192,8 @@ lp_store_message_take(struct lp_broker *broker, struct lp_entry *entry, struct l
     if (!more) {
         return LP_OK;
     }
-    /* The read had nothing of it? */
-    return ret_next->unit == from.unit ? LP_ERR_BAD_RECORD : LP_ERR_REFUSED;
+    /* The read had something of it? */
+    return ret_next->unit != from.unit && lp_store_is_readable(broker, *ret_next)
+               ? LP_ERR_REFUSED
+               : LP_ERR_BAD_RECORD;
 }

@@ -150,13 +150,15 @@ LP_MUST_CHECK bool lp_store_delay_read(struct lp_broker *broker, struct lp_log_p
 /* type->read() will have it.  False: too many reads are under way. */
 LP_MUST_CHECK bool lp_store_read(struct lp_queue *queue, struct lp_log_place place, uint32_t bytes);
 /*
- * Make the message of `entry` from a record's content.  LP_ERR_NO_MEMORY; LP_ERR_BAD_RECORD: it is
+ * Make the message of `entry` from a record.  LP_ERR_NO_MEMORY; LP_ERR_BAD_RECORD: it is
  * not that message.  With `*ret_more` there is more of it, in records behind this.
  */
 LP_MUST_CHECK enum lp_err lp_store_message(struct lp_broker *broker, struct lp_entry *entry,
-                                           struct lp_bytes content, bool *ret_more);
+                                           const struct lp_log_record *record, bool *ret_more);
 LP_MUST_CHECK enum lp_err lp_store_message_more(struct lp_broker *broker, struct lp_entry *entry,
-                                                struct lp_bytes content, bool *ret_more);
+                                                const struct lp_log_record *record, bool *ret_more);
+/* It may go on there. */
+bool lp_store_is_readable(const struct lp_broker *broker, struct lp_log_place place);
 /*
  * The same with all records of the message that were read, from `from` on:
  * which is its beginning, if it has no message yet.  LP_ERR_REFUSED: there is more

@@ -7,6 +7,7 @@
  *   read.c     messages read back                       page.c     entries on disk
  *   checkpoint.c  what is known, written down           move.c     messages written anew
  *   blocks.c   memory for much of it, in small pieces
+ *   sense.c    what cannot be so
  */
 #pragma once
 
@@ -252,6 +253,30 @@ bool store_found_push(struct lp_store *store, struct store_found *found, struct 
 bool store_found_push_page(struct lp_store *store, struct store_found *found,
                            struct lp_entry *entry);
 
+/* ---- sense.c: can what a record says be so? ---- */
+/* No queue has ever counted so far. */
+#define STORE_POSITION_MAX (1ull << 62)
+static inline bool
+store_position_is(uint64_t position)
+{
+    return position - 1 < STORE_POSITION_MAX;
+}
+/* Positions in a row. */
+static inline bool
+store_positions_are(uint64_t first, uint64_t count)
+{
+    return count > 0 && store_position_is(first) && count <= STORE_POSITION_MAX - first;
+}
+/* An entry whose message was written before `place`. */
+bool store_item_is(struct lp_store *store, const struct store_item *item,
+                   struct lp_log_place place);
+/* A page of these that was, the same. */
+bool store_page_item_is(struct lp_store *store, const struct store_item *item,
+                        const struct store_page_item *said, uint64_t position,
+                        struct lp_log_place place);
+/* What a whole message has beside its body. */
+bool store_message_is(const struct lp_broker *broker, const struct lp_message *message);
+
 /* ---- apply.c ---- */
 bool store_apply(struct lp_store *store, const struct lp_log_record *record);
 bool store_apply_commit(struct lp_store *store);
@@ -270,7 +295,7 @@ bool store_page_hole(struct lp_broker *broker, struct lp_store_page *page, uint6
 /* Recovery.  False: it makes no sense, or (store->failed) there is no memory. */
 bool store_apply_page(struct lp_store *store, struct lp_log_place place, uint32_t content_bytes,
                       struct lp_reader *reader);
-bool store_apply_queue(struct lp_store *store, struct lp_reader *reader);
+bool store_apply_queue(struct lp_store *store, struct lp_log_place place, struct lp_reader *reader);
 
 /* ---- move.c ---- */
 void store_move_step(struct lp_store *store);

@@ -335,6 +335,7 @@ const struct lp_protocol lp_protocol_amqp091 = {
     .gone = protocol_gone,
     .row = protocol_row,
     .hello = protocol_hello,
+    .well_formed = amqp091_properties_are,
     .headers = amqp091_properties_headers,
     .dead = amqp091_properties_dead,
     .delayed = amqp091_properties_delayed,

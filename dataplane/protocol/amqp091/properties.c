@@ -68,6 +68,13 @@ amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_prop
     return true;
 }
 
+bool
+amqp091_properties_are(struct lp_bytes raw)
+{
+    struct amqp091_properties properties;
+    return amqp091_properties_read(raw, &properties);
+}
+
 const uint8_t *
 amqp091_property_replace(struct lp_writer *writer, const uint8_t *at, struct lp_bytes was,
                          struct lp_bytes now)

@@ -52,6 +52,7 @@ const uint8_t *amqp091_property_replace(struct lp_writer *writer, const uint8_t 
 
 /* False: not a well-formed list. */
 bool amqp091_properties_read(struct lp_bytes raw, struct amqp091_properties *ret_properties);
+bool amqp091_properties_are(struct lp_bytes raw);
 
 #define AMQP091_COUNT_HEADER "x-delivery-count"
 /* Its name and its value, a 64-bit integer. */

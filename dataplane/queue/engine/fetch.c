@@ -281,8 +281,7 @@ large_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes dat
     struct lp_log_place place = lp_log_place_behind(record.place, record.content.size);
     bool more = true;
     while (more && record_at(data, from, &place, &record)) {
-        const enum lp_err err =
-            lp_store_message_more(engine->base.broker, entry, record.content, &more);
+        const enum lp_err err = lp_store_message_more(engine->base.broker, entry, &record, &more);
         if (err != LP_OK) {
             return err;
         }
@@ -291,7 +290,8 @@ large_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes dat
     if (!more) {
         return LP_OK;
     }
-    if (place.segment == from.segment && place.unit == from.unit) {
+    if ((place.segment == from.segment && place.unit == from.unit) ||
+        !lp_store_is_readable(engine->base.broker, place)) {
         return LP_ERR_BAD_RECORD; /* the read had nothing of it */
     }
     return read_begin(engine, entry, place, LP_STORE_READ_BYTES) ? LP_ERR_REFUSED
@@ -309,8 +309,7 @@ large_go_on(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes da
     if (!record_at(data, from, &place, &record)) {
         return LP_ERR_BAD_RECORD;
     }
-    const enum lp_err err =
-        lp_store_message_more(engine->base.broker, entry, record.content, &more);
+    const enum lp_err err = lp_store_message_more(engine->base.broker, entry, &record, &more);
     return err != LP_OK || !more ? err : large_take(engine, entry, data, from, record);
 }
 
@@ -323,7 +322,7 @@ message_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes d
     if (!lp_log_parse(data, entry->place, &record)) {
         return LP_ERR_BAD_RECORD;
     }
-    const enum lp_err err = lp_store_message(engine->base.broker, entry, record.content, &more);
+    const enum lp_err err = lp_store_message(engine->base.broker, entry, &record, &more);
     if (err != LP_OK || !more) {
         return err;
     }

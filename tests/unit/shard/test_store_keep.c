@@ -92,14 +92,32 @@ large_are(struct lp_bytes bytes, uint32_t salt, uint32_t size)
     }
 }
 
-/* One section of it all. */
+/* One header of it all. */
+static struct lp_bytes
+large_properties(uint32_t size)
+{
+    const struct lp_bytes bytes = large_bytes(1, size);
+    uint8_t head[13];
+    struct lp_writer writer = lp_writer_of(head, sizeof(head));
+    assert_true(size >= sizeof(head));
+    lp_writer_u16be(&writer, 0x2000);
+    lp_writer_u32be(&writer, size - 6);
+    lp_writer_short(&writer, lp_bytes_of_text("p"));
+    lp_writer_u8(&writer, 'S');
+    lp_writer_u32be(&writer, size - (uint32_t)sizeof(head));
+    memcpy((void *)(uintptr_t)bytes.data, head, sizeof(head));
+    return bytes;
+}
+
+/* One key of it all. */
 static struct lp_bytes
 large_annotations(uint32_t size)
 {
     const struct lp_bytes bytes = large_bytes(2, size);
-    uint8_t head[5];
+    uint8_t head[9];
     struct lp_writer writer = lp_writer_of(head, sizeof(head));
-    lp_writer_u8(&writer, LP_ANNOTATION_DEATHS);
+    lp_writer_u8(&writer, LP_ANNOTATION_KEYS);
+    lp_writer_u32le(&writer, size - 5);
     lp_writer_u32le(&writer, size - (uint32_t)sizeof(head));
     if (size > 0) {
         memcpy((void *)(uintptr_t)bytes.data, head, sizeof(head));
@@ -112,7 +130,7 @@ static void
 large_send(struct store_rig *store, const struct large *large, uint64_t value)
 {
     struct lp_broker *broker = store_broker(store);
-    const struct lp_bytes properties = large_bytes(1, large->properties);
+    const struct lp_bytes properties = large_properties(large->properties);
     const struct lp_bytes annotations = large_annotations(large->annotations);
     const struct lp_bytes body = large_bytes(3, large->body);
     const struct lp_message_parts parts = {.key = lp_bytes_of_text("q"),
@@ -142,7 +160,10 @@ large_expect(struct store_rig *store, const struct large *large, uint64_t value)
 {
     assert_int_equal(store_get(store, "q", false), value);
     const struct lp_message *message = store->client->got_last.message;
-    large_are(lp_message_properties(message), 1, large->properties);
+    const struct lp_bytes properties = large_properties(large->properties);
+    assert_int_equal(lp_message_properties(message).size, properties.size);
+    assert_memory_equal(lp_message_properties(message).data, properties.data, properties.size);
+    free((void *)(uintptr_t)properties.data);
     const struct lp_bytes annotations = large_annotations(large->annotations);
     const struct lp_bytes had = lp_message_annotations(message);
     assert_int_equal(had.size, annotations.size);
@@ -173,8 +194,8 @@ a_head_of_any_size_is_kept_and_read_back(void **unused)
     const struct large larges[] = {
         {300000, 0, 10},
         {1000000, 70000, 700000},
-        {10, 600000, 10},
-        {10, 600000, 300000},
+        {13, 600000, 10},
+        {13, 600000, 300000},
         {record - 2 - 1 - 8, 0, 0},      /* the body is in a second record, */
         {record - 2 - 1 - 8 - 8, 0, 0},  /* in the first, */
         {record - 2 - 1 - 8 + 1, 40, 8}, /* and its last property in a second */
