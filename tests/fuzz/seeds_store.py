@@ -126,6 +126,7 @@ def logs():
     deep = b"\x20\x00" + struct.pack(">I", 100) + b"\x07x-death" + b"A" + struct.pack(">I", 4000)
     out["properties-broken"] = (0, message(1, properties=deep) + message(2, properties=b"")
                                 + message(3, properties=b"\xff\xff\1"))
+    out["unreadable-expired"] = (0, message(1, properties=deep, expires_ms=93) + message(2, expires_ms=93))
     out["expiration"] = (FAR, message(1, said=3) + message(2, said=2, entry=0, queue=QUORUM))
     out["own"] = (0, message(1, said=5) + message(2, said=0xff))
     out["protocol"] = (0, message(1, protocol=0) + message(2, protocol=200))

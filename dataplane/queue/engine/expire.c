@@ -42,7 +42,10 @@ engine_expire(struct lp_engine *engine, uint32_t *budget)
         }
         next = engine->order->peek(engine);
     }
-    if (next && next->expires_ns != 0) {
+    /* One that could not die is being read, or cannot be: the timer would come for it every turn.
+     */
+    const bool waits = next && engine_expired(engine, next) && *budget > 0;
+    if (next && next->expires_ns != 0 && !waits) {
         expire_arm(engine, next->expires_ns);
     }
     engine->expiring = next || engine->unacked_count > 0;
