@@ -39,7 +39,7 @@ struct half_open {
     bool timestamps : 1;
     bool sack : 1;
     uint8_t shift;
-    uint8_t unused;
+    bool asked_twice; /* the SYN came again: the round trip is not known */
 };
 LP_STATIC_ASSERT(sizeof(struct half_open) == 64, "what is half-open is 64 bytes");
 LP_STATIC_ASSERT(LP_NET_LISTENERS_MAX <= UINT8_MAX, "a listener's index fits");

@@ -109,7 +109,9 @@ unacceptable(struct lp_net *net, struct tcp_stream *stream, const struct tcp_seg
     }
     if (segment->payload_bytes > 0 && tcp_lt(segment->seq, stream->receive_next)) {
         net->counters.tcp_duplicates++;
-        tcp_dsack_note(net, stream, segment->seq, segment->seq + segment->payload_bytes);
+        const uint32_t end = segment->seq + segment->payload_bytes;
+        const bool whole = tcp_le(end, stream->receive_next);
+        tcp_dsack_note(net, stream, segment->seq, whole ? end : stream->receive_next);
     }
     /* Two that are both lost would acknowledge each other's acknowledgements for ever. */
     if (tcp_segment_length(segment) == 0 || (segment->flags & TCP_SYN) != 0) {

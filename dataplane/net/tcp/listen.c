@@ -393,7 +393,7 @@ entry_ack_input(struct lp_net *net, struct half_open *entry, struct tcp_segment 
         return false; /* RFC 9293 3.10.7.4, fifth; it stays half-open */
     }
     struct tcp_agreed agreed = entry_agreed(entry);
-    if (entry->level == 0) {
+    if (entry->level == 0 && !entry->asked_twice) {
         agreed.rtt_us = LP_MAX(half_open_now_us(net) - entry->sent_us, 1u);
     }
     half_open_remove(net, &net->tcp->listeners->table, entry);
@@ -417,6 +417,10 @@ entry_input(struct lp_net *net, struct half_open *entry, struct tcp_segment *seg
     const bool old = !again && entry_timestamp_is_old(entry, segment);
     if (again || old || !entry_accepts(net, entry, segment)) {
         net->counters.tcp_paws += old;
+        entry->asked_twice = true;
+        if (again && entry->timestamps && segment->has_timestamp) {
+            entry->timestamp = segment->timestamp;
+        }
         net->counters.tcp_unacceptable += !again && !old;
         if (net_path_back(net, segment->packet, &path)) {
             entry_answer(net, entry, &path);

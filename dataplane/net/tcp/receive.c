@@ -10,6 +10,7 @@
 
 #define SEGMENTS_PRESSED 4u /* what a window has when memory is short */
 #define RTT_UNKNOWN_MS   100u
+#define ROOM_SHARE       8u
 
 uint16_t
 tcp_mss_of(const struct net_path *path)
@@ -137,11 +138,14 @@ window_tune(const struct lp_net *net, struct tcp_stream *stream)
     stream->tune_ms = now_ms;
     stream->tune_seq = stream->receive_next;
     /* A pause is no round trip: what came after it would count for little, and does no harm. */
-    if (taken > stream->receive_bytes_max / 2u && !lp_memory_pressed(net->memory)) {
-        const uint64_t wanted = 2ull * taken;
-        stream->receive_bytes_max = (uint32_t)LP_MIN(LP_MAX(wanted, stream->receive_bytes_max),
-                                                     (uint64_t)net->config.receive_bytes_max);
+    if (taken <= stream->receive_bytes_max / 2u) {
+        return;
     }
+    /* A window is a promise: nobody is promised more than a part of what is left for all. */
+    const uint64_t share = lp_memory_room_bytes(net->memory) / ROOM_SHARE;
+    const uint64_t most = LP_MIN(share, (uint64_t)net->config.receive_bytes_max);
+    const uint64_t wanted = LP_MIN(2ull * taken, most);
+    stream->receive_bytes_max = (uint32_t)LP_MAX(wanted, (uint64_t)stream->receive_bytes_max);
 }
 
 /* --- Acknowledgements. ----------------------------------------------------------------------- */
