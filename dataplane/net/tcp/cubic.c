@@ -98,11 +98,12 @@ estimate_grow(struct cubic *cubic, const struct tcp_stream *stream, uint32_t ack
 {
     cubic->est_acked += acked;
     const bool slow = cubic->w_est < cubic->cwnd_prior;
-    const uint64_t up = (uint64_t)cubic->est_acked * stream->send_mss * (slow ? 9u : 17u);
-    const uint64_t more = up / (17ull * stream->cwnd);
-    if (more > 0) {
-        cubic->w_est = (uint32_t)LP_MIN(cubic->w_est + more, TCP_CWND_MAX);
-        cubic->est_acked = 0;
+    const uint64_t factor = (uint64_t)stream->send_mss * (slow ? 9u : 17u);
+    const uint64_t unit = 17ull * stream->cwnd;
+    const uint64_t up = cubic->est_acked * factor;
+    if (up >= unit) {
+        cubic->w_est = (uint32_t)LP_MIN(cubic->w_est + up / unit, TCP_CWND_MAX);
+        cubic->est_acked = (uint32_t)(up % unit / factor); /* what is left counts next time */
     }
 }
 
