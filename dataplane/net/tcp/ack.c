@@ -133,6 +133,7 @@ una_advance(struct lp_net *net, struct tcp_stream *stream, uint32_t ack, struct 
         stream->isn = stream->send_una - (1u << 30);
     }
     net_path_confirm(net, &stream->path);
+    tcp_pmtu_acked(net, stream, news->largest);
 }
 
 static void

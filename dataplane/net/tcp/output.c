@@ -327,9 +327,31 @@ idle_restart(struct lp_net *net, struct tcp_stream *stream)
     }
 }
 
+/* RFC 8899 4.1: a probe is data, so that nothing is lost but time when it is. */
+static bool
+probe_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
+{
+    const uint32_t bytes = tcp_pmtu_probe_bytes(net, stream);
+    struct shape shape = shape_of(stream);
+    if (bytes == 0 || shape.sack_count > 0 || stream->send_window < tcp_flight(stream) + bytes ||
+        !tcp_scoreboard_room(net, stream, 1)) {
+        return true;
+    }
+    shape.mss = bytes;
+    if (!new_frame(net, stream, &shape, bytes)) {
+        return false;
+    }
+    tcp_pmtu_probe_sent(stream, bytes, stream->send_next);
+    share->frames--;
+    return true;
+}
+
 static bool
 new_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
 {
+    if (LP_UNLIKELY(stream->pmtu != 0) && !probe_send(net, stream, share)) {
+        return false;
+    }
     while (share->frames > 0 && share->bytes > 0 && !stream->fin_sent) {
         const uint32_t unsent = tcp_unsent(stream);
         if (unsent == 0 && !stream->fin_queued) {

@@ -110,6 +110,21 @@ grow(struct lp_net *net, struct tcp_stream *stream, const struct tcp_ack_news *n
     tcp_congestion_of(net)->grow(stream, news->acked, net->now_ns);
 }
 
+/* RFC 4821 7.6.2: a probe of the path's MTU that is lost alone says nothing of congestion. */
+static bool
+only_a_probe(struct lp_net *net, struct tcp_stream *stream)
+{
+    struct tcp_scoreboard *board = stream->scoreboard;
+    const struct tcp_sent *lost = tcp_sent_at(board, board->lost.oldest);
+    if (lost == NULL || board->lost.newest != board->lost.oldest ||
+        !tcp_pmtu_probe_is(stream, lost)) {
+        return false;
+    }
+    tcp_pmtu_probe_lost(net, stream);
+    board->forced = true;
+    return true;
+}
+
 void
 tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_news *news)
 {
@@ -126,7 +141,8 @@ tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_
     if (recovers && tcp_le(stream->recovery_end, stream->send_una)) {
         recovery_end(stream);
     }
-    if (!stream->in_recovery && !stream->rto_recovery && board->lost_bytes > 0) {
+    if (!stream->in_recovery && !stream->rto_recovery && board->lost_news &&
+        board->lost_bytes > 0 && !only_a_probe(net, stream)) {
         recovery_begin(net, stream);
     }
     if (stream->in_recovery && board->lost_again) {

@@ -104,6 +104,7 @@ tcp_rto_fire(struct lp_net *net, struct tcp_stream *stream)
     }
     net->counters.tcp_rto++;
     renege_check(net, stream);
+    tcp_pmtu_timeout(net, stream);
     tcp_recovery_timeout(net, stream);
     stream->backoff = (uint8_t)LP_MIN(stream->backoff + 1u, 30u);
     /* RFC 6298 5.4: the oldest goes now; the rest as acknowledgements make room. */

@@ -234,7 +234,10 @@ sent_arrived(struct lp_net *net, struct tcp_stream *stream, const struct tcp_sen
 {
     news->delivered += sent_bytes(sent);
     if (!sent->again) {
-        news->last_ns = LP_MAX(news->last_ns, sent->sent_ns);
+        news->largest = LP_MAX(news->largest, sent_bytes(sent));
+        if (LP_UNLIKELY(tcp_pmtu_probe_is(stream, sent))) {
+            tcp_pmtu_probe_arrived(net, stream);
+        }
     }
     tcp_rack_delivered(net, stream, sent, news, by_sack);
 }

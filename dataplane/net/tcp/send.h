@@ -83,8 +83,8 @@ struct tcp_ack_news {
     uint32_t acked;     /* how far SND.UNA moved */
     uint32_t delivered; /* bytes that are now known to have arrived */
     uint32_t flight;    /* before it */
+    uint32_t largest;   /* payload of the largest of them that was sent but once */
     uint64_t first_ns;  /* when the oldest of them that was sent but once was sent; 0: none */
-    uint64_t last_ns;   /* and the newest */
     bool has_echo;
     uint32_t echo;
     bool dsack;
@@ -220,6 +220,18 @@ void tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream);
 void tcp_prr_begin(struct tcp_stream *stream);
 /* How much may be sent now: gives the window.  `safe`: SND.UNA moved, and nothing more is lost. */
 uint32_t tcp_prr_window(const struct tcp_stream *stream, uint32_t delivered, bool safe);
+
+/* ---- pmtu.c ---- */
+/* A time-out: a smaller MTU, if that may be the reason. */
+void tcp_pmtu_timeout(struct lp_net *net, struct tcp_stream *stream);
+/* `largest` bytes of payload arrived in one segment that was sent once. */
+void tcp_pmtu_acked(struct lp_net *net, struct tcp_stream *stream, uint32_t largest);
+/* Payload of a probe that may be sent now; 0: none. */
+uint32_t tcp_pmtu_probe_bytes(const struct lp_net *net, const struct tcp_stream *stream);
+void tcp_pmtu_probe_sent(struct tcp_stream *stream, uint32_t bytes, uint32_t end);
+bool tcp_pmtu_probe_is(const struct tcp_stream *stream, const struct tcp_sent *sent);
+void tcp_pmtu_probe_arrived(struct lp_net *net, struct tcp_stream *stream);
+void tcp_pmtu_probe_lost(struct lp_net *net, struct tcp_stream *stream);
 
 /* ---- output.c ---- */
 /* A segment in flight, now, whatever the windows say.  False: the device has no buffer. */

@@ -239,9 +239,13 @@ struct tcp_stream {
     uint16_t remote_port;
     uint16_t send_mss; /* payload of a full segment: what the peer takes, the path, less options */
     uint16_t peer_mss;
-    uint16_t pmtu; /* pmtu.c: of IP */
-    uint16_t pmtu_probe;
-    uint32_t pmtu_state[2];
+    uint16_t pmtu;         /* pmtu.c: of IP; 0: the path's port says it */
+    uint16_t pmtu_probe;   /* a probe of this size is in flight; 0: none */
+    uint16_t pmtu_high;    /* larger ones do not arrive */
+    uint16_t pmtu_acked;   /* the largest that has arrived */
+    uint16_t pmtu_claimed; /* what a router said and is not believed yet */
+    uint8_t pmtu_fails;
+    uint32_t pmtu_mark;    /* the probe's end, or when to probe next, in ms */
     uint32_t isn;          /* our first number: only for the handshake and RFC 5961 5 */
     uint32_t challenge_ms; /* RFC 5961 7: since when, and how many were sent since */
     uint16_t challenges;

@@ -77,7 +77,8 @@ struct rig {
     uint64_t sent_at_ns[64]; /* when the first of them left */
     uint32_t sent_seq[64];
     uint32_t sent_bytes[64];
-    uint64_t cut_from; /* drop data segments number from..to, counted from 1 */
+    uint32_t hole_bytes; /* larger segments vanish; 0: none */
+    uint64_t cut_from;   /* drop data segments number from..to, counted from 1 */
     uint64_t cut_to;
     bool failed;
     uint32_t continued;
@@ -305,6 +306,10 @@ rig_segment(struct rig *rig, const struct rig_event *event)
         rig->sent_bytes[rig->segments] = event->bytes;
     }
     rig->segments++;
+    if (rig->hole_bytes != 0 && event->bytes > rig->hole_bytes) {
+        rig->drops++;
+        return;
+    }
     if (rig->segments >= rig->cut_from && rig->segments <= rig->cut_to) {
         rig->drops++;
         return;
@@ -326,8 +331,10 @@ net_out_send(struct lp_net *net, struct net_out *out, uint32_t l4_bytes, uint8_t
     }
     uint32_t left = l4_bytes - tcp_header_bytes;
     const uint8_t *payload = l4 + tcp_header_bytes;
-    if (left > rig->stream->send_mss) {
-        assert_int_not_equal(segment_bytes, 0);
+    if (left > rig->stream->send_mss && segment_bytes == 0) {
+        assert_true(rig->stream->pmtu != 0); /* a probe, or what was sent before */
+        assert_true(left + 52 <= rig->stream->path.mtu_bytes);
+    } else if (left > rig->stream->send_mss) {
         assert_true(segment_bytes <= rig->stream->send_mss);
     }
     if ((event.flags & TCP_RST) != 0) {
