@@ -134,6 +134,8 @@ const struct config_key config_keys[] = {
     NAMED("lepus.net.route.$number", CONFIG_ROUTE, "", 0, 0, "A network behind a router: 10.1.0.0/16 via 10.0.0.1."),
     ENUM("lepus.net.listeners", "both", "both|net|kernel", "Where TCP listeners without an address are: on our ports and the kernel's interfaces, or only on one of them. One with an address of a port's is there only."),
     KEY("lepus.net.memory", CONFIG_BYTES, "auto", 8 * MIB, 65536 * GIB, "Memory for connections over lepus.net ports, all shards together; default: an eighth of lepus.memory, or 64 MiB a shard if that is more."),
+    KEY("lepus.net.dpdk.memory", CONFIG_BYTES, "128MiB", 16 * MIB, 32768 * MIB, "Memory of DPDK's own, for frames: huge pages where there are enough."),
+    KEY("lepus.net.dpdk.arguments", CONFIG_TEXT, "", 0, 0, "Words for DPDK's environment that no key here stands for."),
     ENUM("lepus.net.congestion", "cubic", "cubic|newreno", "How senders react to loss."),
 
     NOT_YET("listeners.ssl", "none", "TLS listeners."),

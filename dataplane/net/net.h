@@ -117,6 +117,9 @@ LP_MUST_CHECK enum lp_err lp_net_open_boot(const struct lp_net_config *config,
 /* Frames go back to their devices; peers hear nothing. */
 void lp_net_close(struct lp_net **net);
 
+/* What flows are hashed with, 40 bytes: for devices that can be told. */
+const uint8_t *lp_net_rss_key(void);
+
 /* The transport; borrows the net.  Its wait() returns at once: see lp_net_sleep_begin(). */
 struct lp_transport lp_net_transport(struct lp_net *net);
 

@@ -25,6 +25,12 @@ static const uint8_t usual_key[NET_STEER_KEY_BYTES] = {
     0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
 };
 
+const uint8_t *
+lp_net_rss_key(void)
+{
+    return usual_key;
+}
+
 /* 32 bits of the key from this bit on. */
 static uint32_t
 key_window(const uint8_t *key, uint32_t bit)

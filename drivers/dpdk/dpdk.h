@@ -49,6 +49,7 @@ struct lp_dpdk_port_options {
     uint32_t queues;
     uint16_t mtu_bytes;   /* 0: as the device has it */
     uint32_t ring_frames; /* 0: 1024 */
+    uint8_t mac[6];       /* zeros: the device's */
     uint8_t rss_key[40];  /* what flows are hashed with, if the device lets us choose */
     bool plain;           /* no offloads: for tests */
 };

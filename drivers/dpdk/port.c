@@ -52,7 +52,9 @@ send_offloads(const struct rte_eth_dev_info *info)
 {
     uint64_t offloads = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
     const uint64_t tso = RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
-    if (offloads != 0 && (info->tx_offload_capa & tso) == tso) {
+    /* A net_tap cuts by software, slower than we do, and stands still when its pool is empty. */
+    if (offloads != 0 && (info->tx_offload_capa & tso) == tso &&
+        strcmp(info->driver_name, "net_tap") != 0) {
         offloads |= tso;
     }
     /* Never RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE: a queue's frames come from two pools. */
@@ -155,8 +157,9 @@ queue_pools(struct dpdk_queue *queue, uint32_t ring)
     const struct lp_nic_caps *caps = &queue->port->caps;
     const uint32_t frame = caps->mtu_bytes + LINK_BYTES;
     const uint32_t room = LP_MIN(LP_MAX(frame, 2048u) + RTE_PKTMBUF_HEADROOM, LARGE_ROOM);
-    /* In the ring, lent by a burst, and on their way; a power of two less one is packed best. */
-    queue->receive_pool = pool_make(queue, "r", 2 * ring + 4 * LP_NIC_BURST_MAX - 1, room);
+    /* In the ring (AF_XDP has one of 2048, and sends from this pool, too), lent by a burst, and on
+     * their way; a power of two less one is packed best. */
+    queue->receive_pool = pool_make(queue, "r", LP_MAX(4 * ring, 8192u) - 1, room);
     queue->send_pool = pool_make(queue, "s", 2 * ring + 4 * LP_NIC_BURST_MAX - 1, room);
     if (queue->receive_pool == NULL || queue->send_pool == NULL) {
         return false;
@@ -187,7 +190,9 @@ queue_wait_fd(struct dpdk_queue *queue)
     queue->wait_fd = rte_eth_dev_rx_intr_ctl_q_get_fd(queue->port->id, queue->number);
     if (queue->wait_fd >= 0) {
         queue->wait_fd_counts = is_eventfd(queue->wait_fd);
-        (void)fcntl(queue->wait_fd, F_SETFL, O_NONBLOCK); /* it blocks nobody */
+        if (queue->wait_fd_counts) {
+            (void)fcntl(queue->wait_fd, F_SETFL, O_NONBLOCK); /* or it blocks nobody */
+        }
     }
 }
 
@@ -217,6 +222,28 @@ queues_open(struct dpdk_port *port, const struct lp_dpdk_port_options *options, 
     return LP_OK;
 }
 
+/*
+ * The device's address, or the one we were told.  A net_tap has the same at
+ * both ends, and the kernel's would not talk to itself: ours is its neighbour.
+ */
+static bool
+mac_agree(struct dpdk_port *port, const struct rte_eth_dev_info *info, const uint8_t *wanted)
+{
+    static const uint8_t none[6] = {0};
+    const bool told = memcmp(wanted, none, sizeof(none)) != 0;
+    struct rte_ether_addr mac;
+    if (rte_eth_macaddr_get(port->id, &mac) != 0) {
+        return false;
+    }
+    memcpy(port->caps.mac, told ? wanted : mac.addr_bytes, sizeof(port->caps.mac));
+    if (strcmp(info->driver_name, "net_tap") == 0) {
+        port->caps.mac[5] ^= told ? 0 : 1;
+        return true;
+    }
+    memcpy(mac.addr_bytes, port->caps.mac, sizeof(mac.addr_bytes));
+    return !told || rte_eth_dev_default_mac_addr_set(port->id, &mac) == 0;
+}
+
 static enum lp_err
 port_start(struct dpdk_port *port, const struct rte_eth_dev_info *info,
            const struct lp_dpdk_port_options *options, char *ret_why)
@@ -225,11 +252,10 @@ port_start(struct dpdk_port *port, const struct rte_eth_dev_info *info,
         return fail(ret_why, LP_ERR_IO, options->device, "it does not start");
     }
     port->started = true;
-    struct rte_ether_addr mac;
-    if (rte_eth_macaddr_get(port->id, &mac) != 0) {
-        return fail(ret_why, LP_ERR_IO, options->device, "it has no MAC address");
+    if (!mac_agree(port, info, options->mac)) {
+        return fail(ret_why, LP_ERR_UNSUPPORTED, options->device,
+                    "it has no MAC address, or refuses the one that it was given");
     }
-    memcpy(port->caps.mac, mac.addr_bytes, sizeof(port->caps.mac));
     port->caps.frame_bytes_max =
         port->caps.tso ? LARGE_ROOM - RTE_PKTMBUF_HEADROOM : port->caps.mtu_bytes + LINK_BYTES;
     if (port->caps.hash) {

@@ -22,6 +22,7 @@ struct dpdk_queue {
     uint32_t held_count;
     struct rte_mbuf *held[LP_NIC_BURST_MAX];
     uint32_t sending_count;
+    uint32_t stuck; /* looks at a full ring, in a row */
     struct rte_mbuf *sending[DPDK_SENDING_MAX];
     int wait_fd;         /* -1: it cannot wake */
     bool wait_fd_counts; /* an eventfd: to be read, or it stays readable */

@@ -4,6 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A ring that stays full for so many looks is taken for one that does not like its first frame. */
+#define STUCK_MAX 100000u
+
 static void
 nic_caps(void *self, struct lp_nic_caps *ret_caps)
 {
@@ -167,9 +170,11 @@ sending_push(struct dpdk_queue *queue)
         rte_eth_tx_prepare(id, queue->number, queue->sending, (uint16_t)queue->sending_count);
     const uint16_t sent = rte_eth_tx_burst(id, queue->number, queue->sending, prepared);
     uint32_t gone = sent;
-    if (sent == prepared && prepared < queue->sending_count) {
+    queue->stuck = sent > 0 ? 0 : queue->stuck + 1;
+    if ((sent == prepared && prepared < queue->sending_count) || queue->stuck > STUCK_MAX) {
         /* The card will never send this one. */
-        rte_pktmbuf_free(queue->sending[prepared]);
+        queue->stuck = 0;
+        rte_pktmbuf_free(queue->sending[sent]);
         queue->counters.refused_frames++;
         gone++;
     }

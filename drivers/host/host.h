@@ -7,7 +7,8 @@
  *
  *   options.c   the command line        machine.c  what the processors are like
  *   memory.c    region, reservations    transport.c  io_uring or epoll, listeners
- *   net_options.c  packet devices       net.c      those, and TCP/IP over them
+ *   net_options.c  packet devices' words  net_devices.c  those devices
+ *   net.c  TCP/IP over them
  *   disk.c      folders, measurement    entropy.c  seeded generator
  *   record.c    what disks are asked, for tests
  *   loop.c      a shard's thread
@@ -74,6 +75,8 @@ struct host_net_options {
     struct lp_address listener[LP_LISTENERS_MAX];
     uint64_t memory_bytes; /* of all shards together */
     enum lp_net_congestion congestion;
+    uint32_t dpdk_memory_mb;    /* 0: as usual */
+    const char *dpdk_arguments; /* NULL: none */
 };
 
 struct host_options {
@@ -153,6 +156,7 @@ struct host {
     struct host_options options;
     struct host_machine machine;
     struct host_idle idle;
+    bool dpdk;                     /* it was started */
     struct lp_listeners listeners; /* the kernel's */
     uint32_t listener_count;       /* the shards': those, then those of packet devices alone */
     struct lp_address listener[2 * LP_LISTENERS_MAX];
@@ -194,9 +198,17 @@ void host_transports_close(struct host *host);
 LP_MUST_CHECK bool host_net_option_take(struct host_net_options *net, const char *name,
                                         const char *value);
 
-/* ---- net.c ---- */
+/* ---- net_devices.c ---- */
 /* A queue a shard of each device; before the transports, which watch them. */
 LP_MUST_CHECK bool host_net_devices_open(struct host *host, char *ret_why);
+void host_net_devices_close(struct host *host);
+/* The shard's thread, before it uses them. */
+void host_net_thread_enter(const struct host_shard *self);
+
+/* ---- net.c ---- */
+/* "lepus.net.port.N." and what is wrong there; always false. */
+bool __attribute__((format(printf, 3, 4)))
+host_net_complain(char *ret_why, const struct host_net_port *port, const char *format, ...);
 /* What ends the shard's wait besides its sockets. */
 void host_net_watch(const struct host *host, uint32_t shard, struct lp_socket_options *options);
 /* An instance a shard, paired with the kernel's transport. */

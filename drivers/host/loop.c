@@ -180,6 +180,7 @@ host_shard_run(void *argument)
     struct host_shard *self = argument;
     host_panic_shard_set(self->index);
     thread_name(self->index);
+    host_net_thread_enter(self);
     if (self->host->idle.pin && !host_thread_pin(&self->host->machine, self->index)) {
         (void)fprintf(stderr, "lepus-dataplane: shard %u cannot be pinned to processor %u\n",
                       self->index, self->host->machine.processor[self->index]);

@@ -12,13 +12,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <drivers/tap/tap.h>
+#define REPORT_NS (100u * 1000u * 1000u)
 
-#define TAP_PREFIX "tap:"
-#define REPORT_NS  (100u * 1000u * 1000u)
-
-static bool __attribute__((format(printf, 3, 4)))
-complain(char *ret_why, const struct host_net_port *port, const char *format, ...)
+bool
+host_net_complain(char *ret_why, const struct host_net_port *port, const char *format, ...)
 {
     va_list list;
     const int used = snprintf(ret_why, HOST_WHY_BYTES, "lepus.net.port.%s.", port->name);
@@ -26,68 +23,6 @@ complain(char *ret_why, const struct host_net_port *port, const char *format, ..
     (void)vsnprintf(ret_why + used, HOST_WHY_BYTES - (size_t)used, format, list);
     va_end(list);
     return false;
-}
-
-/* --- Devices. -------------------------------------------------------------------------------- */
-
-static bool
-tap_open(struct host *host, uint32_t index, struct lp_nic *nics, char *ret_why)
-{
-    const struct host_net_port *port = &host->options.net.port[index];
-    struct lp_tap_options options = {
-        .queues = host->options.shard.count,
-        .mtu_bytes = port->mtu_bytes,
-    };
-    char why[LP_TAP_WHY_BYTES];
-    const char *name = port->device + strlen(TAP_PREFIX);
-    if (strlen(name) >= sizeof(options.name)) {
-        return complain(ret_why, port, "device: %s: a name has at most 15 characters",
-                        port->device);
-    }
-    memcpy(options.name, name, strlen(name));
-    memcpy(options.mac, port->mac, sizeof(options.mac));
-    if (lp_tap_open_boot(&options, nics, why) != LP_OK) {
-        return complain(ret_why, port, "device: %s", why);
-    }
-    return true;
-}
-
-bool
-host_net_devices_open(struct host *host, char *ret_why)
-{
-    const struct host_net_options *net = &host->options.net;
-    for (uint32_t p = 0; p < net->port_count; p++) {
-        const struct host_net_port *port = &net->port[p];
-        struct lp_nic nics[LP_SHARDS_MAX] = {0};
-        if (strncmp(port->device, TAP_PREFIX, strlen(TAP_PREFIX)) != 0) {
-            host_net_close(host);
-            return complain(ret_why, port,
-                            "device: %s: this build has no DPDK; use tap:NAME, or build with "
-                            "-Ddpdk=static",
-                            port->device);
-        }
-        if (!tap_open(host, p, nics, ret_why)) {
-            host_net_close(host);
-            return false;
-        }
-        for (uint32_t i = 0; i < host->options.shard.count; i++) {
-            host->shard[i].nic[p] = nics[i];
-        }
-    }
-    return true;
-}
-
-static void
-devices_close(struct host *host)
-{
-    for (uint32_t p = 0; p < host->options.net.port_count; p++) {
-        struct lp_nic nics[LP_SHARDS_MAX] = {0};
-        for (uint32_t i = 0; i < host->options.shard.count; i++) {
-            nics[i] = host->shard[i].nic[p];
-            host->shard[i].nic[p] = (struct lp_nic){0};
-        }
-        lp_tap_close(nics, host->options.shard.count);
-    }
 }
 
 void
@@ -155,13 +90,14 @@ gateways_fill(struct lp_net_config *config, const struct host_net_port *port, ui
             continue;
         }
         if (!is_near(port, gateway)) {
-            return complain(ret_why, port,
-                            "gateway%s: no address of this port is on the router's network; "
-                            "look at .address and the bits behind its slash",
-                            i == 1 ? "6" : "");
+            return host_net_complain(
+                ret_why, port,
+                "gateway%s: no address of this port is on the router's network; "
+                "look at .address and the bits behind its slash",
+                i == 1 ? "6" : "");
         }
         if (config->route_count == LP_NET_ROUTES_MAX) {
-            return complain(ret_why, port, "gateway: there are too many routes");
+            return host_net_complain(ret_why, port, "gateway: there are too many routes");
         }
         route_add(config, &everything, gateway, index);
     }
@@ -198,8 +134,8 @@ port_fill(const struct host *host, uint32_t index, struct lp_net_config *config,
     to->nic = host->shard[config->shard].nic[index];
     to->nic.ops->caps(to->nic.self, &caps);
     if (port->mtu_bytes > caps.mtu_bytes) {
-        return complain(ret_why, port, "mtu: %u, but the device has %u at most", port->mtu_bytes,
-                        caps.mtu_bytes);
+        return host_net_complain(ret_why, port, "mtu: %u, but the device has %u at most",
+                                 port->mtu_bytes, caps.mtu_bytes);
     }
     to->vlan = port->vlan;
     to->mtu_bytes = port->mtu_bytes;
@@ -380,7 +316,7 @@ host_net_close(struct host *host)
     for (uint32_t i = 0; i < host->options.shard.count; i++) {
         lp_net_close(&host->shard[i].net);
     }
-    devices_close(host);
+    host_net_devices_close(host);
 }
 
 void

@@ -153,6 +153,16 @@ host_net_option_take(struct host_net_options *net, const char *name, const char 
         net->congestion = strcmp(value, "newreno") == 0 ? LP_NET_NEWRENO : LP_NET_CUBIC;
         return net->congestion == LP_NET_NEWRENO || strcmp(value, "cubic") == 0;
     }
+    if (strcmp(name, "net-dpdk-memory-mb") == 0) {
+        uint16_t number;
+        const bool good = small_take(value, UINT16_MAX, &number);
+        net->dpdk_memory_mb = number;
+        return good;
+    }
+    if (strcmp(name, "net-dpdk-arguments") == 0) {
+        net->dpdk_arguments = value;
+        return true;
+    }
     /* The rest is the last port's. */
     return net->port_count > 0 && port_option_take(&net->port[net->port_count - 1], name, value);
 }

@@ -41,6 +41,12 @@ host_panic_shard_set(uint32_t shard)
 }
 
 void
+host_net_thread_enter(const struct host_shard *self)
+{
+    (void)self;
+}
+
+void
 host_net_report(struct host_shard *self, uint64_t now_ns)
 {
     (void)self;
