@@ -116,7 +116,7 @@ const struct config_key config_keys[] = {
     KEY("lepus.control_timeout", CONFIG_TIME_MS, "30000", 100, 3600000, "Milliseconds that a login or a declare waits for the control process to come back."),
     KEY("lepus.log.segment_bytes", CONFIG_BYTES, "67108864", MIB, GIB, "Size that files of a shard's log grow to, in bytes; a multiple of 4096."),
     KEY("lepus.log.first_segment_bytes", CONFIG_BYTES, "4194304", MIB, GIB, "Size of the first of them; each next one is twice as large, up to lepus.log.segment_bytes."),
-    KEY("lepus.log.backlog_bytes", CONFIG_BYTES, "auto", MIB, 65536 * GIB, "Memory that stored messages which wait in queues may take, all shards together, before they are on disk only; default: 64 MiB a shard, or a quarter of the watermark if that is less."),
+    KEY("lepus.log.backlog_bytes", CONFIG_BYTES, "auto", MIB, 65536 * GIB, "Memory that messages which wait in long queues may take, all shards together, before they are on disk only; default: 64 MiB a shard, or a quarter of the watermark if that is less."),
     KEY("lepus.log.max_delay", CONFIG_INTEGER, "0", 0, 1000000, "Microseconds that a shard may wait for more to write before it writes. 0: never."),
     KEY("lepus.login.failures", CONFIG_INTEGER, "100", 0, 1000000, "Failed logins from one address (IPv6: one /64) in lepus.login.window after which its logins are refused for lepus.login.penalty. 0: never."),
     KEY("lepus.login.window", CONFIG_TIME_S, "60", 1, 86400, "Seconds in which failed logins of an address are counted together."),

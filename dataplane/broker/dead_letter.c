@@ -78,9 +78,12 @@ lp_queue_entry_dead(struct lp_queue *queue, struct lp_entry *entry, enum lp_deat
         lp_queue_entry_done(broker, entry);
         return;
     }
+    if (entry->brief) {
+        lp_store_forget(broker, entry);
+    }
     queue->stored.sources += (entry->flags & LP_ENTRY_STORED) != 0;
     entry->state = LP_ENTRY_DYING;
-    entry->death = (uint32_t)why & 0xffu;
+    entry->death = (uint32_t)why & 0x3fu;
     entry->dead_letters = queue->dead_letters;
     queue->dead_letters->references++;
     entry->link = (struct lp_list){NULL, NULL};

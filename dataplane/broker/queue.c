@@ -77,6 +77,7 @@ lp_queue_up(void *context, struct lp_queue_ref *ref)
     queue->settings = lp_queue_settings_none();
     lp_list_init(&queue->subscriptions);
     queue->stored.on = broker->store && (ref->flags & LP_OBJECT_DURABLE) != 0 && ref->owner == 0;
+    queue->stored.away = queue->stored.on;
     if (!queue->type->open(queue)) {
         lp_pool_release(&broker->queues, self);
         return LP_ERR_NO_MEMORY;

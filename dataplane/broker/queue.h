@@ -30,6 +30,7 @@ struct lp_stored {
     uint32_t slack;   /* positions that are asked for at a time */
     uint32_t sources; /* entries that died here, and are not stored as what they become */
     bool on;          /* it is durable, and there is a disk */
+    bool away;        /* some of it may be on disk only */
     bool adopted;
 };
 
@@ -72,7 +73,7 @@ enum lp_entry_flag {
     LP_ENTRY_REDELIVERED = 1,
     LP_ENTRY_PERSISTENT = 2,
     LP_ENTRY_STAMPED = 4,  /* there may be a probe for it (stamps.h) */
-    LP_ENTRY_STORED = 8,   /* the store knows of it */
+    LP_ENTRY_STORED = 8,   /* the store knows of it; lp_entry.brief says for how long */
     LP_ENTRY_PAGE = 16,    /* no message: a page of them (struct lp_store_page) */
     LP_ENTRY_READING = 32, /* its message is on disk, and is being read */
     LP_ENTRY_READ = 64,    /* its message was on disk, and is in memory again */
@@ -97,7 +98,9 @@ struct lp_entry {
     struct lp_log_place place; /* of its message; segment 0: not in the log (yet) */
     uint32_t record_bytes;     /* there */
     uint32_t returns : 24;     /* how often it came back, where the queue counts that */
-    uint32_t death : 8;        /* while dying: enum lp_death */
+    uint32_t death : 6;        /* while dying: enum lp_death */
+    uint32_t brief : 1;        /* stored: what the log has of it ends with this run */
+    uint32_t noted : 1;        /* ... and it is, or will be, in the log */
     union {
         struct {
             uint32_t subscription; /* its index in lp_broker.subscriptions, while unacked; the

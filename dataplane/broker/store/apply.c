@@ -27,6 +27,8 @@ pending_bytes(uint8_t kind, uint32_t content_bytes)
     case STORE_MESSAGE:
         return LP_MIN(content_bytes, (uint32_t)sizeof(struct store_message_head));
     case STORE_MORE:
+    case STORE_BRIEF:
+    case STORE_BRIEF_PAGE:
         return 0;
     default:
         return content_bytes;
@@ -259,6 +261,9 @@ apply_one(struct applying *applying, const struct pending_head *pending, const u
         return apply_unpage(store, &reader);
     case STORE_QUEUE:
         return store_apply_queue(store, pending->place, &reader);
+    case STORE_BRIEF:
+    case STORE_BRIEF_PAGE:
+        return true; /* they ended with the run that wrote them */
     case STORE_KIND_COUNT:
         break;
     }

@@ -117,7 +117,8 @@ static void
 entry_write(void *context, struct lp_entry *entry)
 {
     struct writing *writing = context;
-    if ((entry->flags & LP_ENTRY_STORED) == 0 || entry->place.segment == 0 || writing->failed) {
+    if ((entry->flags & LP_ENTRY_STORED) == 0 || entry->brief || entry->place.segment == 0 ||
+        writing->failed) {
         return; /* what is not written yet is in the tail */
     }
     const struct store_item item = store_item_of(writing->store->broker, entry);
@@ -279,6 +280,7 @@ page_item_take(struct lp_store_page *page, const struct store_page_item *said, u
     page->made_count = said->made_count;
     page->count = said->made_count;
     page->persistent_count = said->persistent_count;
+    page->persistent_bytes = said->body_bytes;
     page->segment_count = (uint8_t)said->segment_count;
     for (uint32_t i = 0; i < said->segment_count; i++) {
         page->segment[i].segment = said->segment[i].segment;

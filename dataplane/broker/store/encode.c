@@ -160,7 +160,8 @@ message_begin(struct lp_store *store, const struct lp_message *message, uint32_t
         return false;
     }
     struct lp_log_place place;
-    uint8_t *at = lp_log_record(store->log, STORE_MESSAGE, first, &place);
+    uint8_t *at =
+        lp_log_record(store->log, entry->brief ? STORE_BRIEF : STORE_MESSAGE, first, &place);
     memcpy(at, &head, sizeof(head));
     stream->message = message;
     stream->bytes = bytes;
@@ -207,6 +208,9 @@ static void
 entry_placed(struct lp_store *store, struct lp_entry *entry, struct lp_log_place place,
              uint32_t record_bytes)
 {
+    if (entry->brief) { /* it counts already */
+        lp_store_resident(store->broker, -(int64_t)lp_store_resident_bytes(entry));
+    }
     entry->place = place;
     entry->record_bytes = record_bytes;
     lp_log_hold(store->log, place, record_bytes);
@@ -223,10 +227,12 @@ encode_enqueue_again(struct lp_store *store, uint32_t queue, struct lp_entry *en
     };
     record.item.place = store->last.place;
     record.item.record_bytes = store->last.record_bytes;
-    if (!store_room(store, sizeof(record), sizeof(record))) {
-        return false;
+    if (!entry->brief) {
+        if (!store_room(store, sizeof(record), sizeof(record))) {
+            return false;
+        }
+        (void)store_put(store, STORE_ENQUEUE, &record, sizeof(record));
     }
-    (void)store_put(store, STORE_ENQUEUE, &record, sizeof(record));
     entry_placed(store, entry, store->last.place, store->last.record_bytes);
     return true;
 }
@@ -291,7 +297,7 @@ move_again(struct lp_store *store, const struct store_op *op, const struct lp_en
     };
     record.item.place = store->last.place;
     record.item.record_bytes = store->last.record_bytes;
-    return encode_small(store, STORE_ENQUEUE, &record, sizeof(record));
+    return entry->brief || encode_small(store, STORE_ENQUEUE, &record, sizeof(record));
 }
 
 static bool
@@ -367,6 +373,7 @@ encode_op(struct lp_store *store, const struct store_op *op)
         store->stream.message = NULL; /* what was written of it counts for nothing */
         return true;
     case STORE_OP_ENQUEUE:
+    case STORE_OP_BRIEF:
         return encode_enqueue(store, op);
     case STORE_OP_ACKS:
         return encode_acks(store, op);

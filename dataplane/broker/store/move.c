@@ -97,7 +97,7 @@ store_move_step(struct lp_store *store)
         if (!queue) {
             move->cursor = 0;
             move->found = false;
-        } else if (queue->stored.on && !queue->type->move(queue, move->segment, &budget)) {
+        } else if (queue->stored.away && !queue->type->move(queue, move->segment, &budget)) {
             move->found = true;
             move->moved = true;
             move->cursor = before;

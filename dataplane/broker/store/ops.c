@@ -121,6 +121,49 @@ lp_store_sync(struct lp_broker *broker, uint32_t from, const struct lp_mesh_reco
     }
 }
 
+/* ---- for this run only ---- */
+
+void
+lp_store_brief(struct lp_queue *queue, struct lp_entry *entry)
+{
+    LP_ASSERT((entry->flags & LP_ENTRY_STORED) == 0);
+    queue->stored.away = true;
+    entry->flags |= LP_ENTRY_STORED;
+    entry->brief = 1;
+    entry->place = (struct lp_log_place){0, 0};
+    entry->record_bytes = entry->body_bytes; /* until it has a record */
+    lp_store_resident(queue->broker, (int64_t)lp_store_resident_bytes(entry));
+}
+
+bool
+lp_store_brief_write(struct lp_queue *queue, struct lp_entry *entry)
+{
+    struct lp_store *store = queue->broker->store;
+    const uint64_t number = store->ops.next;
+    struct store_op *op = store_note(store, STORE_OP_BRIEF, queue->id, entry->position);
+    if (!op) {
+        return false;
+    }
+    op->entry = lp_pool_self(entry);
+    entry->noted = 1;
+    entry->place.unit = (uint32_t)number;
+    return true;
+}
+
+void
+lp_store_brief_written(struct lp_queue *queue)
+{
+    struct lp_store *store = queue->broker->store;
+    struct store_op *op = store->ops.next > store->encode_next
+                              ? lp_window_get(&store->ops, store->ops.next - 1)
+                              : NULL;
+    if (op && op->kind == STORE_OP_BRIEF) {
+        op->flags |= STORE_OP_WAITS;
+    }
+}
+
+/* ---- settling ---- */
+
 /* Positions that leave in a row are one operation. */
 static bool
 settle_joins(struct lp_store *store, uint32_t queue, uint64_t position)
@@ -150,24 +193,39 @@ settle_note(struct lp_store *store, uint32_t queue, uint64_t position)
     } /* else it may come back, if nothing else comes of it first: a checkpoint does not know it */
 }
 
-/* Nothing is held for it any more.  False: it was never written, and will not be. */
+/* What was to be written of it is not. */
+static void
+op_end(const struct lp_store *store, const struct lp_entry *entry)
+{
+    struct store_op *op = op_of(store, entry);
+    LP_ASSERT(store->fenced ||
+              (op && op->kind == (entry->brief ? STORE_OP_BRIEF : STORE_OP_ENQUEUE)));
+    if (op) {
+        op->kind = STORE_OP_NONE;
+        op->flags &= entry->brief ? (uint8_t)~STORE_OP_WAITS : UINT8_MAX;
+    }
+}
+
+/* Nothing is held for it any more.  False: nothing need be known of that: it was never written, and
+ * will not be, or is brief. */
 static bool
 entry_let_go(struct lp_store *store, struct lp_entry *entry)
 {
+    const bool written = entry->place.segment != 0;
+    const bool brief = entry->brief;
     entry->flags &= (uint8_t)~LP_ENTRY_STORED;
-    if (entry->place.segment == 0) {
-        struct store_op *op = op_of(store, entry);
-        LP_ASSERT(store->fenced || (op && op->kind == STORE_OP_ENQUEUE));
-        if (op) {
-            op->kind = STORE_OP_NONE;
-        }
-        return false;
+    if (!written && (!brief || entry->noted)) {
+        op_end(store, entry);
     }
-    if (entry->message != LP_HANDLE_NONE) {
+    if ((written || brief) && entry->message != LP_HANDLE_NONE) {
         lp_store_resident(store->broker, -(int64_t)lp_store_resident_bytes(entry));
     }
-    lp_log_let_go(store->log, entry->place, entry->record_bytes);
-    return true;
+    if (written) {
+        lp_log_let_go(store->log, entry->place, entry->record_bytes);
+    }
+    entry->brief = 0;
+    entry->noted = 0;
+    return written && !brief;
 }
 
 void
@@ -201,8 +259,6 @@ lp_store_returned(struct lp_queue *queue, const struct lp_entry *entry)
 void
 lp_store_dropped(struct lp_queue *queue)
 {
-    lp_list_remove(&queue->stored.in_long);
-    lp_list_remove(&queue->stored.in_held);
     (void)store_note(queue->broker->store, STORE_OP_DROP, queue->id, 0);
     /* Without memory for it: recovery finds a queue that nobody names. */
 }
@@ -297,7 +353,7 @@ bool
 lp_store_may_give(struct lp_queue *queue, const struct lp_entry *entry)
 {
     const struct lp_stored *stored = &queue->stored;
-    if ((entry->flags & LP_ENTRY_STORED) == 0) {
+    if ((entry->flags & LP_ENTRY_STORED) == 0 || entry->brief) {
         return true;
     }
     lp_store_will_give(queue, entry->position);
@@ -316,13 +372,22 @@ lp_store_never_gives(struct lp_queue *queue, const struct lp_entry *entry)
 
 /* ---- durable ---- */
 
+/* What waits is the queue itself. */
+static inline bool
+op_is_queues(const struct store_op *op)
+{
+    return op->kind == STORE_OP_GIVEN || op->kind == STORE_OP_BRIEF;
+}
+
 static void
 op_goes_on(struct lp_store *store, const struct store_op *op)
 {
     struct lp_broker *broker = store->broker;
-    if (op->kind == STORE_OP_GIVEN) {
+    if (op_is_queues(op)) {
         struct lp_queue *queue = lp_queue_find(broker, op->queue);
-        if (queue) {
+        if (queue && op->kind == STORE_OP_BRIEF) {
+            lp_store_long(queue);
+        } else if (queue) {
             queue->stored.given = LP_MAX(queue->stored.given, op->position);
             lp_queue_dirty(queue);
         }
@@ -369,7 +434,7 @@ queues_tell(struct lp_broker *broker)
     lp_handle handle;
     struct lp_queue *queue;
     while ((queue = lp_pool_next(&broker->queues, &cursor, &handle)) != NULL) {
-        if (queue->stored.on) {
+        if (queue->stored.away) {
             lp_queue_dirty(queue);
         }
     }
@@ -388,7 +453,7 @@ store_fence(struct lp_store *store)
             .flags = op->record_flags,
             .w = {LP_HANDLE_NONE, op->session, op->number},
         };
-        if ((op->flags & STORE_OP_WAITS) != 0 && op->kind != STORE_OP_GIVEN) {
+        if ((op->flags & STORE_OP_WAITS) != 0 && !op_is_queues(op)) {
             /* The queue has it, and may deliver it; but it is not confirmed. */
             lp_queue_refuse(store->broker, op->from, &record, LP_MESH_NACK | LP_MESH_KEPT);
         }

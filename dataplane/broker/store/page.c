@@ -92,7 +92,10 @@ page_count(struct lp_store_page *page, const struct store_item *item, uint64_t p
     page->last = position;
     page->count++;
     page->made_count++;
-    page->persistent_count += (item->flags & LP_ENTRY_PERSISTENT) != 0;
+    if (item->flags & LP_ENTRY_PERSISTENT) {
+        page->persistent_count++;
+        page->persistent_bytes += item->body_bytes;
+    }
     return true;
 }
 
@@ -126,6 +129,7 @@ lp_store_page_write(struct lp_queue *queue, struct lp_entry *const *entries, uin
     if (!entry) {
         return 0;
     }
+    entry->brief = entries[0]->brief;
     const uint32_t taken = page_fill(store, entry, entries, count);
     const struct store_page_head head = {queue->id, taken, entries[0]->position};
     const uint32_t bytes = (uint32_t)(sizeof(head) + taken * sizeof(struct store_item));
@@ -134,7 +138,8 @@ lp_store_page_write(struct lp_queue *queue, struct lp_entry *const *entries, uin
         lp_pool_release(&queue->broker->entries, lp_pool_self(entry));
         return 0;
     }
-    uint8_t *at = lp_log_record(store->log, STORE_PAGE, bytes, &entry->place);
+    uint8_t *at = lp_log_record(store->log, entry->brief ? STORE_BRIEF_PAGE : STORE_PAGE, bytes,
+                                &entry->place);
     memcpy(at, &head, sizeof(head));
     at += sizeof(head);
     for (uint32_t i = 0; i < taken; i++) {
@@ -329,6 +334,8 @@ lp_store_page_take(struct lp_queue *queue, struct lp_entry *entry, struct lp_byt
         struct lp_entry *taken = LP_LIST_ITEM(link, struct lp_entry, link);
         store_item_take(broker, taken, &item, position);
         taken->level = entry->level; /* they are in one list */
+        taken->brief = entry->brief;
+        taken->noted = entry->brief;
         if (position < queue->stored.redelivered_below) {
             taken->flags |= LP_ENTRY_REDELIVERED;
         }
@@ -355,7 +362,9 @@ void
 lp_store_page_drop(struct lp_queue *queue, struct lp_entry *entry)
 {
     /* Without memory for it the page comes again after a crash, unless a checkpoint was made. */
-    (void)store_note(queue->broker->store, STORE_OP_UNPAGE, queue->id, entry->position);
+    if (!entry->brief) {
+        (void)store_note(queue->broker->store, STORE_OP_UNPAGE, queue->id, entry->position);
+    }
     lp_store_page_forget(queue->broker, entry);
 }
 

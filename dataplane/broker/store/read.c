@@ -108,7 +108,7 @@ lp_store_message(struct lp_broker *broker, struct lp_entry *entry,
     struct lp_reader reader = lp_reader_of_bytes(record->content);
     struct store_message_head head;
     const uint8_t *data = lp_reader_take(&reader, sizeof(head));
-    if (!data || record->kind != STORE_MESSAGE) {
+    if (!data || (record->kind != STORE_MESSAGE && record->kind != STORE_BRIEF)) {
         return LP_ERR_BAD_RECORD;
     }
     memcpy(&head, data, sizeof(head));

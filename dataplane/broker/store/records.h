@@ -16,6 +16,8 @@
  *   QUEUE    store_queue_head, then of each entry a position and a store_item, which of a page is
  *            followed by store_page_item and its holes: all there is of the queue now, whatever
  *            was said before; one or more records
+ *   BRIEF, BRIEF_PAGE  as MESSAGE and PAGE, of what ends with the run that wrote it: recovery
+ *            passes over them
  */
 #pragma once
 
@@ -32,6 +34,8 @@ enum store_kind {
     STORE_PAGE,
     STORE_UNPAGE,
     STORE_QUEUE,
+    STORE_BRIEF,
+    STORE_BRIEF_PAGE,
     STORE_KIND_COUNT,
 };
 

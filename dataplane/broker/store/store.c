@@ -194,7 +194,7 @@ store_spill(struct lp_store *store)
     if (lp_store_over(store->broker)) {
         store_delayed_spill(store);
     }
-    for (uint32_t i = 0; i < SPILL_BUDGET && lp_store_over(store->broker); i++) {
+    for (uint32_t i = 0; i < SPILL_BUDGET && lp_store_soon_over(store->broker); i++) {
         struct lp_list *link = lp_list_pop_front(&store->queues_long);
         if (!link) {
             return;
@@ -287,7 +287,7 @@ lp_store_goes_on(const struct lp_broker *broker)
            (store_is_due(store) || (store->encode_next < store->ops.next && store->delay_ns == 0) ||
             store->checkpoint.phase != STORE_CHECKPOINT_NONE || store->move.segment != 0 ||
             (store->closing && !lp_log_closed(store->log)) ||
-            (lp_store_over(broker) && !lp_list_empty(&store->queues_long)));
+            (lp_store_soon_over(broker) && !lp_list_empty(&store->queues_long)));
 }
 
 /* ---- memory ---- */
@@ -308,6 +308,12 @@ bool
 lp_store_over(const struct lp_broker *broker)
 {
     return broker->store->resident_bytes > broker->store->backlog_bytes;
+}
+
+bool
+lp_store_soon_over(const struct lp_broker *broker)
+{
+    return broker->store->resident_bytes > broker->store->backlog_bytes / 2;
 }
 
 void

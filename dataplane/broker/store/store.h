@@ -99,6 +99,16 @@ LP_MUST_CHECK bool lp_store_enqueue(struct lp_queue *queue, struct lp_entry *ent
                                     const struct lp_mesh_record *record);
 /* It has left the queue for good. */
 void lp_store_settle(struct lp_queue *queue, struct lp_entry *entry);
+/*
+ * A message that is not kept, in a queue that grows: it counts, and may leave
+ * memory after lp_store_brief_write().  A confirm does not wait for that, and
+ * no start finds it.  `entry` is of any queue, and not LP_ENTRY_STORED.
+ */
+void lp_store_brief(struct lp_queue *queue, struct lp_entry *entry);
+/* False: no memory.  During a flush only. */
+LP_MUST_CHECK bool lp_store_brief_write(struct lp_queue *queue, struct lp_entry *entry);
+/* When those are on disk the queue is lp_store_long() again. */
+void lp_store_brief_written(struct lp_queue *queue);
 /* It came back, and how often is to be known. */
 void lp_store_returned(struct lp_queue *queue, const struct lp_entry *entry);
 /* It is no queue's any more: nothing is noted, only let go of. */
@@ -179,6 +189,7 @@ struct lp_store_page {
     uint64_t first; /* positions */
     uint64_t last;
     uint64_t body_bytes;
+    uint64_t persistent_bytes; /* ... of persistent ones, as far as that is known */
     uint32_t count;            /* entries that are still wanted */
     uint32_t made_count;       /* that were written */
     uint32_t persistent_count; /* of `count`, as far as that is known */
@@ -201,7 +212,7 @@ lp_store_page_of(const struct lp_entry *entry)
 }
 
 /*
- * Write entries of one level, in order of position, all durable, to a page;
+ * Write entries of one level, in order of position, all durable, all brief or none, to a page;
  * gives how many it took, and its entry.  0: no room or memory now.  During a
  * flush only (type->spill()).  The entries that it took are to be ended by the caller,
  * each after lp_store_paged().
@@ -237,8 +248,10 @@ lp_store_resident_bytes(const struct lp_entry *entry)
 }
 /* Messages came into memory, or left it otherwise than by being settled. */
 void lp_store_resident(struct lp_broker *broker, int64_t bytes);
-/* More of them are in memory than there should be. */
+/* More of them are in memory than there should be, and: there will be soon, so what is not written
+ * yet should be. */
 bool lp_store_over(const struct lp_broker *broker);
+bool lp_store_soon_over(const struct lp_broker *broker);
 const struct lp_store_paging *lp_store_paging(const struct lp_broker *broker);
 /* The queue wants to read what there is no memory for now: it is dirty when some was given back. */
 void lp_store_hold_back(struct lp_queue *queue);

@@ -24,6 +24,7 @@ enum store_op_kind {
     STORE_OP_DROP,
     STORE_OP_UNPAGE,
     STORE_OP_MOVE,
+    STORE_OP_BRIEF,
 };
 
 enum store_op_flag {

@@ -173,7 +173,7 @@ engine_goes_on(struct lp_engine *engine, uint32_t *budget)
         engine_expire(engine, budget);
     }
     return engine->ready_count > 0 && *budget > 0 && !lp_list_empty(&engine->round) &&
-           (LP_LIKELY(!engine->base.stored.on) || engine_next_can_go(engine));
+           (LP_LIKELY(!engine->base.stored.away) || engine_next_can_go(engine));
 }
 
 bool

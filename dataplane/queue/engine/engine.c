@@ -15,6 +15,13 @@ lp_engine_open(struct lp_engine *engine, const struct lp_engine_order *order,
     lp_list_init(&engine->round);
     lp_list_init(&engine->gets);
     engine->base.stored.next_position = 1;
+    engine->long_count = UINT64_MAX;
+    engine->long_bytes = UINT64_MAX;
+    if (engine->base.broker->store) {
+        const struct lp_store_paging *paging = lp_store_paging(engine->base.broker);
+        engine->long_count = paging->head_entries + 2 * paging->page_entries;
+        engine->long_bytes = paging->head_bytes;
+    }
 }
 
 void
@@ -91,6 +98,8 @@ lp_engine_close(struct lp_queue *queue)
     if (queue->stored.on) {
         lp_store_dropped(queue);
     }
+    lp_list_remove(&queue->stored.in_long);
+    lp_list_remove(&queue->stored.in_held);
     engine_gets_end(engine);
     engine_drop_ready(engine);
     for (struct lp_list *at = queue->subscriptions.next; at != &queue->subscriptions;

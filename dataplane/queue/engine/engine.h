@@ -90,20 +90,25 @@ struct lp_engine {
     bool returning; /* messages came back, and the limit was not looked at since */
     bool expiring;  /* messages that expire were here since it was last empty */
 
-    /* Of a queue that is kept. */
+    /* Of a queue that may be longer than memory. */
     bool waits;            /* what is next cannot be handed out: it is made dirty when it can */
     bool unreadable;       /* what is next cannot be read */
     bool held;             /* ... is not read for want of memory: made dirty when there is some */
     bool loose;            /* there may be entries between pages */
     uint32_t reads;        /* under way */
-    uint32_t long_count;   /* with more in memory it may be spilled */
+    uint64_t long_count;   /* with more in memory, or larger bodies, it may be spilled; */
+    uint64_t long_bytes;   /* UINT64_MAX: there is no disk */
     uint64_t absent_count; /* of the ready ones: on disk only, those on pages included */
     uint64_t absent_bytes;
     uint64_t ahead_bytes; /* read, or being read, and not taken yet */
     struct lp_entry
-        *fetched;           /* the last that is being read, or was, and was not taken; NULL: none */
-    struct lp_entry *paged; /* the page that was written last, if it is there; NULL: none */
-    struct lp_list gets;    /* struct engine_get_waiting: basic.get that waits for what is next */
+        *fetched; /* the last that is being read, or was, and was not taken; NULL: none */
+    struct lp_entry *paged[2]; /* the page that was written last, of kept and of brief ones, if it
+                                  is there; NULL: none */
+    struct lp_entry *noted;    /* the last that was looked at to be written; NULL: none */
+    uint32_t brief_unwritten;  /* fresh ones that are not to be written yet */
+    uint32_t brief_written;    /* ... and that are, or will be, and on no page */
+    struct lp_list gets; /* struct engine_get_waiting: basic.get that waits for what is next */
     struct engine_read {
         struct lp_log_place place;
         lp_handle first; /* the first entry of those it is for; NONE: there is no such read */
@@ -242,6 +247,8 @@ engine_returned(struct lp_engine *engine)
         engine_returned_trim(engine);
     }
 }
+/* A page, off the queue, with all that is on it. */
+void engine_drop_page(struct lp_engine *engine, struct lp_entry *entry);
 /* All of them; of a queue that is deleted nothing is noted. */
 void engine_drop_ready(struct lp_engine *engine);
 
@@ -303,6 +310,19 @@ bool lp_engine_move(struct lp_queue *queue, uint32_t segment, uint64_t *budget);
 /* ---- spill.c: messages that nobody will want soon ---- */
 
 bool lp_engine_spill(struct lp_queue *queue);
+/* It is not on a list of the order's any more. */
+static inline void
+engine_spill_gone(struct lp_engine *engine, const struct lp_entry *entry)
+{
+    engine->noted = engine->noted == entry ? NULL : engine->noted;
+    if (entry->flags & LP_ENTRY_PAGE) {
+        struct lp_entry **paged = &engine->paged[entry->brief];
+        *paged = *paged == entry ? NULL : *paged;
+    } else if (entry->brief && (entry->flags & LP_ENTRY_REDELIVERED) == 0) {
+        engine->brief_written -= entry->noted;
+        engine->brief_unwritten -= !entry->noted;
+    }
+}
 /* A body that is worth more than its entry. */
 #define ENGINE_LARGE_BYTES (4u * 1024u)
 

@@ -49,6 +49,18 @@ enqueue_keep(struct lp_engine *engine, struct lp_entry *entry, uint32_t from,
     return true;
 }
 
+/* Of a queue that grows it will leave memory, if need be. */
+LP_COLD static void
+enqueue_long(struct lp_engine *engine, struct lp_entry *entry)
+{
+    if (entry->level == 0 && (engine->ready_count - engine->absent_count > engine->long_count ||
+                              engine->ready_bytes - engine->absent_bytes > engine->long_bytes)) {
+        lp_store_brief(&engine->base, entry);
+        engine->brief_unwritten++;
+        lp_store_long(&engine->base);
+    }
+}
+
 /* The last one, taken and confirmed.  NULL: it was refused. */
 static inline struct lp_entry *
 enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record,
@@ -64,6 +76,10 @@ enqueue_add(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record
     entry->level = place.level;
     if (!engine_keeps(engine, record)) {
         lp_queue_confirm(engine->base.broker, from, record);
+        if (LP_UNLIKELY(engine->ready_count > engine->long_count ||
+                        engine->ready_bytes > engine->long_bytes)) {
+            enqueue_long(engine, entry);
+        }
     } else if (!enqueue_keep(engine, entry, from, record)) {
         return NULL;
     }

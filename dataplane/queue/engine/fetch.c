@@ -221,6 +221,7 @@ engine_fetch_taken(struct lp_engine *engine, struct lp_entry *entry)
     if (engine->fetched == entry) {
         engine->fetched = NULL;
     }
+    engine_spill_gone(engine, entry);
     half_drop(engine, entry);
     if (entry->message == LP_HANDLE_NONE) {
         engine->absent_count--;
@@ -374,6 +375,7 @@ page_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data
     struct lp_list *behind = entry->link.next;
     struct lp_store_page *page = lp_store_page_of(entry);
     const struct lp_store_page said = *page;
+    struct lp_entry **paged = &engine->paged[entry->brief];
     struct lp_log_record record;
     struct lp_list fresh;
     struct lp_list *link;
@@ -392,20 +394,25 @@ page_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data
         }
         return;
     }
-    engine->paged = engine->paged == entry ? NULL : engine->paged;
+    *paged = *paged == entry ? NULL : *paged;
     engine->ready_count -= said.count;
     engine->absent_count -= said.count;
     engine->absent_bytes -= said.body_bytes;
     engine->ready_bytes -= said.body_bytes;
     engine->persistent_count -= said.persistent_count;
+    engine->persistent_bytes -= said.persistent_bytes;
     while ((link = lp_list_pop_front(&fresh)) != NULL) {
         struct lp_entry *taken = entry_at(link);
         engine_again(engine, taken);
+        engine->brief_written += taken->brief;
         engine->ready_count++;
         engine->absent_count++;
         engine->absent_bytes += taken->body_bytes;
         engine->ready_bytes += taken->body_bytes;
-        engine->persistent_count += (taken->flags & LP_ENTRY_PERSISTENT) != 0;
+        if (taken->flags & LP_ENTRY_PERSISTENT) {
+            engine->persistent_count++;
+            engine->persistent_bytes += taken->body_bytes;
+        }
         engine->expiring |= taken->expires_ns != 0;
         while (behind != list && entry_at(behind)->position < taken->position) {
             behind = behind->next; /* it was on that page once, and is known by itself now */

@@ -14,7 +14,7 @@ engine_pop(struct lp_engine *engine)
     LP_ASSERT(engine->ready_count > 0 && (entry->flags & LP_ENTRY_PAGE) == 0);
     engine->ready_count--;
     engine->ready_bytes -= entry->body_bytes;
-    if (LP_UNLIKELY(engine->base.stored.on)) {
+    if (LP_UNLIKELY(engine->base.stored.away)) {
         engine_fetch_taken(engine, entry);
     }
     return entry;
@@ -105,17 +105,17 @@ engine_requeue(struct lp_engine *engine, struct lp_entry *entry)
     lp_queue_dirty(&engine->base);
 }
 
-static void
+void
 engine_drop_page(struct lp_engine *engine, struct lp_entry *entry)
 {
     const struct lp_store_page *page = lp_store_page_of(entry);
     engine->ready_count -= page->count;
     engine->ready_bytes -= page->body_bytes;
     engine->persistent_count -= page->persistent_count;
-    engine->persistent_bytes -= page->body_bytes;
+    engine->persistent_bytes -= page->persistent_bytes;
     engine->absent_count -= page->count;
     engine->absent_bytes -= page->body_bytes;
-    engine->paged = engine->paged == entry ? NULL : engine->paged;
+    engine_spill_gone(engine, entry);
     if (engine->base.deleting) {
         lp_store_page_forget(engine->base.broker, entry);
     } else {

@@ -26,7 +26,7 @@ restore_entry(struct lp_engine *engine, struct lp_entry *entry)
         bytes = page->body_bytes;
         engine->expiring = true; /* who knows */
         engine->persistent_count += page->persistent_count;
-        engine->persistent_bytes += bytes;
+        engine->persistent_bytes += page->persistent_bytes;
     } else {
         if (entry->flags & LP_ENTRY_PERSISTENT) {
             engine->persistent_count++;
@@ -48,8 +48,6 @@ engine_restore(struct lp_engine *engine)
 {
     struct lp_queue *queue = &engine->base;
     struct lp_store_found found;
-    const struct lp_store_paging *paging = lp_store_paging(queue->broker);
-    engine->long_count = paging->head_entries + 2 * paging->page_entries;
     if (!lp_store_adopt(queue, &found)) {
         return;
     }

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * spill.c - a queue that grows: behind its first messages, which somebody may
- * want soon, entries go to pages, and their messages, which are in the log
- * anyway, out of memory.
+ * want soon, entries go to pages, and their messages out of memory.  Those
+ * that are kept are in the log anyway; the others are written for that.
  */
 #include "dataplane/queue/engine/engine.h"
 
 /* Large messages that one call lets go of. */
 #define LARGE_BUDGET 64u
+/* Pages full of entries that one call looks at to find one. */
+#define LOOK_PAGES 8u
+/* Bodies that one call has written. */
+#define WRITE_BYTES (512u * 1024u)
 
 static inline const struct lp_store_paging *
 paging_of(const struct lp_engine *engine)
@@ -24,6 +28,13 @@ may_go(const struct lp_engine *engine, const struct lp_entry *entry)
            entry->place.segment != 0 && lp_store_message_is_durable(engine->base.broker, entry);
 }
 
+/* Kept, or for this run only: on different pages. */
+static inline bool
+is_brief(const struct lp_entry *entry)
+{
+    return (entry->flags & LP_ENTRY_STORED) == 0 || entry->brief;
+}
+
 /* Behind the head of the queue. */
 static struct lp_list *
 head_end(const struct lp_engine *engine, struct lp_list *list)
@@ -36,21 +47,23 @@ head_end(const struct lp_engine *engine, struct lp_list *list)
     return link;
 }
 
-/* Entries in a row that may go to one page. */
+/* Entries of one kind that may go to one page: those of the other lie between them. */
 static uint32_t
-spill_run(const struct lp_engine *engine, struct lp_list *list, struct lp_list *link,
+spill_run(const struct lp_engine *engine, struct lp_list *list, struct lp_list *link, bool brief,
           struct lp_entry **run)
 {
     const uint32_t most = paging_of(engine)->page_entries;
     uint32_t count = 0;
-    while (link != list && count < most) {
+    for (uint32_t looked = 0; link != list && count < most && looked < LOOK_PAGES * most;
+         looked++) {
         struct lp_entry *entry = LP_LIST_ITEM(link, struct lp_entry, link);
         link = link->next;
+        if (is_brief(entry) != brief) {
+            continue;
+        }
         if (may_go(engine, entry)) {
             run[count++] = entry;
-        } else if (count == 0) {
-            continue;
-        } else {
+        } else if (count > 0) {
             break;
         }
     }
@@ -59,17 +72,16 @@ spill_run(const struct lp_engine *engine, struct lp_list *list, struct lp_list *
 
 /* Entries between pages that are many enough for one. */
 static uint32_t
-spill_loose(struct lp_engine *engine, struct lp_list *list, struct lp_entry **run)
+spill_loose(struct lp_engine *engine, struct lp_list *list, bool brief, struct lp_entry **run)
 {
     struct lp_list *link = head_end(engine, list);
     while (link != list) {
-        const uint32_t count = spill_run(engine, list, link, run);
+        const uint32_t count = spill_run(engine, list, link, brief, run);
         if (count >= paging_of(engine)->page_entries / 2) {
             return count;
         }
         link = count > 0 ? run[count - 1]->link.next : list;
     }
-    engine->loose = false;
     return 0;
 }
 
@@ -77,6 +89,7 @@ static void
 spill_entry(struct lp_engine *engine, struct lp_entry *entry)
 {
     struct lp_broker *broker = engine->base.broker;
+    engine_spill_gone(engine, entry);
     lp_list_unlink(&entry->link);
     engine->fetched = engine->fetched == entry ? NULL : engine->fetched;
     if (entry->message != LP_HANDLE_NONE) {
@@ -132,24 +145,22 @@ spill_large(struct lp_engine *engine, struct lp_list *list)
     return count > 0;
 }
 
-bool
-lp_engine_spill(struct lp_queue *queue)
+/* A page of entries of one kind.  False: they are too few. */
+static bool
+spill_page(struct lp_engine *engine, struct lp_list *list, bool brief)
 {
-    struct lp_engine *engine = engine_of(queue);
     struct lp_entry *run[LP_STORE_PAGE_ENTRIES];
-    struct lp_list *list = engine->order->fresh(engine, 0);
     struct lp_entry *page;
-    struct lp_list *begin = engine->paged ? engine->paged->link.next : head_end(engine, list);
-    uint32_t count = spill_run(engine, list, begin, run);
+    const struct lp_entry *paged = engine->paged[brief];
     const uint32_t least = paging_of(engine)->page_entries / 2;
+    uint32_t count =
+        spill_run(engine, list, paged ? paged->link.next : head_end(engine, list), brief, run);
     const bool last = count >= least;
     if (!last && engine->loose) {
-        count = spill_loose(engine, list, run);
+        count = spill_loose(engine, list, brief, run);
     }
-    if (count < least) {
-        return spill_large(engine, list);
-    }
-    const uint32_t taken = lp_store_page_write(queue, run, count, &page);
+    const uint32_t taken =
+        count >= least ? lp_store_page_write(&engine->base, run, count, &page) : 0;
     if (taken == 0) {
         return false;
     }
@@ -157,7 +168,90 @@ lp_engine_spill(struct lp_queue *queue)
     for (uint32_t i = 0; i < taken; i++) {
         spill_entry(engine, run[i]);
     }
-    engine->paged = last ? page : engine->paged;
-    queue->broker->stats->messages_paged_out += taken;
+    engine->paged[brief] = last ? page : engine->paged[brief];
+    engine->base.broker->stats->messages_paged_out += taken;
     return true;
+}
+
+/* ---- into the log ---- */
+
+/* Messages that are not kept go on from here. */
+static struct lp_list *
+write_begin(const struct lp_engine *engine, struct lp_list *list)
+{
+    const struct lp_entry *last = engine->noted ? engine->noted : engine->paged[true];
+    if (last) {
+        return last->link.next;
+    }
+    struct lp_list *end = head_end(engine, list);
+    uint64_t bytes = 0;
+    for (struct lp_list *link = list->next; link != end; link = link->next) {
+        const struct lp_entry *entry = LP_LIST_ITEM(link, struct lp_entry, link);
+        bytes += entry->body_bytes;
+        if (bytes > paging_of(engine)->head_bytes) {
+            return link;
+        }
+    }
+    return end;
+}
+
+/* It is to be written, if it is not; gives the bytes of its body. */
+static uint64_t
+write_entry(struct lp_engine *engine, struct lp_entry *entry)
+{
+    if ((entry->flags & LP_ENTRY_STORED) == 0) {
+        lp_store_brief(&engine->base, entry);
+        engine->brief_unwritten++;
+    }
+    if (!entry->brief || entry->noted || !lp_store_brief_write(&engine->base, entry)) {
+        return 0; /* without memory it stays where it is */
+    }
+    engine->brief_unwritten--;
+    engine->brief_written++;
+    return entry->body_bytes;
+}
+
+/* What is not kept is written as well when it is to leave memory: some of it, in order.  False:
+ * there is nothing. */
+static bool
+spill_write(struct lp_engine *engine, struct lp_list *list)
+{
+    const uint32_t most = paging_of(engine)->page_entries;
+    struct lp_list *link = write_begin(engine, list);
+    uint32_t looked = 0;
+    uint64_t bytes = 0;
+    while (link != list && looked < most && bytes < WRITE_BYTES) {
+        struct lp_entry *entry = LP_LIST_ITEM(link, struct lp_entry, link);
+        link = link->next;
+        if ((entry->flags & LP_ENTRY_PAGE) == 0) {
+            bytes += write_entry(engine, entry);
+            engine->noted = entry;
+            looked++;
+        }
+    }
+    lp_store_brief_written(&engine->base);
+    return looked > 0;
+}
+
+/* Are there entries of a kind that may make a page? */
+static bool
+is_worth_it(const struct lp_engine *engine, bool brief)
+{
+    return brief ? engine->brief_written >= paging_of(engine)->page_entries / 2
+                 : engine->base.stored.on &&
+                       (engine->persistent_count > 0 || engine->rules->keeps_all);
+}
+
+bool
+lp_engine_spill(struct lp_queue *queue)
+{
+    struct lp_engine *engine = engine_of(queue);
+    struct lp_list *list = engine->order->fresh(engine, 0);
+    const bool loose = engine->loose;
+    const bool over = lp_store_over(queue->broker);
+    bool done = over && is_worth_it(engine, false) && spill_page(engine, list, false);
+    done = (over && is_worth_it(engine, true) && spill_page(engine, list, true)) || done;
+    engine->loose = loose && (done || !over);
+    done = (engine->brief_unwritten > 0 && spill_write(engine, list)) || done;
+    return done || (over && spill_large(engine, list));
 }

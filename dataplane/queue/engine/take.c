@@ -168,7 +168,7 @@ engine_get(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record 
     lp_queue_used(&engine->base);
     reply.w[5] = engine_get_fault(engine, record);
     const bool there = reply.w[5] == 0 && engine_look(engine) && engine->ready_count > 0;
-    if (LP_UNLIKELY(there && engine->base.stored.on) && engine_get_waits(engine)) {
+    if (LP_UNLIKELY(there && engine->base.stored.away) && engine_get_waits(engine)) {
         if (engine_get_put_aside(engine, from, record)) {
             return;
         }
@@ -214,7 +214,7 @@ engine_next_is_fresh(struct lp_engine *engine, const struct lp_entry *next)
     return fresh->next == &next->link;
 }
 
-/* Persistent ones keep their places, pages of them, too. */
+/* Persistent ones keep their places, and pages that have some. */
 static void
 engine_drop_transient(struct lp_engine *engine)
 {
@@ -225,7 +225,11 @@ engine_drop_transient(struct lp_engine *engine)
     lp_list_init(&fresh);
     lp_list_init(&returned);
     while ((entry = engine->order->peek(engine)) != NULL) {
-        if ((entry->flags & LP_ENTRY_PERSISTENT) == 0) {
+        if ((entry->flags & LP_ENTRY_PAGE) != 0 && lp_store_page_of(entry)->persistent_count == 0) {
+            engine_drop_page(engine, engine->order->pop(engine));
+            continue;
+        }
+        if ((entry->flags & (LP_ENTRY_PERSISTENT | LP_ENTRY_PAGE)) == 0) {
             engine_entry_done(engine, engine_pop(engine));
             continue;
         }

@@ -20,6 +20,7 @@ struct store_queue {
     uint32_t id;
     const char *name;
     const char *type; /* NULL: classic */
+    bool transient;   /* it is not durable; a start knows it all the same */
     struct lp_queue_settings settings;
 };
 
@@ -65,7 +66,7 @@ store_queue_up(struct store_rig *store, struct store_queue *queue)
     const struct rig_queue up = {
         .id = queue->id,
         .name = queue->name,
-        .flags = LP_OBJECT_DURABLE,
+        .flags = queue->transient ? 0 : LP_OBJECT_DURABLE,
         .settings = &queue->settings,
         .type = queue->type,
     };
@@ -195,18 +196,27 @@ store_counts(const struct store_rig *store, const char *name)
     return counts;
 }
 
-/* Persistent messages, numbered from `first`. */
+/* Messages numbered from `first`, every `each`-th of them persistent; 0: none. */
 static inline void
-store_send(struct store_rig *store, const char *queue, uint64_t first, uint64_t count)
+store_send_mixed(struct store_rig *store, const char *queue, uint64_t first, uint64_t count,
+                 uint64_t each)
 {
-    const struct rig_extras extras = {.flags = LP_MESSAGE_PERSISTENT};
     for (uint64_t i = 0; i < count; i++) {
+        const bool persistent = each > 0 && i % each == each - 1;
+        const struct rig_extras extras = {.flags = persistent ? LP_MESSAGE_PERSISTENT : 0};
         client_send_with(store->client, queue, first + i, &extras);
         if (i % 256 == 255) {
             rig_settle(&store->rig);
         }
     }
     rig_settle(&store->rig);
+}
+
+/* Persistent messages, numbered from `first`. */
+static inline void
+store_send(struct store_rig *store, const char *queue, uint64_t first, uint64_t count)
+{
+    store_send_mixed(store, queue, first, count, 1);
 }
 
 /* basic.get: its number, or 0 for empty. */
