@@ -78,6 +78,16 @@ probe_wait_ns(struct lp_net *net, const struct net_address *address)
 }
 
 static void
+preferred(struct lp_net *net, struct net_address *address)
+{
+    address->state = NET_PREFERRED;
+    /* RFC 3590 4: reports came from nobody until now, and some switches do not believe those. */
+    if (address->family == LP_ADDRESS_IPV6 && net_ip6_link_local(address->ip) && net_answers(net)) {
+        net_mld_report(net, address->port);
+    }
+}
+
+static void
 address_fire(void *context, struct lp_timer *timer, uint64_t now_ns)
 {
     struct lp_net *net = context;
@@ -90,7 +100,9 @@ address_fire(void *context, struct lp_timer *timer, uint64_t now_ns)
         arm(net, address, probe_wait_ns(net, address));
         return;
     }
-    address->state = NET_PREFERRED;
+    if (address->state == NET_TENTATIVE) {
+        preferred(net, address);
+    }
     announce_send(net, address);
     address->announces--;
     if (address->announces > 0) {

@@ -164,6 +164,9 @@ port_receive(struct lp_net *net, uint32_t index)
     const uint32_t count = nic->ops->receive(nic->self, frames, LP_NIC_BURST_MAX);
     LP_ASSERT(count <= LP_NIC_BURST_MAX);
     for (uint32_t i = 0; i < count; i++) {
+        if (i + 1 < count) {
+            __builtin_prefetch(frames[i + 1].data);
+        }
         if (net_frame_input(net, index, &frames[i])) {
             net->lent_port[net->lent_count] = (uint8_t)index;
             net->lent[net->lent_count++] = frames[i];
@@ -320,6 +323,18 @@ devices_arm(struct lp_net *net, uint64_t *next_ns)
     return true;
 }
 
+/* Is there something to be sent that a device would take now? */
+static bool
+sending_waits(const struct lp_net *net)
+{
+    bool full = false;
+    for (uint32_t i = 0; i < net->config.port_count; i++) {
+        full = full || net->port[i].sending_count == LP_NIC_BURST_MAX;
+    }
+    /* A device that takes nothing is asked again soon, but not at once: devices_arm(). */
+    return !full && !lp_list_empty(&net->tcp->flush);
+}
+
 bool
 lp_net_sleep_begin(struct lp_net *net, uint64_t *ret_next_ns)
 {
@@ -329,7 +344,7 @@ lp_net_sleep_begin(struct lp_net *net, uint64_t *ret_next_ns)
     }
     /* R3, pairs with R1. */
     const bool woken = lp_load_acquire(&net->woken) != 0;
-    if (woken || tcp_stream_waiting(net) || !devices_arm(net, &next_ns)) {
+    if (woken || tcp_stream_waiting(net) || sending_waits(net) || !devices_arm(net, &next_ns)) {
         if (net->fabric != NULL) {
             fabric_sleep_end(net);
         }

@@ -61,7 +61,8 @@ net_out_begin(struct lp_net *net, const struct net_path *path, uint8_t protocol,
 {
     struct net_port *port = &net->port[path->port];
     const uint32_t l4_offset = net_ethernet_bytes(port) + ip_header_bytes(path->family);
-    LP_ASSERT(l4_bytes + ip_header_bytes(path->family) <= IP_PACKET_MAX);
+    LP_ASSERT(l4_bytes + ip_header_bytes(path->family) <=
+              (port->caps.tso ? IP_PACKET_MAX : port->mtu_bytes));
     struct net_out out = {
         .path = path, .l4_offset = l4_offset, .protocol = protocol, .l4_room = l4_bytes};
     if (!frame_get(net, port, l4_offset + l4_bytes, &out.frame)) {

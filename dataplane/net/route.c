@@ -104,18 +104,23 @@ source_choose(const struct lp_net *net, uint8_t family, const uint8_t *remote,
     return best;
 }
 
-/* RFC 1122 3.2.1.3, RFC 4291 2.7: who can be talked to is one machine. */
+/* RFC 1122 3.2.1.3, RFC 4291 2.7: who can be talked to is one machine, and not this one: nothing
+ * comes back from the wire to who sent it. */
 static bool
-remote_is_host(uint8_t family, const uint8_t *remote)
+remote_is_host(const struct lp_net *net, uint8_t family, const uint8_t *remote)
 {
-    return family == LP_ADDRESS_IPV4 ? net_ip4_host(remote) : net_ip6_host(remote);
+    bool ours = false;
+    for (uint32_t p = 0; p < net->config.port_count; p++) {
+        ours = ours || net_address_find(net, p, family, remote) != NULL;
+    }
+    return !ours && (family == LP_ADDRESS_IPV4 ? net_ip4_host(remote) : net_ip6_host(remote));
 }
 
 static bool
 path_make(const struct lp_net *net, const struct net_path *wanted, uint32_t only, bool has_local,
           struct net_path *ret_path)
 {
-    if (!remote_is_host(wanted->family, wanted->remote)) {
+    if (!remote_is_host(net, wanted->family, wanted->remote)) {
         return false;
     }
     const struct choice choice = choose(net, wanted->family, wanted->remote, only);

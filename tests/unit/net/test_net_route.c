@@ -69,6 +69,10 @@ the_longest_prefix_says_which_port_and_gateway(void **state)
         {{224, 0, 0, 1}, NULL, false, 0, NULL, {0}},
         {{127, 0, 0, 1}, NULL, false, 0, NULL, {0}},
         {{0, 0, 0, 0}, NULL, false, 0, NULL, {0}},
+        /* Ourselves, whichever port has it. */
+        {{10, 0, 0, 1}, NULL, false, 0, NULL, {0}},
+        {{192, 168, 7, 1}, NULL, false, 0, NULL, {0}},
+        {{192, 168, 7, 1}, our_ip4, false, 0, NULL, {0}},
         /* Not ours. */
         {{8, 8, 8, 8}, peer_ip4, false, 0, NULL, {0}},
     };
