@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "mqtt.h"
+#include "net.h"
 #include "options.h"
 
 bool
@@ -61,7 +62,9 @@ load_conn_receive(struct load_conn *conn, uint8_t *arena)
     const size_t kept = lp_reader_left(&input);
     ssize_t got;
     do {
-        got = recv(conn->fd, arena + kept, LOAD_RECEIVE_BYTES, MSG_DONTWAIT);
+        got = conn->net != NULL
+                  ? load_net_receive(conn->net, conn->fd, arena + kept, LOAD_RECEIVE_BYTES)
+                  : recv(conn->fd, arena + kept, LOAD_RECEIVE_BYTES, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
         return lp_reader_of(arena, kept + (size_t)got);
@@ -199,7 +202,9 @@ load_conn_send(struct load_conn *conn, const uint8_t *bytes, size_t count)
     size_t sent = 0;
     while (sent < count && !conn->broken) {
         const ssize_t done =
-            send(conn->fd, bytes + sent, count - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+            conn->net != NULL
+                ? load_net_send(conn->net, conn->fd, bytes + sent, count - sent)
+                : send(conn->fd, bytes + sent, count - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (done >= 0) {
             sent += (size_t)done;
         } else if (errno == EAGAIN) {
@@ -239,8 +244,8 @@ dial_one(struct load_conn *conn, const struct addrinfo *to)
     return conn->fd >= 0;
 }
 
-bool
-load_conn_dial(struct load_conn *conn, const struct load_options *options)
+static bool
+dial_kernel(struct load_conn *conn, const struct load_options *options)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
@@ -248,11 +253,23 @@ load_conn_dial(struct load_conn *conn, const struct load_options *options)
     if (code != 0) {
         return load_conn_broke(conn, options->host, gai_strerror(code));
     }
-    conn->fd = -1;
     for (const struct addrinfo *at = found; at != NULL && conn->fd < 0; at = at->ai_next) {
         (void)dial_one(conn, at);
     }
     freeaddrinfo(found);
+    return true;
+}
+
+bool
+load_conn_dial(struct load_conn *conn, const struct load_options *options)
+{
+    conn->fd = -1;
+    conn->net = options->stack;
+    if (conn->net != NULL) {
+        conn->fd = load_net_dial(conn->net, options->host, options->port);
+    } else if (!dial_kernel(conn, options)) {
+        return false;
+    }
     if (conn->fd < 0) {
         return broke_errno(conn, "connect");
     }
@@ -276,7 +293,11 @@ load_conn_close(struct load_conn *conn)
             }
             (void)load_conn_flush(conn);
         }
-        close(conn->fd);
+        if (conn->net != NULL) {
+            load_net_hang_up(conn->net, conn->fd);
+        } else {
+            close(conn->fd);
+        }
     }
     free(conn->carry);
     free(conn->out);

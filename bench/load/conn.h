@@ -17,6 +17,7 @@
 #include "dataplane/protocol/amqp091/frame.h"
 #include "dataplane/protocol/amqp091/method.h"
 
+struct load_net;
 struct load_options;
 
 #define LOAD_FRAME_MAX     131072u
@@ -28,13 +29,14 @@ enum load_role { LOAD_ROLE_ADMIN, LOAD_ROLE_PUBLISHER, LOAD_ROLE_CONSUMER, LOAD_
 
 struct load_conn {
     int fd;
-    uint8_t role;        /* enum load_role */
-    uint8_t step;        /* of opening, see opening.c */
-    bool mqtt;           /* speaks that instead of AMQP, see mqtt.h */
-    bool broken;         /* `why` says what happened */
-    bool blocked;        /* the broker said so */
-    bool watching_write; /* the loop's: asked epoll for room */
-    uint32_t owed;       /* answers that opening waits for */
+    struct load_net *net; /* whose number `fd` is; NULL: the kernel's */
+    uint8_t role;         /* enum load_role */
+    uint8_t step;         /* of opening, see opening.c */
+    bool mqtt;            /* speaks that instead of AMQP, see mqtt.h */
+    bool broken;          /* `why` says what happened */
+    bool blocked;         /* the broker said so */
+    bool watching_write;  /* the loop's: asked epoll for room */
+    uint32_t owed;        /* answers that opening waits for */
     uint32_t frame_max;
     uint32_t carry_bytes;
     uint32_t carry_room;

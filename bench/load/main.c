@@ -58,6 +58,21 @@ measure(struct load_run *run)
     return good && why == NULL ? 0 : 1;
 }
 
+/* The device is opened where its thread will run. */
+static bool
+net_open(struct load_options *options)
+{
+    if (options->net_device == NULL) {
+        return true;
+    }
+    if (options->net_address == NULL) {
+        (void)fprintf(stderr, "lepus-bench: --net wants --net-address, such as 10.0.0.1/24\n");
+        return false;
+    }
+    options->stack = load_net_open(options->net_device, options->net_address);
+    return options->stack != NULL;
+}
+
 static bool
 prepare(struct load_run *run)
 {
@@ -66,10 +81,10 @@ prepare(struct load_run *run)
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGTERM);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    run->epoll = epoll_create1(EPOLL_CLOEXEC);
     run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (run->epoll < 0 || run->signals < 0 || pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 ||
-        epoll_ctl(run->epoll, EPOLL_CTL_ADD, run->signals, &event) != 0) {
+    if (!load_watch_open(&run->watch, run->options.stack) || run->signals < 0 ||
+        pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 ||
+        epoll_ctl(run->watch.epoll, EPOLL_CTL_ADD, run->signals, &event) != 0) {
         (void)fprintf(stderr, "lepus-bench: %s\n", strerrordesc_np(errno));
         return false;
     }
@@ -79,7 +94,8 @@ prepare(struct load_run *run)
                       strerrordesc_np(errno));
         return false;
     }
-    return true;
+    run->watch.net = net_open(&run->options) ? run->options.stack : NULL;
+    return run->options.net_device == NULL || run->watch.net != NULL;
 }
 
 int
@@ -90,7 +106,7 @@ main(int argc, char **argv)
     if (run == NULL) {
         return code;
     }
-    run->epoll = run->signals = run->admin.fd = -1;
+    run->watch.epoll = run->signals = run->admin.fd = -1;
     if (load_options_parse(&run->options, argc, argv, &code)) {
         char name[64];
         (void)snprintf(name, sizeof(name), "lepus-bench-%d", getpid());
@@ -100,6 +116,7 @@ main(int argc, char **argv)
         const bool there = !run->options.sink || load_sink_start(&sink, &run->options);
         code = there && prepare(run) && load_run_open(run) ? measure(run) : 2;
         load_run_close(run);
+        load_net_close(run->options.stack);
         load_sink_stop(&sink);
     }
     free(run);

@@ -21,7 +21,7 @@ enum step { STEP_START, STEP_TUNE, STEP_OPEN, STEP_CHANNEL, STEP_ROLE, STEP_DONE
 struct opening {
     struct load_run *run;
     const struct load_many *many;
-    int epoll;
+    struct load_watch watch;
     uint32_t open; /* of those, done */
     const char *why;
 };
@@ -149,12 +149,12 @@ read_answers(struct load_run *run, struct load_conn *conn, load_begin_fn *begin,
 static bool
 start(struct opening *opening, struct load_conn *conn, uint32_t index)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u32 = index};
+    const struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u32 = index};
     if (!load_conn_dial(conn, &opening->run->options)) {
         return false;
     }
     say_hello(conn, &opening->run->options);
-    return epoll_ctl(opening->epoll, EPOLL_CTL_ADD, conn->fd, &event) == 0;
+    return load_watch_control(&opening->watch, EPOLL_CTL_ADD, conn, event);
 }
 
 static bool
@@ -167,7 +167,9 @@ go_on(struct opening *opening, struct load_conn *conn, uint32_t index, uint32_t 
         read_answers(opening->run, conn, opening->many->begin, index);
         if (conn->step == STEP_DONE) {
             opening->open++;
-            (void)epoll_ctl(opening->epoll, EPOLL_CTL_DEL, conn->fd, NULL); /* it is in there */
+            const struct epoll_event none = {0};
+            (void)load_watch_control(&opening->watch, EPOLL_CTL_DEL, conn,
+                                     none); /* it is in there */
         }
     }
     opening->why = conn->broken ? conn->why : opening->why;
@@ -178,7 +180,7 @@ static bool
 open_many(struct opening *opening)
 {
     struct epoll_event events[EVENTS_MAX];
-    const int patience_ms = (int)LP_MIN(opening->run->options.timeout_s, 100000u) * 1000;
+    const uint64_t patience_ns = opening->run->options.timeout_s * LOAD_NS_PER_S;
     const struct load_many *many = opening->many;
     const uint32_t count = many->end - many->first;
     uint32_t started = 0;
@@ -191,7 +193,7 @@ open_many(struct opening *opening)
             }
             started++;
         }
-        const int ready = epoll_wait(opening->epoll, events, EVENTS_MAX, patience_ms);
+        const int ready = load_watch_wait(&opening->watch, events, EVENTS_MAX, patience_ns);
         if (ready == 0 || (ready < 0 && errno != EINTR)) {
             opening->why = "no answer in time";
             return false;
@@ -209,16 +211,30 @@ open_many(struct opening *opening)
 bool
 load_opening_run(struct load_run *run, const struct load_many *many)
 {
-    struct opening opening = {.run = run, .many = many, .epoll = epoll_create1(EPOLL_CLOEXEC)};
-    const bool good = opening.epoll >= 0 && open_many(&opening);
+    struct opening opening = {.run = run, .many = many};
+    const bool good = load_watch_open(&opening.watch, run->options.stack) && open_many(&opening);
     if (!good) {
         (void)fprintf(stderr, "lepus-bench: opening: %s\n",
                       opening.why ? opening.why : "out of descriptors");
     }
-    if (opening.epoll >= 0) {
-        (void)close(opening.epoll);
-    }
+    load_watch_close(&opening.watch);
     return good;
+}
+
+/* Until there is something to read: 1; 0: nothing came; -1: look again. */
+static int
+answer_wait(struct load_conn *conn, int patience_ms)
+{
+    const bool flushed = load_conn_flush(conn);
+    if (conn->net != NULL) {
+        return load_net_wait(conn->net, conn->fd, patience_ms) ? 1 : 0;
+    }
+    struct pollfd wait = {.fd = conn->fd, .events = (short)(POLLIN | (flushed ? 0 : POLLOUT))};
+    const int ready = poll(&wait, 1, patience_ms);
+    if (ready > 0) {
+        return (wait.revents & ~POLLOUT) != 0 ? 1 : -1;
+    }
+    return ready;
 }
 
 bool
@@ -227,15 +243,11 @@ load_opening_settle(struct load_run *run, struct load_conn *conn)
     const int patience_ms = (int)LP_MIN(run->options.timeout_s, 100000u) * 1000;
     conn->step = STEP_ROLE;
     while (conn->owed > 0 && !conn->broken) {
-        struct pollfd wait = {
-            .fd = conn->fd,
-            .events = (short)(POLLIN | (load_conn_flush(conn) ? 0 : POLLOUT)),
-        };
-        const int ready = poll(&wait, 1, patience_ms);
+        const int ready = answer_wait(conn, patience_ms);
         if (ready == 0) {
             return load_conn_broke(conn, "no answer in time", "");
         }
-        if (ready > 0 && (wait.revents & ~POLLOUT) != 0) {
+        if (ready > 0) {
             conn->step = STEP_ROLE;
             read_answers(run, conn, NULL, 0);
         }

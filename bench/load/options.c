@@ -60,6 +60,8 @@ static const struct option_row rows[] = {
     OPTION("--json", KIND_TEXT, json_path, 0, 0),
     OPTION("--svg", KIND_TEXT, svg_path, 0, 0),
     OPTION("--title", KIND_TEXT, title, 0, 0),
+    OPTION("--net", KIND_TEXT, net_device, 0, 0),
+    OPTION("--net-address", KIND_TEXT, net_address, 0, 0),
     OPTION("--publishers", KIND_U32, publishers, 0, LOAD_PUBLISHERS_MAX),
     OPTION("--consumers", KIND_U32, consumers, 0, LOAD_PUBLISHERS_MAX),
     OPTION("--queues", KIND_U32, queues, 1, 1000000),

@@ -37,6 +37,9 @@ struct load_options {
     const char *json_path; /* "-": standard output, instead of the table */
     const char *svg_path;
     const char *title;
+    const char *net_device; /* NULL: the kernel's sockets */
+    const char *net_address;
+    struct load_net *stack; /* that device's TCP/IP, once it is open */
     uint32_t publishers;
     uint32_t consumers;
     uint32_t queues;

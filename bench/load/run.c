@@ -29,10 +29,10 @@ static void
 rewatch(struct load_run *run, struct load_conn *conn, bool wanted)
 {
     if (wanted != conn->watching_write && !conn->broken) {
-        struct epoll_event event = {.events = EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0u),
-                                    .data.ptr = conn};
+        const struct epoll_event event = {.events = EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0u),
+                                          .data.ptr = conn};
         conn->watching_write = wanted;
-        (void)epoll_ctl(run->epoll, EPOLL_CTL_MOD, conn->fd, &event); /* the fd is in there */
+        (void)load_watch_control(&run->watch, EPOLL_CTL_MOD, conn, event); /* it is in there */
     }
     if (conn->broken) {
         run->broken = conn->why;
@@ -104,8 +104,8 @@ handle(struct load_run *run, const struct epoll_event *event)
 static bool
 watch(struct load_run *run, struct load_conn *conn)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
-    return epoll_ctl(run->epoll, EPOLL_CTL_ADD, conn->fd, &event) == 0;
+    const struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
+    return load_watch_control(&run->watch, EPOLL_CTL_ADD, conn, event);
 }
 
 /* Copies that consumers should have got of what was sent. */
@@ -201,9 +201,7 @@ wait_events(struct load_run *run, struct epoll_event *events, uint64_t until_ns)
 {
     const uint64_t now_ns = run->options.spin ? until_ns : load_now_ns();
     const uint64_t wait_ns = until_ns > now_ns ? until_ns - now_ns : 0;
-    const struct timespec wait = {.tv_sec = (time_t)(wait_ns / LOAD_NS_PER_S),
-                                  .tv_nsec = (long)(wait_ns % LOAD_NS_PER_S)};
-    return epoll_pwait2(run->epoll, events, EVENTS_MAX, &wait, NULL);
+    return load_watch_wait(&run->watch, events, EVENTS_MAX, wait_ns);
 }
 
 /* Everything that moves adds up here: a sum that stands still is a stall. */

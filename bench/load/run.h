@@ -13,6 +13,7 @@
 #include "load.h"
 #include "machine.h"
 #include "schedule.h"
+#include "watch.h"
 
 /* Counters and costs at one moment. */
 struct load_mark {
@@ -36,7 +37,7 @@ struct load_run {
     uint8_t *arena;
     uint8_t *filler;
     struct load_hdr *second; /* the delivery histogram as it was a second ago */
-    int epoll;
+    struct load_watch watch;
     int signals;
     bool interrupted;
     bool measuring;
