@@ -176,6 +176,7 @@ duplicates_count(struct tcp_stream *stream, struct tcp_ack_news *news)
         /* RFC 6582 3.2: a partial acknowledgement names the next that is missing. */
         if (stream->in_recovery && tcp_lt(stream->send_una, stream->recovery_end)) {
             first_lose(board);
+            board->forced = true;
         }
         return;
     }
