@@ -53,9 +53,9 @@ class Lepus:
     name = "lepus"
     protocol = "amqp"
 
-    def __init__(self, cpu, shards=1, poll="adaptive"):
+    def __init__(self, cpu, shards=1, poll="adaptive", settings=()):
         self.cpu = cpu
-        self.settings = ["lepus.poll=%s" % poll]
+        self.settings = ["lepus.poll=%s" % poll] + list(settings)
         self.shards = shards
         began = time.monotonic()
         with on_processor(cpu):

@@ -8,6 +8,7 @@ S synced to the disk before it is confirmed. Only rows of one class on both side
 """
 import dataclasses
 
+import bypass
 import durable
 import special
 
@@ -122,4 +123,24 @@ ROWS = [
         [Figure("disk", "bytes to disk a byte of body", ""), Figure("log", "of these, in the log", ""),
          Figure("copied", "copied forward", ""), Figure("size", "bytes of files a byte kept", "")],
         peers=("rabbitmq", "lepus"), durability="S", special=durable.amplification, quick=", for a fifth of the time"),
+    Row("bypass", "kernel bypass: latency at 10,000 a second, 100 B",
+        [p50(6), p99(None), Figure("spin_p50", "on kernel sockets, spinning, p50", "us"),
+         Figure("spin_p99", "the same, p99", "us"), Figure("sleep_p50", "on kernel sockets, sleeping, p50", "us"),
+         Figure("sleep_p99", "the same, p99", "us"), Figure("ratio", "p99, spinning to bypass", "x", "more", 4)],
+        peers=("rabbitmq", "mosquitto", "lepus"), special=bypass.latency),
+    Row("bypass-half", "kernel bypass: latency at half of each one's most",
+        [p50(None), p99(None), Figure("rate", "that half", "/s", "more"),
+         Figure("spin_p50", "on kernel sockets, spinning, p50", "us"), Figure("spin_p99", "the same, p99", "us")],
+        peers=("rabbitmq", "mosquitto", "lepus"), special=bypass.half),
+    Row("bypass-cpu", "kernel bypass: CPU a delivery, 100 B",
+        [Figure("batched", "one stream", "us"), Figure("kernel_batched", "one stream, kernel sockets", "us"),
+         Figure("batched_ratio", "kernel to bypass", "x", "more", 1.3),
+         Figure("single", "32 streams, one message at a time each", "us"),
+         Figure("kernel_single", "the same, kernel sockets", "us"),
+         Figure("single_ratio", "kernel to bypass", "x", "more", 2.5),
+         Figure("round", "one message at a time, p50", "us"), Figure("kernel_round", "the same, kernel sockets", "us")],
+        peers=("rabbitmq", "mosquitto", "lepus"), special=bypass.cpu),
+    Row("bypass-bulk", "kernel bypass: 16 KB bodies in frames of 1,500 bytes, one core",
+        [Figure("gbit", "bodies in, and as many out", "Gb/s", "more", 10), Figure("both", "together", "Gb/s", "more")],
+        peers=("lepus",), special=bypass.bulk),
 ]

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows about kernel bypass: Lepus and lepus-bench on our own TCP/IP meet over vhost and virtio-user, a shared
+memory link of DPDK's, with no kernel between; beside Lepus on the kernel's sockets, spinning and sleeping, and
+beside RabbitMQ and Mosquitto. Broker and generator have a processor each, and spin.
+
+Memory that both map has to be in huge pages: as root they are asked of the kernel while a row is measured.
+"""
+import contextlib
+import os
+import tempfile
+
+HUGE = "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+PAGES = 400
+OURS, THEIRS = "10.99.0.2", "10.99.0.1/24"
+STREAM = "--size 100 --auto-ack --backlog 2000 --window 1000 "
+MANY = "--size 100 --auto-ack --publishers 32 --consumers 32 --queues 32 --backlog 32 "
+
+
+def number(path):
+    with open(path) as file:
+        return int(file.read())
+
+
+@contextlib.contextmanager
+def huge_pages():
+    before, free = number(HUGE + "nr_hugepages"), number(HUGE + "free_hugepages")
+    if free < PAGES:
+        with open(HUGE + "nr_hugepages", "w") as file:
+            file.write(str(before + PAGES - free))
+    try:
+        yield
+    finally:
+        if free < PAGES:
+            with open(HUGE + "nr_hugepages", "w") as file:
+                file.write(str(before))
+
+
+@contextlib.contextmanager
+def over_bypass(bench):
+    """A broker whose clients come over vhost; gives it and what the generator has to be told."""
+    with huge_pages(), tempfile.TemporaryDirectory(prefix="lepus-vhost-") as folder:
+        path = os.path.join(folder, "socket")
+        settings = ["lepus.net.port.0.device=net_vhost0,iface=%s,queues=1" % path,
+                    "lepus.net.port.0.address.0=%s/24" % OURS, "listeners.tcp.bypass=%s:5672" % OURS,
+                    "lepus.net.dpdk.memory=256MiB", "loopback_users=none"]
+        with bench.fresh("lepus", poll="busy", settings=settings) as peer:
+            yield peer, ("--net net_virtio_user0,path=%s,queues=1,queue_size=1024 --net-address %s --host %s "
+                         "--port 5672 " % (path, THEIRS, OURS))
+
+
+def on_kernel(bench, poll, args):
+    with bench.fresh("lepus", poll=poll) as peer:
+        return bench.load(peer, args + "--spin " + bench.timing())
+
+
+def others(bench, name, args):
+    with bench.fresh(name) as peer:
+        return bench.load(peer, args.replace("--auto-ack ", "") if name == "mosquitto" else args)
+
+
+def both(said, prefix=""):
+    return {prefix + "p50": said["delivery_us"]["p50"], prefix + "p99": said["delivery_us"]["p99"]}
+
+
+def latency(bench, name):
+    args = "--size 100 --auto-ack --rate 10000 "
+    if name != "lepus":
+        return both(others(bench, name, args + "--spin " + bench.timing()))
+    with over_bypass(bench) as (peer, net):
+        figures = both(bench.load(peer, net + args + bench.timing()))
+    figures.update(both(on_kernel(bench, "busy", args), "spin_"))
+    figures.update(both(on_kernel(bench, "adaptive", args), "sleep_"))
+    figures["ratio"] = figures["spin_p99"] / figures["p99"]
+    return figures
+
+
+def half(bench, name):
+    """At half of what each can do at most, as a stream from one publisher."""
+    timing = bench.timing()
+    if name != "lepus":
+        most = others(bench, name, STREAM + timing)["delivered_per_s"]
+        return dict(both(others(bench, name, "--size 100 --auto-ack --spin --rate %d " % (most / 2) + timing)),
+                    rate=most / 2)
+    with over_bypass(bench) as (peer, net):
+        most = bench.load(peer, net + STREAM + timing)["delivered_per_s"]
+        figures = both(bench.load(peer, net + "--size 100 --auto-ack --rate %d " % (most / 2) + timing))
+    spin = on_kernel(bench, "busy", STREAM)["delivered_per_s"]
+    figures.update(both(on_kernel(bench, "busy", "--size 100 --auto-ack --rate %d " % (spin / 2)), "spin_"))
+    return dict(figures, rate=most / 2)
+
+
+def cpu(bench, name):
+    timing = bench.timing()
+    if name != "lepus":
+        return {"batched": others(bench, name, STREAM + timing)["broker_cpu_us"],
+                "single": others(bench, name, MANY + timing)["broker_cpu_us"]}
+    with over_bypass(bench) as (peer, net):
+        figures = {"batched": bench.load(peer, net + STREAM + timing)["broker_cpu_us"],
+                   "single": bench.load(peer, net + MANY + timing)["broker_cpu_us"],
+                   "round": bench.load(peer, net + "--size 100 --auto-ack --backlog 1 " + timing)["delivery_us"]["p50"]}
+    spin = {"batched": on_kernel(bench, "busy", STREAM)["broker_cpu_us"],
+            "single": on_kernel(bench, "busy", MANY)["broker_cpu_us"],
+            "round": on_kernel(bench, "busy", "--size 100 --auto-ack --backlog 1 ")["delivery_us"]["p50"]}
+    for key in ("batched", "single", "round"):
+        figures["kernel_" + key] = spin[key]
+        figures[key + "_ratio"] = spin[key] / figures[key]
+    return figures
+
+
+def bulk(bench, _name):
+    """Bodies of 16 KB in frames of 1,500 bytes, in and out again."""
+    with over_bypass(bench) as (peer, net):
+        said = bench.load(peer, net + "--size 16384 --auto-ack --backlog 200 --window 100 " + bench.timing())
+    return {"gbit": said["delivered_per_s"] * 16384 * 8 / 1e9, "both": 2 * said["delivered_per_s"] * 16384 * 8 / 1e9}
