@@ -142,13 +142,35 @@ mtu_agree(struct dpdk_port *port, const struct rte_eth_dev_info *info, uint16_t 
     return wanted < now && wanted >= info->min_mtu;
 }
 
+/*
+ * As rte_pktmbuf_pool_create(), but for virtual devices on ordinary pages
+ * frames lie one behind the other, across pages' borders too: AF_XDP's driver
+ * counts on it (it tells the kernel of frames times their size, and what lies
+ * beyond that is never sent), and no card reads them.
+ */
 static struct rte_mempool *
 pool_make(const struct dpdk_queue *queue, const char *what, uint32_t frames, uint32_t room)
 {
     char name[RTE_MEMPOOL_NAMESIZE];
     const int socket = rte_eth_dev_socket_id(queue->port->id);
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = (uint16_t)room};
     (void)snprintf(name, sizeof(name), "lp%u.%u%s", queue->port->id, queue->number, what);
-    return rte_pktmbuf_pool_create(name, frames, CACHE_FRAMES, 0, (uint16_t)room, socket);
+    if (rte_eal_has_hugepages()) {
+        return rte_pktmbuf_pool_create(name, frames, CACHE_FRAMES, 0, (uint16_t)room, socket);
+    }
+    struct rte_mempool *pool = rte_mempool_create_empty(
+        name, frames, (unsigned)sizeof(struct rte_mbuf) + room, CACHE_FRAMES, sizeof(private),
+        socket, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    if (pool == NULL) {
+        return NULL;
+    }
+    rte_pktmbuf_pool_init(pool, &private);
+    if (rte_mempool_populate_default(pool) < 0) {
+        rte_mempool_free(pool);
+        return NULL;
+    }
+    (void)rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL); /* says how many: all */
+    return pool;
 }
 
 static bool
