@@ -6,26 +6,32 @@
  */
 #include "inbound.h"
 
-#define LOOKED_AT    32u           /* connections a call: from where the last one stopped */
+#define LOOKED_AT    32u /* connections a call: from where the last one stopped */
+#define STUCK_NS     (60u * TCP_SECOND_NS)
 #define GREEDY_BYTES (16u * 1024u) /* less is not worth a connection */
-
-bool
-tcp_memory_refuses(const struct lp_net *net)
-{
-    return lp_memory_pressed(net->memory);
-}
 
 /* What we hold for it through its own doing: what our shard leaves lying is not. */
 static uint32_t
 greed_of(const struct tcp_stream *stream)
 {
-    const bool stalled = stream->send_window < stream->send_mss;
+    const bool shut = stream->send_window < stream->send_mss;
     const uint32_t held = stream->reassembly == NULL ? 0 : stream->reassembly->bytes;
-    return held + (stalled ? stream->sending.bytes : 0);
+    return held + (shut ? stream->sending.bytes : 0);
 }
 
-bool
-tcp_evict(struct lp_net *net, const struct tcp_stream *spare)
+/* It has neither taken nor completed anything for so long. */
+static bool
+is_stuck(const struct lp_net *net, const struct tcp_stream *stream)
+{
+    const bool takes = stream->stalled_ns == 0 || net->now_ns - stream->stalled_ns < STUCK_NS;
+    const uint32_t quiet_ms = tcp_now_ms(net) - stream->tune_ms;
+    const bool completes = stream->reassembly == NULL || quiet_ms < STUCK_NS / 1000000u;
+    return !takes || !completes;
+}
+
+/* The greediest of the next few; NULL: none is greedy. */
+static struct tcp_stream *
+greediest_find(struct lp_net *net, const struct tcp_stream *spare, bool stuck)
 {
     struct tcp *tcp = net->tcp;
     struct tcp_stream *greediest = NULL;
@@ -33,19 +39,40 @@ tcp_evict(struct lp_net *net, const struct tcp_stream *spare)
     for (uint32_t i = 0; i < LP_MIN(LOOKED_AT, tcp->streams.made); i++) {
         tcp->evict_cursor = (tcp->evict_cursor + 1u) % tcp->streams.made;
         struct tcp_stream *stream = lp_pool_at(&tcp->streams, tcp->evict_cursor);
-        if (stream == NULL || stream == spare || stream->state == TCP_CLOSED) {
+        if (stream == NULL || stream == spare || stream->state == TCP_CLOSED ||
+            greed_of(stream) <= most || (stuck && !is_stuck(net, stream))) {
             continue;
         }
-        const uint32_t greed = greed_of(stream);
-        if (greed > most) {
-            most = greed;
-            greediest = stream;
-        }
+        most = greed_of(stream);
+        greediest = stream;
     }
-    if (greediest == NULL) {
+    return greediest;
+}
+
+static bool
+stream_evict(struct lp_net *net, struct tcp_stream *stream)
+{
+    if (stream == NULL) {
         return false;
     }
     net->counters.tcp_evicted++;
-    tcp_stream_abort(net, greediest);
+    tcp_stream_abort(net, stream);
     return true;
+}
+
+bool
+tcp_evict(struct lp_net *net, const struct tcp_stream *spare)
+{
+    return stream_evict(net, greediest_find(net, spare, false));
+}
+
+bool
+tcp_memory_refuses(struct lp_net *net)
+{
+    if (LP_LIKELY(!lp_memory_pressed(net->memory))) {
+        return false;
+    }
+    /* Those who are there come first, but nobody keeps others out by doing nothing. */
+    (void)stream_evict(net, greediest_find(net, NULL, true));
+    return lp_memory_pressed(net->memory);
 }

@@ -99,8 +99,9 @@ bool tcp_reassembly_advance(struct lp_net *net, struct tcp_stream *stream);
 void tcp_reassembly_free(struct lp_net *net, struct tcp_stream *stream);
 
 /* ---- evict.c ---- */
-/* True: no newcomers, memory is for those that are there. */
-bool tcp_memory_refuses(const struct lp_net *net);
+/* True: no newcomers, memory is for those that are there; but one that held on to it for a minute
+ * without any progress is reset. */
+bool tcp_memory_refuses(struct lp_net *net);
 /* Nothing else helps: the greediest of some connections is reset.  True: one was. */
 bool tcp_evict(struct lp_net *net, const struct tcp_stream *spare);
 

@@ -18,6 +18,8 @@
 /* RFC 7323 5.5: a timestamp that is older than half of what the clock's fastest tick wraps in. */
 #define TIMESTAMP_AGE_MS (24u * 24u * 3600u * 1000u)
 
+#define SYN_ANSWERS_MAX 16u /* of one simultaneous open; its own timer goes on */
+
 /* --- SYN-SENT (3.10.7.3). -------------------------------------------------------------------- */
 
 /* The peer's SYN answers ours: what is in it besides is looked at as in 3.10.7.4. */
@@ -59,6 +61,7 @@ syn_sent_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segment
         return;
     }
     if ((segment->flags & TCP_SYN) == 0) {
+        net->counters.tcp_bad++;
         return;
     }
     const struct tcp_agreed agreed = tcp_agreed_of(net, segment);
@@ -210,6 +213,31 @@ syn_received_ack(struct lp_net *net, struct tcp_stream *stream, const struct tcp
     return true;
 }
 
+/*
+ * 3.5, figure 8: the peer's SYN again.  With an acknowledgement it is what ends
+ * a simultaneous open, though its number is before the window; without, ours
+ * was lost.  False: nothing is left to be looked at.
+ */
+static bool
+syn_again(struct lp_net *net, struct tcp_stream *stream, struct tcp_segment *segment)
+{
+    const uint8_t kind = segment->flags & (TCP_SYN | TCP_ACK | TCP_RST);
+    if (segment->seq + 1u != stream->receive_next || (kind & TCP_SYN) == 0) {
+        return true;
+    }
+    if (kind == TCP_SYN && stream->challenges < SYN_ANSWERS_MAX) {
+        stream->challenges++; /* nothing else counts there yet */
+        tcp_syn_send(net, stream);
+    }
+    if (kind != (TCP_SYN | TCP_ACK)) {
+        return false;
+    }
+    segment->seq++;
+    segment->flags &= (uint8_t)~TCP_SYN;
+    tcp_want(net, stream, TCP_WANT_ACK);
+    return true;
+}
+
 /* Has the peer our FIN?  False: the connection is over. */
 static bool
 fin_acknowledged(struct lp_net *net, struct tcp_stream *stream)
@@ -257,6 +285,9 @@ tcp_stream_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segme
         return;
     }
     if (!timestamp_passes(net, stream, segment)) {
+        return;
+    }
+    if (LP_UNLIKELY(stream->state == TCP_SYN_RECEIVED) && !syn_again(net, stream, segment)) {
         return;
     }
     closed_window_strip(net, stream, segment);

@@ -328,6 +328,7 @@ tcp_time_wait_input(struct lp_net *net, const struct tcp_segment *segment, uint3
         return false;
     }
     if ((segment->flags & TCP_RST) != 0) {
+        net->counters.tcp_unacceptable++;
         return true; /* RFC 1337: nobody assassinates it */
     }
     if ((segment->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && may_follow(entry, segment)) {

@@ -12,7 +12,7 @@
 #include <lepus/transport.h>
 
 #include "dataplane/net/net.h"
-#include "dataplane/net/tcp/tcp.h"
+#include "dataplane/net/tcp/inbound.h"
 
 #define PAIR_PORT         5672u
 #define PAIR_EVENTS       64u

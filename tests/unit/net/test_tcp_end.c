@@ -301,6 +301,41 @@ the_greediest_goes_when_what_is_promised_cannot_be_kept(void **unused)
     lone_close(&lone);
 }
 
+/* Newcomers wait for those who are there, but nobody keeps them out by doing nothing. */
+static void
+who_does_nothing_for_a_minute_makes_room_for_newcomers(void **unused)
+{
+    (void)unused;
+    struct lone lone;
+    struct lone_peer hoarder = {.port = 3000, .seq = 99};
+    struct lone_peer busy = {.port = 3001, .seq = 99};
+    const struct lp_net_config config = {0};
+    static const uint8_t data[50000];
+    const struct lp_iovec piece = {data, sizeof(data)};
+    lone_open(&lone, &config);
+    lone_accept(&lone, &hoarder);
+    lone_accept(&lone, &busy);
+    struct lone_in shut = lone_of(&hoarder, TCP_ACK, 0);
+    shut.window = 0;
+    lone_in(&lone, &shut);
+    lone_settle(&lone);
+    assert_true(lone.transport.ops->send(lone.net, hoarder.stream, &piece, 1));
+    const struct lone_in syn = {.peer = 0xac100009u, .seq = 5, .flags = TCP_SYN, .window = 1000};
+    for (uint32_t seconds = 0; seconds < 100; seconds += 10) {
+        lp_memory_watermark_set(lone.net->memory, LP_SPAN_BYTES);
+        lone_in(&lone, &syn);
+        lone_settle(&lone);
+        assert_true(seconds >= 60 || lone_counters(&lone)->tcp_evicted == 0);
+        lone_in(&lone, &shut);
+        lone_pass(&lone, 10 * LONE_S, LONE_S / 4);
+        lone_forget(&lone);
+    }
+    assert_int_equal(lone_counters(&lone)->tcp_evicted, 1);
+    assert_int_equal(lone_stream(&lone, &hoarder)->state, TCP_CLOSED);
+    assert_int_equal(lone_stream(&lone, &busy)->state, TCP_ESTABLISHED);
+    lone_close(&lone);
+}
+
 static void
 without_any_memory_bytes_are_not_acknowledged(void **unused)
 {
@@ -344,6 +379,7 @@ main(void)
         cmocka_unit_test(an_open_that_nobody_answers_ends_after_three_minutes),
         cmocka_unit_test(keepalive_asks_and_gives_up),
         cmocka_unit_test(the_greediest_goes_when_what_is_promised_cannot_be_kept),
+        cmocka_unit_test(who_does_nothing_for_a_minute_makes_room_for_newcomers),
         cmocka_unit_test(without_any_memory_bytes_are_not_acknowledged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

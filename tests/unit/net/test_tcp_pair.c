@@ -169,6 +169,80 @@ what_is_not_taken_closes_the_window_and_arrives_later(void **unused)
     pair_close(&pair);
 }
 
+/* An open to a port that we choose ourselves, so that both ends can name each other. */
+static struct tcp_stream *
+open_exactly(struct pair_end *end, uint16_t local_port, uint16_t remote_port)
+{
+    const uint8_t remote[16] = {10, 0, 0, end == &end->pair->end[0] ? 2 : 1};
+    struct net_path path;
+    assert_true(net_path_find(end->net, LP_ADDRESS_IPV4, remote, NULL, &path));
+    const struct tcp_birth birth = {&path, local_port, remote_port, 1000u * local_port};
+    struct tcp_stream *stream = tcp_stream_create(end->net, &birth);
+    assert_non_null(stream);
+    tcp_receive_begin(end->net, stream, UINT32_MAX);
+    stream->receive_shift = tcp_receive_shift(end->net);
+    stream->send_next = birth.isn + 1u;
+    stream->send_end = birth.isn + 1u;
+    stream->idle_ns = end->net->now_ns + TCP_SECOND_NS;
+    tcp_syn_send(end->net, stream);
+    tcp_timer_update(end->net, stream);
+    end->stream = lp_pool_self(stream);
+    return stream;
+}
+
+/* RFC 9293 3.5, figure 8. */
+static void
+both_may_open_at_once(void **unused)
+{
+    (void)unused;
+    for (uint32_t lose = 0; lose <= 400; lose += 200) {
+        struct pair pair;
+        struct lp_sim_wire_config wire = lp_sim_wire_config_default(6 + lose);
+        const struct lp_net_config config = {0};
+        pair_open(&pair, &wire, &config);
+        pair_run(&pair, 20 * PAIR_MS);
+        lp_sim_wire_faults(pair.wire)->lose = lose;
+        (void)open_exactly(&pair.end[0], 7000, 7001);
+        (void)open_exactly(&pair.end[1], 7001, 7000);
+        pair_run(&pair, (lose == 0 ? 20 : 60000) * PAIR_MS);
+        assert_int_equal(pair.end[0].connected, 1);
+        assert_int_equal(pair.end[1].connected, 1);
+        lp_sim_wire_faults(pair.wire)->lose = 0;
+        uint8_t *data = pattern_make(5000);
+        pair_send(&pair.end[0], data, 5000);
+        pair_send(&pair.end[1], data, 3000);
+        pair_run(&pair, 5000 * PAIR_MS);
+        assert_int_equal(pair.end[0].received_bytes, 3000);
+        assert_int_equal(pair.end[1].received_bytes, 5000);
+        free(data);
+        pair_close(&pair);
+    }
+}
+
+/* RFC 9293 3.6, case 3. */
+static void
+both_may_close_at_once(void **unused)
+{
+    (void)unused;
+    struct pair pair;
+    const struct lp_sim_wire_config wire = lp_sim_wire_config_default(7);
+    const struct lp_net_config config = {.time_wait_ms = 1000};
+    pair_open(&pair, &wire, &config);
+    pair_connect(&pair);
+    pair_run(&pair, 20 * PAIR_MS);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct pair_end *end = &pair.end[i];
+        end->transport.ops->close(end->net, end->stream);
+    }
+    pair_run(&pair, 20 * PAIR_MS);
+    assert_int_equal(pair.end[0].closed, 1);
+    assert_int_equal(pair.end[1].closed, 1);
+    assert_true(pair_at_rest(&pair));
+    assert_int_equal(lp_net_counters_of(pair.end[0].net)->tcp_resets_sent, 0);
+    assert_int_equal(lp_net_counters_of(pair.end[1].net)->tcp_resets_sent, 0);
+    pair_close(&pair);
+}
+
 int
 main(void)
 {
@@ -178,6 +252,8 @@ main(void)
         cmocka_unit_test(offloads_change_nothing),
         cmocka_unit_test(a_port_where_nobody_listens_refuses),
         cmocka_unit_test(what_is_not_taken_closes_the_window_and_arrives_later),
+        cmocka_unit_test(both_may_open_at_once),
+        cmocka_unit_test(both_may_close_at_once),
         cmocka_unit_test(a_megabyte_arrives_over_any_weather),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
