@@ -48,6 +48,11 @@ ENV = dict(os.environ, PATH="/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:" + o
            TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1")
 
 
+# What clients see of a network; other suites look at processes and disks.
+NETWORK_SUITES = ["tutorials", "pika", "aio_pika", "py_amqp", "librabbitmq", "tools", "amqplib", "rabbitmq_client",
+                  "torture", "semantics", "churn", "flow"]
+
+
 class Count:
     def __init__(self):
         self.passed = self.failed = 0
@@ -275,6 +280,18 @@ def stage_clients():
     return client_tests(RELEASE, ["tutorials", "torture"], "lepus.transport=epoll") and good
 
 
+def stage_network():
+    """our own TCP/IP with the kernel as its peer, as root: taps, DPDK's devices, loss, client suites over a tap"""
+    if not build_release():
+        return False
+    good = python_tests("tests/net/test_*.py")
+    if os.geteuid() != 0 or not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        print("    client suites over a tap: skipped, needs root and /dev/net/tun")
+        return good
+    words = [word for suite in NETWORK_SUITES for word in ("--only", suite)]
+    return python_test(os.path.join(ROOT, "tests/clients/run"), ["--net", "tap"] + words) and good
+
+
 def stage_rabbitmq():
     """Debian's RabbitMQ does the same: random scripts on both, and the tests of exact answers on it"""
     if not build_release():
@@ -342,7 +359,7 @@ def stage_gates():
 
 
 STAGES = [(name, globals()["stage_" + name]) for name in
-          ("setup", "gcc", "clients", "rabbitmq", "checks", "clang", "asan", "tsan", "sim", "sanitized", "fuzz",
+          ("setup", "gcc", "clients", "network", "rabbitmq", "checks", "clang", "asan", "tsan", "sim", "sanitized", "fuzz",
            "gates")]
 # Begun as soon as the stage before is over that it needs.
 ASIDE, ASIDE_AFTER = "checks", "gcc"

@@ -4,11 +4,12 @@
     LEPUS_BIN           folder of the binaries              (build/bin of this tree)
     LEPUS_SHARDS        shards of a broker that a test starts            (2)
     LEPUS_SETTINGS      KEY=VALUE ... for every broker that a test starts  (none)
+    LEPUS_NET           `tap`: clients come over a tap and our own TCP/IP    (the kernel's)
     LEPUS_EXTERNAL      HOST:PORT of a broker to use instead, or `rabbitmq`: a
                         private one of Debian's package, see lib/rabbitmq.py
     LEPUS_EXTERNAL_CTL  its rabbitmqctl, as a command line  (none: those tests skip)
 
-A started broker listens on a free port of 127.0.0.1, keeps its data in a
+A started broker listens on a free port of 127.0.0.1 (over a tap: there, too), keeps its data in a
 temporary folder, and is stopped by process id.
 """
 import os
@@ -23,6 +24,7 @@ import tempfile
 import threading
 import time
 
+import netns
 import rabbitmq
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -68,7 +70,10 @@ class Broker:
         self.work = tempfile.mkdtemp(prefix="lepus-test-")
         self.data = data or os.path.join(self.work, "data")
         self.log_path = os.path.join(self.work, "output.log")
-        self.host, self.port = "127.0.0.1", 0
+        self.host, self.port, self.kernel_port = "127.0.0.1", 0, 0
+        self.tap = netns.Tap() if os.environ.get("LEPUS_NET") == "tap" else None
+        if self.tap:
+            self.settings = self.tap.subnet.settings(self.tap.device) + self.settings
         self.listeners = []
         self.process = None
         self.start()
@@ -79,7 +84,7 @@ class Broker:
         line = [program, "--data", self.data]
         if self.config:
             line += ["--config", self.config]
-        for setting in ["listeners.tcp.default=127.0.0.1:%d" % self.port,
+        for setting in ["listeners.tcp.default=127.0.0.1:%d" % self.kernel_port,
                         "lepus.shards=%d" % self.shards] + self.settings:
             line += ["--set", setting]
         with open(self.log_path, "ab") as log:
@@ -108,7 +113,9 @@ class Broker:
         match = re.search(r"tcp:127\.0\.0\.1:(\d+)", " ".join(self.listeners))
         if not match:
             raise RuntimeError("no tcp:127.0.0.1:PORT in: " + text)
-        self.port = int(match.group(1))
+        self.port = self.kernel_port = int(match.group(1))
+        if self.tap:
+            self.host, self.port = self.tap.subnet.ours, 5672
 
     def _drain(self, process):
         with open(self.log_path, "ab") as log:
@@ -170,6 +177,8 @@ class Broker:
             if failed:
                 print("--- broker's output\n" + self.log_tail(), file=sys.stderr)
             shutil.rmtree(self.work, ignore_errors=True)
+            if self.tap:
+                self.tap.close()
 
     def running(self):
         return self.process.poll() is None

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""netns - a network of the test's own: namespaces, taps, wires, offloads, loss.
+
+Needs root and /dev/net/tun; why_not() says what is missing, in words for a skipped test.
+"""
+import array
+import ctypes
+import fcntl
+import itertools
+import os
+import socket
+import struct
+import subprocess
+
+CLONE_NEWNET = 0x40000000
+SIOCETHTOOL = 0x8946
+# ETHTOOL_STXCSUM, STSO, SGSO, SGRO
+OFFLOADS = (0x17, 0x1f, 0x24, 0x2c)
+
+
+def why_not():
+    if os.geteuid() != 0:
+        return "needs root, for a network namespace and a tap"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "there is no /dev/net/tun"
+    return None
+
+
+def ip(*words):
+    subprocess.run(["ip", *map(str, words)], check=True, capture_output=True, text=True)
+
+
+def enter():
+    """From now on this process, and whatever it starts, has a network of its own."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    ip("link", "set", "lo", "up")
+
+
+def offloads_off(name):
+    """Frames as they would be on a real wire: whole, with their checksums."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for command in OFFLOADS:
+            data = array.array("B", struct.pack("II", command, 0))
+            request = struct.pack("16sP", name.encode(), data.buffer_info()[0])
+            fcntl.ioctl(probe, SIOCETHTOOL, request.ljust(40, b"\0"))
+
+
+class Subnet:
+    """Addresses that no other process of this machine takes: the kernel's .1, the broker's .2."""
+
+    numbers = itertools.count()
+
+    def __init__(self):
+        number = next(self.numbers) % 32 * 8
+        high, low = os.getpid() >> 8 & 255, os.getpid() & 255
+        self.tag = "%d.%d" % (os.getpid() % 1000000, number // 8)
+        self.kernel, self.ours = ("10.%d.%d.%d" % (high, low, number + n) for n in (1, 2))
+        self.kernel6, self.ours6 = ("fd00:%x:%x::%x" % (os.getpid(), number, n) for n in (1, 2))
+
+    def kernel_has(self, name):
+        """The kernel's end of a wire gets its addresses."""
+        ip("address", "add", self.kernel + "/29", "dev", name)
+        ip("address", "add", self.kernel6 + "/64", "dev", name, "nodad")
+
+    def settings(self, device, port=5672, number=0):
+        """Of a broker whose end is `device`, listening there."""
+        key = "lepus.net.port.%d." % number
+        return [key + "device=" + device, key + "address.0=%s/29" % self.ours,
+                key + "address.1=%s/64" % self.ours6,
+                "listeners.tcp.net%d=%s:%d" % (number, self.ours, port),
+                "listeners.tcp.net%dsix=[%s]:%d" % (number, self.ours6, port),
+                "loopback_users=none"]
+
+
+class Tap:
+    """A tap that outlives the broker's processes, and the addresses at both of its ends."""
+
+    def __init__(self, mtu=None):
+        self.subnet = Subnet()
+        self.name = "t" + self.subnet.tag
+        self.device = "tap:" + self.name
+        ip("tuntap", "add", "dev", self.name, "mode", "tap", "multi_queue", "vnet_hdr")
+        if mtu:
+            ip("link", "set", self.name, "mtu", mtu)
+        ip("link", "set", self.name, "up")
+        self.subnet.kernel_has(self.name)
+
+    def close(self):
+        ip("tuntap", "del", "dev", self.name, "mode", "tap", "multi_queue")
+
+
+class Wire:
+    """A pair of interfaces: `far` has the kernel's addresses, `near` is for a device of the broker's."""
+
+    def __init__(self, mtu=None):
+        self.subnet = Subnet()
+        self.near, self.far = "n" + self.subnet.tag, "f" + self.subnet.tag
+        ip("link", "add", self.near, "type", "veth", "peer", "name", self.far)
+        # The kernel has nothing to say at the broker's end.
+        with open("/proc/sys/net/ipv6/conf/%s/disable_ipv6" % self.near, "w") as file:
+            file.write("1")
+        for name in (self.near, self.far):
+            if mtu:
+                ip("link", "set", name, "mtu", mtu)
+            ip("link", "set", name, "up")
+        offloads_off(self.far)
+        self.subnet.kernel_has(self.far)
+
+    def close(self):
+        ip("link", "del", self.near)
+
+
+class Loss:
+    """So many of ten thousand packets to and from an interface are lost, by nftables."""
+
+    def __init__(self, name, of_ten_thousand):
+        self.table = "loss" + name.replace(".", "_")
+        rules = ["table inet %s {" % self.table]
+        for chain, hook, way in (("i", "input", "iifname"), ("o", "output", "oifname")):
+            rules.append("chain %s { type filter hook %s priority 0; "
+                         "%s \"%s\" meta l4proto tcp numgen random mod 10000 < %d counter drop; }"
+                         % (chain, hook, way, name, of_ten_thousand))
+        subprocess.run(["nft", "-f", "-"], input="\n".join(rules + ["}"]), text=True, check=True)
+
+    def dropped(self):
+        text = subprocess.run(["nft", "list", "table", "inet", self.table], check=True,
+                              capture_output=True, text=True).stdout
+        return [int(line.split("packets")[1].split()[0]) for line in text.splitlines() if "packets" in line]
+
+    def close(self):
+        subprocess.run(["nft", "delete", "table", "inet", self.table], check=True)

@@ -1,0 +1,248 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A broker of its own address, with the Linux kernel as the peer, over each packet device.
+
+    tests/net/test_devices.py [--only TEXT]
+
+Taps and wires are in a network namespace that this program makes. Without root or /dev/net/tun
+its tests are skipped; so are those of DPDK where the broker was built without it.
+"""
+import hashlib
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+import broker as broker_module
+import netns
+import suite
+
+import pika
+
+MISSING = netns.why_not()
+BIG = bytes(range(256)) * 16384  # 4 MiB
+
+
+def broker(subnet, device, shards=1, settings=()):
+    return broker_module.Broker(shards=shards,
+                                settings=subnet.settings(device) + ["lepus.memory=256MiB"] + list(settings))
+
+
+def connection(host, port=5672):
+    return pika.BlockingConnection(pika.ConnectionParameters(host, port, heartbeat=0))
+
+
+def work(host, count=200, port=5672):
+    """Publishes with confirms and consumes: small messages, and one that fills windows."""
+    with connection(host, port) as link:
+        channel = link.channel()
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.confirm_delivery()
+        bodies = [os.urandom(n * 37 % 3000) for n in range(count)] + [BIG]
+        for body in bodies:
+            channel.basic_publish("", queue, body)
+        got = []
+        for method, _, body in channel.consume(queue, inactivity_timeout=30):
+            if method is None:
+                raise AssertionError("nothing came for 30 s, after %d of %d" % (len(got), len(bodies)))
+            got.append(body)
+            if len(got) == len(bodies):
+                break
+        channel.basic_ack(0, multiple=True)
+        channel.cancel()
+        return hashlib.sha256(b"".join(got)).digest() == hashlib.sha256(b"".join(bodies)).digest()
+
+
+def ping(host, bytes_=56, count=3):
+    done = subprocess.run(["ping", "-q", "-c", str(count), "-i", "0.05", "-W", "5", "-s", str(bytes_), host],
+                          capture_output=True, text=True, check=False)
+    return " 0% packet loss" in done.stdout
+
+
+def stats(target):
+    text = target.ctl("tcp_stats").stdout
+    return {name: int(number) for name, number in re.findall(r"^(\w+)\s+(\d+)\s", text, re.M)}
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        if MISSING:
+            self.skipTest(MISSING)
+        self.undo = []
+
+    def tearDown(self):
+        for step in reversed(self.undo):
+            step()
+
+    def start(self, end, device, **options):
+        target = broker(end.subnet, device, **options)
+        self.undo.append(target.stop)
+        return target
+
+    def tap(self, **options):
+        tap = netns.Tap(**options)
+        self.undo.append(tap.close)
+        return tap
+
+    def wire(self, **options):
+        wire = netns.Wire(**options)
+        self.undo.append(wire.close)
+        return wire
+
+
+class Tap(Case):
+    def test_messages_cross_it_with_one_shard_and_with_two(self):
+        for shards in (1, 2):
+            tap = self.tap()
+            self.start(tap, tap.device, shards=shards)
+            self.assertTrue(work(tap.subnet.ours))
+
+    def test_messages_cross_it_over_ipv6(self):
+        tap = self.tap()
+        self.start(tap, tap.device, shards=2)
+        self.assertTrue(work(tap.subnet.ours6))
+
+    def test_it_answers_pings_of_any_size(self):
+        tap = self.tap()
+        self.start(tap, tap.device)
+        for size in (0, 56, 1472):
+            self.assertTrue(ping(tap.subnet.ours, size))
+        self.assertTrue(ping(tap.subnet.ours6, 1452))
+
+    def test_small_mtus_carry_large_messages(self):
+        for mtu in (576, 1280, 9000):
+            tap = self.tap(mtu=mtu) if mtu >= 1280 else None
+            if tap is None:
+                # Less than IPv6 takes: our end has IPv4 alone.
+                tap = netns.Tap()
+                self.undo.append(tap.close)
+                netns.ip("link", "set", tap.name, "mtu", mtu)
+                settings = [s for s in tap.subnet.settings(tap.device) if tap.subnet.ours6 not in s]
+                target = broker_module.Broker(shards=1, settings=settings)
+                self.undo.append(target.stop)
+            else:
+                self.start(tap, tap.device)
+            self.assertTrue(work(tap.subnet.ours, count=50), mtu)
+
+    def test_the_kernel_and_we_serve_at_the_same_time(self):
+        tap = self.tap()
+        target = self.start(tap, tap.device, shards=2)
+        ours, kernel = connection(tap.subnet.ours), connection("127.0.0.1", target.port)
+        sender, receiver = ours.channel(), kernel.channel()
+        receiver.queue_declare("between", exclusive=False, auto_delete=True)
+        sender.basic_publish("", "between", b"over the tap")
+        until = time.monotonic() + 10
+        body = None
+        while body is None and time.monotonic() < until:
+            body = receiver.basic_get("between", auto_ack=True)[2]
+        self.assertEqual(body, b"over the tap")
+        ours.close()
+        kernel.close()
+        self.assertTrue(work("127.0.0.1", port=target.port))
+
+    def test_a_listener_without_an_address_is_on_both_unless_told(self):
+        tap = self.tap()
+        for where, kernel, ours in (("both", True, True), ("kernel", True, False), ("net", False, True)):
+            target = broker(tap.subnet, tap.device,
+                            settings=["listeners.tcp.wild=5700", "lepus.net.listeners=" + where])
+            for host, wanted in (("127.0.0.1", kernel), (tap.subnet.ours, ours)):
+                try:
+                    socket.create_connection((host, 5700), timeout=5).close()
+                    reached = True
+                except ConnectionRefusedError:
+                    reached = False
+                self.assertEqual(reached, wanted, (where, host))
+            target.stop()
+
+    def test_a_data_plane_that_died_comes_back_on_the_same_tap(self):
+        tap = self.tap()
+        target = self.start(tap, tap.device, shards=2)
+        os.kill(target.child("lepus-dataplane"), 9)
+        until = time.monotonic() + 30
+        while True:
+            try:
+                self.assertTrue(work(tap.subnet.ours, count=20))
+                break
+            except (pika.exceptions.AMQPError, OSError):
+                if time.monotonic() > until:
+                    raise
+
+    def test_ports_and_counters_are_listed(self):
+        tap = self.tap()
+        target = self.start(tap, tap.device, shards=2)
+        self.assertTrue(work(tap.subnet.ours, count=20))
+        text = target.ctl("list_ports").stdout
+        self.assertIn(tap.device, text)
+        self.assertIn(tap.subnet.ours + "/29", text)
+        counted = stats(target)
+        self.assertGreater(counted["tcp_received"], 20)
+        self.assertEqual(counted["tcp_checksum"], 0)
+
+
+class Configuration(Case):
+    def refused(self, *settings):
+        with self.assertRaises(RuntimeError) as caught:
+            broker_module.Broker(shards=1, settings=settings)
+        return str(caught.exception)
+
+    def test_what_is_missing_or_wrong_is_named(self):
+        port = "lepus.net.port.0."
+        self.assertIn("lepus.net.port.0.device\" is missing", self.refused(port + "address.0=10.0.0.2/24"))
+        self.assertIn("lepus.net.port.0.address.0\" is missing", self.refused(port + "device=tap:tx0"))
+        self.assertIn("each shard has one queue",
+                      self.refused(port + "device=tap:tx0", port + "address.0=10.0.0.2/24", port + "queues=3"))
+        self.assertIn("lepus.net.port.0.gateway",
+                      self.refused(port + "device=tap:tx0", port + "address.0=10.0.0.2/24",
+                                   port + "gateway=10.9.0.1"))
+        self.assertIn("an interface of this name exists",
+                      self.refused(port + "device=tap:lo", port + "address.0=10.0.0.2/24"))
+
+
+class Dpdk(Case):
+    """The kernel's end of a veth has its offloads off; DPDK's tap brings its own interface."""
+
+    def start(self, end, device, **options):
+        try:
+            return super().start(end, device, **options)
+        except RuntimeError as problem:
+            if re.search(r"no DPDK|without DPDK|built with -Ddpdk|libdpdk", str(problem)):
+                self.skipTest("this build has no DPDK")
+            raise
+
+    def test_messages_cross_af_packet_with_one_queue_and_with_two(self):
+        for queues in (1, 2):
+            wire = self.wire()
+            self.start(wire, "net_af_packet%d,iface=%s,qpairs=%d,framecnt=4096" % (queues, wire.near, queues),
+                       shards=queues)
+            self.assertTrue(ping(wire.subnet.ours))
+            self.assertTrue(work(wire.subnet.ours))
+            self.assertTrue(work(wire.subnet.ours6, count=20))
+
+    def test_messages_cross_af_xdp(self):
+        wire = self.wire()
+        self.start(wire, "net_af_xdp0,iface=%s,start_queue=0,queue_count=1" % wire.near)
+        self.assertTrue(ping(wire.subnet.ours))
+        self.assertTrue(work(wire.subnet.ours))
+        self.assertTrue(work(wire.subnet.ours6, count=20))
+
+    def test_messages_cross_dpdks_own_tap(self):
+        for shards in (1, 2):
+            end = type("End", (), {"subnet": netns.Subnet()})()
+            name = "d" + end.subnet.tag
+            self.start(end, "net_tap0,iface=" + name, shards=shards)
+            netns.ip("link", "set", name, "up")
+            end.subnet.kernel_has(name)
+            self.assertTrue(ping(end.subnet.ours))
+            self.assertTrue(work(end.subnet.ours))
+
+
+if __name__ == "__main__":
+    if not MISSING:
+        netns.enter()
+    sys.exit(suite.main([sys.modules[__name__]]))
