@@ -226,7 +226,6 @@ a_too_big_of_absurd_sizes_is_not_believed(void **state)
 {
     (void)state;
     static const struct said said[] = {
-        {3, 4, 67, 0, 0, 0},    /* RFC 791: no link has less than 68 */
         {3, 4, 1500, 0, 0, 0},  /* not less than the packet */
         {3, 4, 65535, 0, 0, 0}, /* likewise */
     };
@@ -243,6 +242,10 @@ a_too_big_of_absurd_sizes_is_not_believed(void **state)
         error_say(&opened, &said[i]);
         assert_int_equal(opened.rig.net->counters.icmp_bad, i + 1);
     }
+    lp_put_u16be(opened.syn.data + IP + 2, 1500);
+    /* RFC 791: no link has less than 68. */
+    error_say(&opened, &(struct said){3, 4, 67, 28, 0, 0});
+    assert_int_equal(opened.rig.net->counters.icmp_bad, LP_COUNT_OF(said) + 1);
     assert_int_equal(pmtu_of(&opened), pmtu);
     opened_close(&opened);
     opened_open(&opened, LP_ADDRESS_IPV6);
@@ -270,6 +273,9 @@ a_too_big_about_a_packet_of_ours_lowers_its_mtu(void **state)
     lp_put_u16be(opened.syn.data + IP + 2, 1500);
     error_say(&opened, &(struct said){3, 4, 0, 28, 0, 0});
     assert_int_equal(pmtu_of(&opened), 1492);
+    lp_put_u16be(opened.syn.data + IP + 2, 1492);
+    error_say(&opened, &(struct said){3, 4, 0, 28, 0, 0});
+    assert_int_equal(pmtu_of(&opened), 1006);
     opened_close(&opened);
     opened_open(&opened, LP_ADDRESS_IPV6);
     lp_put_u16be(opened.syn.data + IP + 4, 1460);

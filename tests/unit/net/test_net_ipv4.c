@@ -224,6 +224,7 @@ tcp_and_echoes_to_everybody_are_ignored(void **state)
     memcpy(frame.data, all_macs, 6);
     rig_say(&rig, &frame);
     assert_int_equal(rig.net->counters.ip_foreign, 1);
+    assert_int_equal(rig.net->counters.ip_no_route, 0); /* no answer was tried */
     assert_null(rig_hear(&rig));
     rig_close(&rig);
 }
@@ -286,7 +287,9 @@ a_wrong_checksum_of_icmp_is_dropped_unless_the_device_knows_better(void **state)
     assert_false(net_frame_input(rig.net, 0, &given));
     rig_turn(&rig);
     assert_non_null(rig_hear(&rig));
-    given.flags = LP_NIC_L4_BAD | LP_NIC_IP_GOOD;
+    /* ... and one of which the device knows that it is wrong, whatever it looks like. */
+    frame_ip4_make(&frame, NET_PROTOCOL_ICMP, icmp, icmp_echo_make(icmp, 32));
+    given.flags = LP_NIC_L4_BAD;
     assert_false(net_frame_input(rig.net, 0, &given));
     assert_int_equal(rig.net->counters.icmp_bad, 10);
     given.flags = LP_NIC_IP_BAD;

@@ -86,6 +86,24 @@ an_echo_is_answered_with_the_same_data_from_the_address_asked(void **state)
     rig_close(&rig);
 }
 
+static void
+what_ethernet_padded_is_not_the_packets(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct frame frame;
+    open_introduced(&rig);
+    echo_make(&frame, NET_PROTOCOL_ICMP6, NULL, 0);
+    const uint32_t bytes = frame.bytes;
+    frame.bytes += 20;
+    memset(frame.data + bytes, 0xaa, 20);
+    rig_say(&rig, &frame);
+    const struct lp_nic_frame *reply = rig_hear(&rig);
+    assert_non_null(reply);
+    assert_int_equal(reply->bytes, bytes);
+    rig_close(&rig);
+}
+
 struct spoil {
     uint32_t at;
     uint8_t bytes;
@@ -298,6 +316,7 @@ what_goes_to_a_group_is_not_answered(void **state)
     }
     assert_null(rig_hear(&rig));
     assert_int_equal(rig.net->counters.icmp_sent, 0);
+    assert_int_equal(rig.net->counters.icmp_limited, 0); /* no answer was tried */
     rig_close(&rig);
 }
 
@@ -372,6 +391,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_echo_is_answered_with_the_same_data_from_the_address_asked),
+        cmocka_unit_test(what_ethernet_padded_is_not_the_packets),
         cmocka_unit_test(what_is_no_packet_for_us_is_counted_and_dropped),
         cmocka_unit_test(extension_headers_that_ask_for_nothing_are_stepped_over),
         cmocka_unit_test(extension_headers_that_are_refused_are_counted_and_perhaps_answered),

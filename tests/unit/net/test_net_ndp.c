@@ -190,6 +190,10 @@ what_did_not_come_from_the_link_or_is_malformed_is_bad(void **state)
     ndp_say(&rig, all_nodes_mac,
             &(struct ndp_frame){136, SOLICITED, peer_ip6, all_nodes, peer_ip6, peer_mac});
     assert_int_equal(*bad, 9);
+    /* An advertisement from nobody. */
+    ndp_say(&rig, all_nodes_mac,
+            &(struct ndp_frame){136, OVERRIDE, unspecified, all_nodes, peer_ip6, peer_mac});
+    assert_int_equal(rig.net->counters.icmp_bad, 1);
     /* Cut anywhere. */
     ndp_make(&frame, our_group_mac, &asks);
     for (uint8_t bytes = 8; bytes < 24; bytes++) {

@@ -175,6 +175,25 @@ a_stale_neighbour_that_does_not_answer_is_forgotten_and_looked_for(void **state)
 }
 
 static void
+who_asks_us_while_we_ask_it_is_used_and_asked_by_itself_then(void **state)
+{
+    (void)state;
+    struct rig rig;
+    bool to_all = true;
+    hear_promiscuously(&rig);
+    assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
+    rig_drain(&rig);
+    peer_says(&rig, 1, peer_mac, our_ip4);
+    assert_int_equal(count_data(&rig, peer_mac), 1);
+    rig_pass(&rig, 4900 * MILLISECOND);
+    assert_int_equal(count_requests(&rig, &to_all), 0);
+    rig_pass(&rig, 200 * MILLISECOND);
+    assert_int_equal(count_requests(&rig, &to_all), 1);
+    assert_false(to_all);
+    rig_close(&rig);
+}
+
+static void
 what_tcp_confirms_is_not_asked(void **state)
 {
     (void)state;
@@ -304,6 +323,7 @@ main(void)
         cmocka_unit_test(only_so_many_frames_wait),
         cmocka_unit_test(a_stale_neighbour_is_used_and_asked_by_itself_then),
         cmocka_unit_test(a_stale_neighbour_that_does_not_answer_is_forgotten_and_looked_for),
+        cmocka_unit_test(who_asks_us_while_we_ask_it_is_used_and_asked_by_itself_then),
         cmocka_unit_test(what_tcp_confirms_is_not_asked),
         cmocka_unit_test(a_name_of_a_neighbour_that_is_gone_is_looked_up_again),
         cmocka_unit_test(a_neighbour_may_move_and_is_asked_there),

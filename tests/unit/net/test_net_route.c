@@ -121,6 +121,8 @@ a_source_has_the_destinations_scope_and_the_longest_match(void **state)
     static const uint8_t other6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
     static const uint8_t near_other6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 7};
     static const uint8_t link_local[16] = {0xfe, 0x80, [15] = 9};
+    static const uint8_t far_site[16] = {0xfe, 0xc0, [15] = 9};
+    static const uint8_t gateway6[16] = {0xfd, [15] = 0xfe};
     static const uint8_t other4[4] = {10, 0, 0, 200};
     static const uint8_t near_other4[4] = {10, 0, 0, 201};
     struct rig rig;
@@ -129,6 +131,9 @@ a_source_has_the_destinations_scope_and_the_longest_match(void **state)
     rig.config.port[0].address_count = 4;
     rig.config.port[0].address[2] = rig_prefix(LP_ADDRESS_IPV6, other6, 64);
     rig.config.port[0].address[3] = rig_prefix(LP_ADDRESS_IPV4, other4, 24);
+    rig.config.route_count = 1;
+    rig.config.route[0].destination.family = LP_ADDRESS_IPV6;
+    memcpy(rig.config.route[0].gateway, gateway6, 16);
     rig_open(&rig);
     assert_true(net_path_find(rig.net, LP_ADDRESS_IPV6, peer_ip6, NULL, &path));
     assert_memory_equal(path.local, our_ip6, 16);
@@ -136,6 +141,9 @@ a_source_has_the_destinations_scope_and_the_longest_match(void **state)
     assert_memory_equal(path.local, other6, 16);
     assert_true(net_path_find(rig.net, LP_ADDRESS_IPV6, link_local, NULL, &path));
     assert_memory_equal(path.local, our_link_local, 16);
+    /* It begins like the link's address, but that is of no use beyond the link. */
+    assert_true(net_path_find(rig.net, LP_ADDRESS_IPV6, far_site, NULL, &path));
+    assert_memory_equal(path.local, our_ip6, 16);
     assert_true(net_path_find(rig.net, LP_ADDRESS_IPV4, near_other4, NULL, &path));
     assert_memory_equal(path.local, other4, 4);
     rig_close(&rig);
@@ -163,6 +171,24 @@ the_way_back_is_by_the_port_and_address_that_were_asked(void **state)
     packet.to = our_ip4;
     assert_false(net_path_back(rig.net, &packet, &path));
     rig_close(&rig);
+}
+
+/* RFC 3021: neither of the two is a broadcast, or the network. */
+static void
+on_a_link_of_two_the_other_can_be_talked_to(void **state)
+{
+    (void)state;
+    static const uint8_t first[4] = {192, 168, 9, 0};
+    static const uint8_t second[4] = {192, 168, 9, 1};
+    struct rig rig;
+    struct net_path path;
+    for (uint32_t i = 0; i < 2; i++) {
+        rig_init(&rig);
+        rig.config.port[0].address[0] = rig_prefix(LP_ADDRESS_IPV4, i == 0 ? first : second, 31);
+        rig_open(&rig);
+        assert_true(net_path_find(rig.net, LP_ADDRESS_IPV4, i == 0 ? second : first, NULL, &path));
+        rig_close(&rig);
+    }
 }
 
 static void
@@ -215,6 +241,7 @@ main(void)
         cmocka_unit_test(without_a_default_route_what_is_not_near_has_no_way),
         cmocka_unit_test(a_source_has_the_destinations_scope_and_the_longest_match),
         cmocka_unit_test(the_way_back_is_by_the_port_and_address_that_were_asked),
+        cmocka_unit_test(on_a_link_of_two_the_other_can_be_talked_to),
         cmocka_unit_test(prefixes_agree_bit_by_bit),
         cmocka_unit_test(frames_for_the_gateway_have_its_mac_address_and_the_peers_ip_address),
     };
