@@ -34,6 +34,7 @@
 #pragma once
 
 #include <lepus/base.h>
+#include <lepus/bytes.h>
 #include <lepus/err.h>
 
 #define LP_TRANSPORT_IOV_MAX  64
@@ -78,6 +79,23 @@ struct lp_transport_event {
 struct lp_iovec {
     const void *data;
     size_t bytes;
+};
+
+/*
+ * Who the peer is, as far as the transport made sure of it; texts are "" for
+ * what there is not, and live until the stream's CLOSED.
+ */
+struct lp_transport_identity {
+    bool tls;
+    const char *protocol;     /* "tlsv1.3" */
+    const char *key_exchange; /* "ecdhe_rsa", "any" */
+    const char *cipher;       /* "aes_256_gcm" */
+    const char *hash;         /* "aead" */
+    const char *subject;      /* of the peer's certificate, as RFC 4514 has it */
+    const char *issuer;
+    const char *validity;
+    struct lp_bytes login;     /* the name that it logs in with, from its certificate */
+    const char *login_missing; /* why there is none; NULL: there is one */
 };
 
 struct lp_transport_ops {
@@ -127,6 +145,9 @@ struct lp_transport_ops {
     /* End a wait() now or the next one (a poll() between the two swallows it).  From any thread;
      * never blocks. */
     void (*wake_any)(void *self);
+
+    /* Who the peer of an accepted stream is; false: the handle is stale.  NULL: nobody knows. */
+    bool (*identity)(void *self, lp_handle stream, struct lp_transport_identity *ret_identity);
 };
 
 struct lp_transport {
