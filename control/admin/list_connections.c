@@ -86,15 +86,15 @@ CONNECTION_COLUMN(client_properties, admin_table(c->client_properties, false))
 CONNECTION_COLUMN(connected_at, json_integer((json_int_t)c->connected_at_ms))
 CONNECTION_COLUMN(recv_oct, json_integer((json_int_t)row->received_bytes))
 CONNECTION_COLUMN(send_oct, json_integer((json_int_t)row->sent_bytes))
-CONNECTION_COLUMN(ssl, json_false())
-#define connection_ssl_protocol       admin_column_empty
-#define connection_ssl_key_exchange   admin_column_empty
-#define connection_ssl_cipher         admin_column_empty
-#define connection_ssl_hash           admin_column_empty
-#define connection_peer_cert_subject  admin_column_empty
-#define connection_peer_cert_issuer   admin_column_empty
-#define connection_peer_cert_validity admin_column_empty
-#define connection_auth_mechanism     admin_column_empty
+CONNECTION_COLUMN(ssl, json_boolean(c->ssl))
+CONNECTION_COLUMN(ssl_protocol, admin_text(c->ssl_protocol))
+CONNECTION_COLUMN(ssl_key_exchange, admin_text(c->ssl_key_exchange))
+CONNECTION_COLUMN(ssl_cipher, admin_text(c->ssl_cipher))
+CONNECTION_COLUMN(ssl_hash, admin_text(c->ssl_hash))
+CONNECTION_COLUMN(peer_cert_subject, admin_text(c->peer_cert_subject))
+CONNECTION_COLUMN(peer_cert_issuer, admin_text(c->peer_cert_issuer))
+CONNECTION_COLUMN(peer_cert_validity, admin_text(c->peer_cert_validity))
+CONNECTION_COLUMN(auth_mechanism, admin_text(c->mechanism))
 /* Packets are not counted. */
 #define connection_recv_cnt  admin_column_zero
 #define connection_send_cnt  admin_column_zero

@@ -220,9 +220,11 @@ admin_listener_objects(const struct admin_task *task)
     const struct control_shard *shard = &task->control->shards[0]; /* all have the same */
     for (uint32_t i = 0; i < shard->listener_count; i++) {
         const struct control_listener *listener = &shard->listeners[i];
+        const bool ssl = strcmp(listener->protocol, "amqp/ssl") == 0;
         admin_append(list, json_pack("{s:s,s:o,s:i,s:s,s:s}", "node", task->node, "interface",
                                      interface_of(listener), "port", (int)listener->port,
-                                     "protocol", listener->protocol, "purpose", "AMQP 0-9-1"));
+                                     "protocol", listener->protocol, "purpose",
+                                     ssl ? "AMQP 0-9-1 over TLS" : "AMQP 0-9-1"));
     }
     return list;
 }

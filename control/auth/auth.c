@@ -30,9 +30,11 @@ bool
 lp_auth_login(const struct lp_catalog *catalog, const struct lp_auth_login *login,
               const char **ret_why, struct lp_fault *ret_fault)
 {
+    const bool external = lp_bytes_equal_text(login->mechanism, "EXTERNAL");
     enum lp_auth_verdict verdict = LP_AUTH_UNKNOWN;
     for (size_t i = 0; i < LP_COUNT_OF(backends) && verdict == LP_AUTH_UNKNOWN; i++) {
-        verdict = backends[i]->login(catalog, login->user, login->password);
+        verdict = external ? backends[i]->external(catalog, login->user)
+                           : backends[i]->login(catalog, login->user, login->password);
     }
     if (verdict == LP_AUTH_ALLOWED) {
         if (login->loopback || !is_loopback_user(login)) {

@@ -35,6 +35,8 @@ struct lp_auth_backend {
     const char *name;
     enum lp_auth_verdict (*login)(const struct lp_catalog *catalog, struct lp_bytes user,
                                   struct lp_bytes password);
+    /* Somebody else vouches for it: may it log in? */
+    enum lp_auth_verdict (*external)(const struct lp_catalog *catalog, struct lp_bytes user);
     enum lp_auth_verdict (*vhost)(const struct lp_catalog *catalog, struct lp_bytes user,
                                   const struct lp_catalog_vhost *vhost);
     /* The name of the default exchange arrives as "amq.default". */
@@ -55,7 +57,7 @@ struct lp_auth_backend {
 extern const struct lp_auth_backend lp_auth_internal; /* users in the catalog */
 
 struct lp_auth_login {
-    struct lp_bytes mechanism, user, password;
+    struct lp_bytes mechanism, user, password; /* EXTERNAL: there is no password */
     bool loopback;
     /* Users that may come from this machine only. */
     const char *const *loopback_users;

@@ -17,6 +17,12 @@ internal_login(const struct lp_catalog *catalog, struct lp_bytes user, struct lp
 }
 
 static enum lp_auth_verdict
+internal_external(const struct lp_catalog *catalog, struct lp_bytes user)
+{
+    return lp_catalog_user(catalog, user) ? LP_AUTH_ALLOWED : LP_AUTH_UNKNOWN;
+}
+
+static enum lp_auth_verdict
 internal_vhost(const struct lp_catalog *catalog, struct lp_bytes user,
                const struct lp_catalog_vhost *vhost)
 {
@@ -96,6 +102,7 @@ internal_unrestricted(const struct lp_catalog *catalog, struct lp_bytes user,
 const struct lp_auth_backend lp_auth_internal = {
     .name = "internal",
     .login = internal_login,
+    .external = internal_external,
     .vhost = internal_vhost,
     .resource = internal_resource,
     .topic = internal_topic,

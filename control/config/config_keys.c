@@ -33,6 +33,11 @@
     {                                                                    \
         pattern, CONFIG_TEXT, CONFIG_IGNORED, "", 0, 0, NULL, NULL, help \
     }
+/* A family whose values are words. */
+#define WORDS(pattern, choices, help)                                           \
+    {                                                                           \
+        pattern, CONFIG_ENUM, CONFIG_IMPLEMENTED, "", 0, 0, choices, NULL, help \
+    }
 /* The same, and as RabbitMQ it takes no nonsense. */
 #define TUNES(pattern, type, least, most, help)                          \
     {                                                                    \
@@ -48,8 +53,31 @@ const struct config_key config_keys[] = {
     EACH("listeners.tcp.$name", CONFIG_ADDRESS, "default", "5672",
          "Where AMQP clients connect: a port (all interfaces, IPv4 and IPv6), or address:port; $name is any word. Port 0 picks a free one."),
     ENUM("listeners.tcp", "", "none", "\"none\" turns TCP listeners off, the default one too."),
+    EACH("listeners.ssl.$name", CONFIG_ADDRESS, NULL, "",
+         "Where AMQP clients connect over TLS, 5671 as a rule: a port, or address:port. It needs ssl_options.certfile and keyfile."),
+    ENUM("listeners.ssl", "", "none", "\"none\" turns TLS listeners off."),
     EACH("lepus.listeners.unix.$name", CONFIG_PATH, NULL, "",
          "A Unix socket for AMQP clients on this machine: the path to make it at."),
+
+    KEY("ssl_options.certfile", CONFIG_PATH, "", 0, 0, "The broker's certificate, and those between it and its authority's, in PEM. Read anew when it changes."),
+    KEY("ssl_options.keyfile", CONFIG_PATH, "", 0, 0, "Its private key, in PEM; default: it is in certfile."),
+    KEY("ssl_options.cacertfile", CONFIG_PATH, "", 0, 0, "Certificates of those whose clients are believed, in PEM."),
+    KEY("ssl_options.password", CONFIG_TEXT, "", 0, 0, "What keyfile is encrypted with."),
+    ENUM("ssl_options.verify", "verify_none", "verify_peer|verify_none", "verify_peer: clients are asked for a certificate, and one that is not believed ends the handshake."),
+    KEY("ssl_options.fail_if_no_peer_cert", CONFIG_BOOL, "false", 0, 0, "With verify_peer: clients that have no certificate are refused."),
+    KEY("ssl_options.depth", CONFIG_INTEGER, "10", 0, 255, "Certificates between a client's and the one in cacertfile."),
+    WORDS("ssl_options.versions.$version", "tlsv1.3|tlsv1.2", "A version to offer, one a key; default: both."),
+    NAMED("ssl_options.ciphers.$cipher", CONFIG_TEXT, "", 0, 0, "A cipher suite to offer, by OpenSSL's or IANA's name, one a key; a version without any is not offered."),
+    KEY("ssl_options.honor_cipher_order", CONFIG_BOOL, "false", 0, 0, "The broker's order of cipher suites and curves counts, and not the client's."),
+    ENUM("ssl_options.honor_ecc_order", "", "true|false", "The same for curves; it cannot differ from honor_cipher_order."),
+    KEY("ssl_options.reuse_sessions", CONFIG_BOOL, "true", 0, 0, "Clients that come back get by with a short handshake."),
+    KEY("ssl_options.dhfile", CONFIG_PATH, "", 0, 0, "Parameters for finite-field Diffie-Hellman, in PEM; default: by the size of the key."),
+    KEY("ssl_handshake_timeout", CONFIG_TIME_MS, "5000", 1, 3600000, "Milliseconds for a TLS handshake."),
+    WORDS("auth_mechanisms.$name", "PLAIN|AMQPLAIN|EXTERNAL", "A way to log in, one a key; default: PLAIN and AMQPLAIN. EXTERNAL is by certificate, over TLS."),
+    ENUM("ssl_cert_login_from", "distinguished_name", "distinguished_name|common_name|subject_alternative_name|subject_alt_name", "What of a client's certificate is its user's name, for EXTERNAL."),
+    ENUM("ssl_cert_login_san_type", "dns", "dns|ip|email|uri|other_name", "Which kind of alternative name."),
+    KEY("ssl_cert_login_san_index", CONFIG_INTEGER, "0", 0, 65535, "Which one of that kind, from 0 on."),
+    KEY("lepus.tls.threads", CONFIG_INTEGER, "1", 0, 16, "Threads in which TLS handshakes run. 0: in the shards, a few steps at a time."),
 
     TEXT("default_user", "guest", "The user made when the data directory is new."),
     TEXT("default_pass", "guest", "Its password."),
@@ -138,10 +166,15 @@ const struct config_key config_keys[] = {
     KEY("lepus.net.dpdk.arguments", CONFIG_TEXT, "", 0, 0, "Words for DPDK's environment that no key here stands for."),
     ENUM("lepus.net.congestion", "cubic", "cubic|newreno", "How senders react to loss."),
 
-    NOT_YET("listeners.ssl", "none", "TLS listeners."),
-    NOT_YET("listeners.ssl.$name", NULL, "TLS listeners."),
-    NOT_YET("ssl_options", "none", "TLS."),
-    NOT_YET("auth_mechanisms.$name", NULL, "PLAIN and AMQPLAIN are always offered."),
+    NOT_YET("ssl_options", "none", "There is none but \"none\"; the keys below it are meant."),
+    NOT_YET("ssl_options.client_renegotiation", "false", "Renegotiation is always refused."),
+    NOT_YET("ssl_options.secure_renegotiate", "true", "Renegotiation is always refused."),
+    NOT_YET("ssl_options.crl_check", "false", "Lists of revoked certificates are not read."),
+    NOT_YET("ssl_options.psk_identity", NULL, "Shared keys instead of certificates."),
+    NOT_YET("ssl_options.cert", NULL, "Use ssl_options.certfile."),
+    NOT_YET("ssl_options.key.*", NULL, "Use ssl_options.keyfile."),
+    NOT_YET("ssl_options.cacerts.$name", NULL, "Use ssl_options.cacertfile."),
+    NOT_YET("ssl_options.dh", NULL, "Use ssl_options.dhfile."),
     NOT_YET("auth_backends.$num", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
     NOT_YET("auth_backends.$num.authn", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
     NOT_YET("auth_backends.$num.authz", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
@@ -186,6 +219,9 @@ const struct config_key config_keys[] = {
     IGNORED("log.$category.*", "Log categories share the console's level."),
     IGNORED("num_acceptors.tcp", "Each shard accepts for itself."),
     IGNORED("num_acceptors.ssl", "Each shard accepts for itself."),
+    IGNORED("ssl_options.log_level", "Failed handshakes are logged, some lines a second."),
+    IGNORED("ssl_options.log_alert", "Failed handshakes are logged, some lines a second."),
+    IGNORED("ssl_options.bypass_pem_cache", "There is no PEM cache: files are read anew when they change."),
     IGNORED("tcp_listen_options", "Socket options are chosen by the transport."),
     IGNORED("tcp_listen_options.*", "Socket options are chosen by the transport."),
     IGNORED("socket_writer.*", "Tunes the Erlang garbage collector."),
@@ -218,12 +254,8 @@ const struct config_key config_keys[] = {
     IGNORED("sysmon_handler.*", "Tunes the Erlang machine."),
     IGNORED("raft.*", "There is no Raft log."),
 
-    NOT_YET("ssl_options.*", NULL, "TLS."),
-    NOT_YET("ssl_allow_poodle_attack", "false", "TLS."),
-    NOT_YET("ssl_handshake_timeout", NULL, "TLS."),
-    NOT_YET("ssl_cert_login_from", NULL, "Logging in by certificate."),
-    NOT_YET("ssl_cert_login_san_type", NULL, "Logging in by certificate."),
-    NOT_YET("ssl_cert_login_san_index", NULL, "Logging in by certificate."),
+    NOT_YET("ssl_options.*", NULL, "No such option of TLS."),
+    NOT_YET("ssl_allow_poodle_attack", "false", "There is no SSL 3.0."),
     NOT_YET("management.*", NULL, "The HTTP API and the management pages."),
     NOT_YET("management_agent.*", NULL, "The HTTP API and the management pages."),
     NOT_YET("prometheus.*", NULL, "Metrics over HTTP."),

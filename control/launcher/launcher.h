@@ -9,6 +9,7 @@
  *   data.c       the data directory        record.c   what it is: format, id, shards
  *   machine.c    processors and memory     region.c   memfd and eventfds
  *   child.c      fork, exec, pidfd         start.c    the children's arguments
+ *   tls.c        what the data plane is told of TLS
  *   supervise.c  what to do when one ends  listing.c  `lepus config`
  *   net.c        packet devices, and which listeners are there
  *
@@ -77,11 +78,13 @@ struct launcher_plan {
     uint64_t first_segment_bytes;
     char cluster_name[256];
     size_t listener_count;
-    char *listener[LAUNCHER_LISTENERS_MAX]; /* tcp:IP:PORT, tcp:[IP]:PORT, unix:PATH */
+    char *listener[LAUNCHER_LISTENERS_MAX]; /* tcp:IP:PORT, tls:[IP]:PORT, unix:PATH */
     size_t net_listener_count;              /* of ours, over packet devices */
     char *net_listener[LAUNCHER_LISTENERS_MAX];
     size_t net_argument_count; /* what the data plane is told of its ports */
     char *net_argument[LAUNCHER_NET_ARGUMENTS_MAX];
+    size_t tls_bytes;
+    char *tls; /* NULL: no TLS; else lines for lp_tls_setting_put(), each with a NUL at its end */
 };
 
 struct launcher_region {
@@ -174,6 +177,13 @@ void launcher_child_signal(const struct launcher_child *child, int number);
 /* After its pidfd became readable. */
 struct launcher_ending launcher_child_reap(struct launcher_child *child);
 void launcher_ending_print(struct launcher_ending ending, char *ret_text, size_t text_bytes);
+
+/* ---- tls.c ---- */
+/* After the listeners are planned. */
+LP_MUST_CHECK enum lp_err launcher_tls_plan(struct launcher_plan *plan, char *ret_why,
+                                            size_t why_bytes);
+/* A descriptor to read the lines from, to be closed; -1: none could be made. */
+LP_MUST_CHECK int launcher_tls_open(const struct launcher_plan *plan);
 
 /* ---- start.c ---- */
 LP_MUST_CHECK bool launcher_start_dataplane(struct launcher_child *child,

@@ -59,6 +59,7 @@ launcher_programs_find(char *ret_folder, char *ret_why, size_t why_bytes)
 
 struct listeners {
     struct launcher_plan *plan;
+    const char *kind; /* "tcp" or "tls" */
     bool ipv6;
     bool too_many;
 };
@@ -87,14 +88,15 @@ static void
 tcp_add_to(struct listeners *listeners, bool net, const char *ip, uint16_t port)
 {
     if (*ip == '\0') {
-        listener_add(listeners, net, "tcp:0.0.0.0:%u", port);
+        listener_add(listeners, net, "%s:0.0.0.0:%u", listeners->kind, port);
         if (listeners->ipv6 || net) {
-            listener_add(listeners, net, "tcp:[::]:%u", port);
+            listener_add(listeners, net, "%s:[::]:%u", listeners->kind, port);
         }
         return;
     }
     const bool six = strchr(ip, ':') != NULL;
-    listener_add(listeners, net, "tcp:%s%s%s:%u", six ? "[" : "", ip, six ? "]" : "", port);
+    listener_add(listeners, net, "%s:%s%s%s:%u", listeners->kind, six ? "[" : "", ip,
+                 six ? "]" : "", port);
 }
 
 static void
@@ -125,9 +127,11 @@ unix_add(void *context, const char *name, const char *value)
 static enum lp_err
 listeners_plan(struct launcher_plan *plan, bool ipv6, char *ret_why, size_t why_bytes)
 {
-    struct listeners listeners = {plan, ipv6, false};
+    struct listeners listeners = {plan, "tcp", ipv6, false};
 
     lp_config_each(plan->config, "listeners.tcp.$name", tcp_add, &listeners);
+    listeners.kind = "tls";
+    lp_config_each(plan->config, "listeners.ssl.$name", tcp_add, &listeners);
     lp_config_each(plan->config, "lepus.listeners.unix.$name", unix_add, &listeners);
     if (listeners.too_many) {
         (void)snprintf(ret_why, why_bytes, "there are more than %u listeners",
@@ -253,6 +257,9 @@ launcher_plan_make(struct launcher_plan *plan, const struct launcher_options *op
         err = listeners_plan(plan, machine->ipv6, ret_why, why_bytes);
     }
     if (err == LP_OK) {
+        err = launcher_tls_plan(plan, ret_why, why_bytes);
+    }
+    if (err == LP_OK) {
         err = memory_plan(plan, machine->memory_bytes, ret_why, why_bytes);
     }
     if (err == LP_OK) {
@@ -276,5 +283,10 @@ launcher_plan_fini(struct launcher_plan *plan)
         free(plan->net_argument[i]);
     }
     plan->net_argument_count = 0;
+    if (plan->tls != NULL) {
+        explicit_bzero(plan->tls, plan->tls_bytes); /* the password is in it */
+    }
+    free(plan->tls);
+    plan->tls = NULL;
     lp_config_close(&plan->config);
 }

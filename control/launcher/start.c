@@ -4,12 +4,19 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-#define ARGUMENTS_MAX \
-    (LAUNCHER_SETTINGS_MAX + 2 * LAUNCHER_LISTENERS_MAX + LAUNCHER_NET_ARGUMENTS_MAX + 32u)
+#define MECHANISMS_MAX 16u
+#define ARGUMENTS_MAX                                                                  \
+    (LAUNCHER_SETTINGS_MAX + 2 * LAUNCHER_LISTENERS_MAX + LAUNCHER_NET_ARGUMENTS_MAX + \
+     MECHANISMS_MAX + 32u)
+/* Descriptors beside those of the region. */
+#define EXTRA_FDS 2u
 
 struct arguments {
     size_t count;
+    uint32_t mechanisms;
     bool failed;
     char *item[ARGUMENTS_MAX + 1]; /* NULL at the end */
 };
@@ -59,9 +66,10 @@ region_add(struct arguments *arguments, const struct launcher_region *region)
 
 static bool
 start(struct launcher_child *child, const struct launcher_plan *plan,
-      const struct launcher_region *region, struct arguments *arguments, int extra_fd)
+      const struct launcher_region *region, struct arguments *arguments,
+      const int extra_fd[EXTRA_FDS])
 {
-    int fds[LP_SHARDS_MAX + 3];
+    int fds[LP_SHARDS_MAX + 2 + EXTRA_FDS];
     size_t count = 0;
     char path[PATH_MAX + 32];
     bool good = false;
@@ -71,8 +79,10 @@ start(struct launcher_child *child, const struct launcher_plan *plan,
     for (uint32_t i = 0; i < region->shard_count; i++) {
         fds[count++] = region->shard_wake_fd[i];
     }
-    if (extra_fd >= 0) {
-        fds[count++] = extra_fd;
+    for (uint32_t i = 0; i < EXTRA_FDS; i++) {
+        if (extra_fd[i] >= 0) {
+            fds[count++] = extra_fd[i];
+        }
     }
     (void)snprintf(path, sizeof(path), "%s/%s", plan->programs, child->name);
     if (arguments->failed) {
@@ -83,6 +93,17 @@ start(struct launcher_child *child, const struct launcher_plan *plan,
     }
     arguments_fini(arguments);
     return good;
+}
+
+static void
+mechanism_add(void *context, const char *name, const char *value)
+{
+    struct arguments *arguments = context;
+    (void)name;
+    /* There are three of them: who names more has named some twice. */
+    if (arguments->mechanisms++ < MECHANISMS_MAX) {
+        argument_add(arguments, "--auth-mechanism=%s", value);
+    }
 }
 
 bool
@@ -133,7 +154,18 @@ launcher_start_dataplane(struct launcher_child *child, const struct launcher_pla
     argument_add(&arguments, "--data-id=%s", plan->record.id);
     argument_add(&arguments, "--cluster-name=%s", plan->cluster_name);
     argument_add(&arguments, "--ready-fd=%d", ready_fd);
-    return start(child, plan, region, &arguments, ready_fd);
+    lp_config_each(config, "auth_mechanisms.$name", mechanism_add, &arguments);
+    const int tls_fd = plan->tls == NULL ? -1 : launcher_tls_open(plan);
+    if (tls_fd >= 0) {
+        argument_add(&arguments, "--tls-fd=%d", tls_fd);
+    }
+    arguments.failed |= plan->tls != NULL && tls_fd < 0;
+    const bool good =
+        start(child, plan, region, &arguments, (const int[EXTRA_FDS]){ready_fd, tls_fd});
+    if (tls_fd >= 0) {
+        (void)close(tls_fd); /* the child has its own */
+    }
+    return good;
 }
 
 bool
@@ -156,10 +188,14 @@ launcher_start_control(struct launcher_child *child, const struct launcher_plan 
         argument_add(&arguments, "--config=%s", options->config_path);
     }
     for (size_t i = 0; i < options->setting_count; i++) {
+        /* Not to be seen once more, and no business of its. */
+        if (strncmp(options->setting[i], "ssl_options.password", 20) == 0) {
+            continue;
+        }
         argument_add(&arguments, "--set=%s", options->setting[i]);
     }
     if (how->ready_fd >= 0) {
         argument_add(&arguments, "--ready-fd=%d", how->ready_fd);
     }
-    return start(child, plan, region, &arguments, how->ready_fd);
+    return start(child, plan, region, &arguments, (const int[EXTRA_FDS]){how->ready_fd, -1});
 }

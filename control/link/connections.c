@@ -50,21 +50,54 @@ place(uint8_t **at, struct lp_bytes bytes)
     return placed;
 }
 
+/* Every text that a connection has. */
+#define CONNECTION_TEXTS(X) \
+    X(user)                 \
+    X(vhost)                \
+    X(protocol)             \
+    X(client_properties)    \
+    X(mechanism)            \
+    X(ssl_protocol)         \
+    X(ssl_key_exchange)     \
+    X(ssl_cipher)           \
+    X(ssl_hash)             \
+    X(peer_cert_subject)    \
+    X(peer_cert_issuer)     \
+    X(peer_cert_validity)
+
 /* A copy with its texts behind it; not in the table yet. */
 static struct control_connection *
 connection_copy(const struct control_connection *like)
 {
-    struct control_connection *copy =
-        lp_heap_alloc(sizeof(*copy) + like->user.size + like->vhost.size + like->protocol.size +
-                      like->client_properties.size);
+    size_t bytes = sizeof(*like);
+#define X(text) bytes += like->text.size;
+    CONNECTION_TEXTS(X)
+#undef X
+    struct control_connection *copy = lp_heap_alloc(bytes);
     uint8_t *at = (uint8_t *)(copy + 1);
     *copy = *like;
     lp_chain_init(&copy->failed);
-    copy->user = place(&at, like->user);
-    copy->vhost = place(&at, like->vhost);
-    copy->protocol = place(&at, like->protocol);
-    copy->client_properties = place(&at, like->client_properties);
+#define X(text) copy->text = place(&at, like->text);
+    CONNECTION_TEXTS(X)
+#undef X
     return copy;
+}
+
+/* How it came. */
+static void
+identity_read(struct lp_reader *fields, struct control_connection *like)
+{
+    like->mechanism = lp_reader_short(fields);
+    like->ssl = lp_reader_u8(fields) != 0;
+    if (like->ssl) {
+        like->ssl_protocol = lp_reader_short(fields);
+        like->ssl_key_exchange = lp_reader_short(fields);
+        like->ssl_cipher = lp_reader_short(fields);
+        like->ssl_hash = lp_reader_short(fields);
+        like->peer_cert_subject = lp_reader_long_le(fields);
+        like->peer_cert_issuer = lp_reader_long_le(fields);
+        like->peer_cert_validity = lp_reader_short(fields);
+    }
 }
 
 bool
@@ -83,6 +116,7 @@ control_connection_put(struct lp_control *control, uint32_t shard, struct lp_rea
     like.channel_max = lp_reader_u16le(fields);
     like.connected_at_ms = lp_reader_u64le(fields);
     like.user = lp_reader_short(fields);
+    identity_read(fields, &like);
     const uint32_t vhost_id = with_id ? lp_reader_u32le(fields) : 0;
     if (fields->failed || like.id == 0) {
         return false;

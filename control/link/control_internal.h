@@ -90,6 +90,11 @@ struct control_connection {
     struct control_tally *of_user, *of_vhost; /* while it is open */
     struct lp_chain failed;                   /* chains.c: channels with a declare that failed */
     struct lp_bytes user, vhost, protocol, client_properties;
+    struct lp_bytes mechanism;
+    /* With TLS, else all empty. */
+    struct lp_bytes ssl_protocol, ssl_key_exchange, ssl_cipher, ssl_hash;
+    struct lp_bytes peer_cert_subject, peer_cert_issuer, peer_cert_validity;
+    bool ssl;
     uint8_t local_family, peer_family;
     uint16_t local_port, peer_port;
     uint8_t local_ip[16], peer_ip[16];

@@ -68,6 +68,14 @@ peer_failed(struct lp_control *control, struct throttle_key peer)
     }
 }
 
+/* Its shard found no name in the certificate, and says why in the place of a password. */
+static bool
+external_missing(const struct lp_auth_login *login)
+{
+    return lp_bytes_equal_text(login->mechanism, "EXTERNAL") && login->user.size == 0 &&
+           login->password.size > 0;
+}
+
 /* ---- requests ---- */
 
 void
@@ -89,6 +97,13 @@ control_on_login(struct control_request *request)
     bool good = !request->fields.failed || control_malformed(request);
     if (good && counts && !peer_admitted(control, peer)) {
         control_answer_now(request, lp_auth_refuse(&login, &request->fault));
+        return;
+    }
+    if (good && external_missing(&login)) {
+        good = lp_auth_refuse(&login, &request->fault);
+        control_log(control, LP_CONTROL_LOG_ERROR, "EXTERNAL login refused: %.*s",
+                    (int)login.password.size, (const char *)login.password.data);
+        control_answer_now(request, good);
         return;
     }
     if (good) {

@@ -248,6 +248,17 @@ lp_connection_again(struct lp_connection *connection)
     }
 }
 
+/* ---- who it is ---- */
+
+bool
+lp_connection_identity(const struct lp_connection *connection,
+                       struct lp_transport_identity *ret_identity)
+{
+    const struct lp_transport *transport = &connection->broker->transport;
+    return transport->ops->identity != NULL &&
+           transport->ops->identity(transport->self, connection->stream, ret_identity);
+}
+
 /* ---- closing ---- */
 
 void

@@ -154,6 +154,10 @@ enum lp_content lp_connection_content_begin(struct lp_connection *connection, ui
 void lp_connection_content_arrived(struct lp_connection *connection, uint64_t bytes);
 void lp_connection_content_end(struct lp_connection *connection, uint64_t arrived, uint64_t rest);
 
+/* Who the peer is, as the transport knows; false: it does not. */
+bool lp_connection_identity(const struct lp_connection *connection,
+                            struct lp_transport_identity *ret_identity);
+
 /* Flush what is written, then close the stream.  No more input is offered. */
 void lp_connection_close(struct lp_connection *connection);
 /* Close now, unsent output is lost. */

@@ -43,6 +43,7 @@ struct lp_shard_config {
     uint64_t message_bytes_max;       /* 16 MiB */
     uint32_t connections_max;         /* per shard */
     char cluster_name[128];           /* server property */
+    uint8_t mechanisms;               /* enum lp_mechanism bits; 0: PLAIN and AMQPLAIN */
     uint64_t log_segment_bytes;       /* 64 MiB */
     uint64_t log_first_segment_bytes; /* 4 MiB */
     uint64_t log_backlog_bytes;       /* of this shard: stored backlogs in memory, 64 MiB */
@@ -68,6 +69,7 @@ struct lp_shard_env {
     /* Listeners in the transport's order, for the control process to list. */
     const struct lp_address *listeners;
     uint32_t listener_count;
+    uint64_t tls_listeners; /* a bit for each that the transport encrypts */
     /* End another party's wait; called at most once a turn and party, after its sleeping flag was
      * seen. */
     void (*wake_shard)(void *context, uint32_t shard);

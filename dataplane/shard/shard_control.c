@@ -321,7 +321,8 @@ owe_listeners(struct lp_shard *shard)
         if (address->family == LP_ADDRESS_UNIX) {
             lp_writer_short(&writer, lp_bytes_of_text(address->path));
         }
-        lp_writer_short(&writer, lp_bytes_of_text("amqp"));
+        const bool tls = (shard->env.tls_listeners >> i & 1u) != 0;
+        lp_writer_short(&writer, lp_bytes_of_text(tls ? "amqp/ssl" : "amqp"));
     }
     if (writer.failed) {
         return true; /* more listeners than a record holds: never to be told */

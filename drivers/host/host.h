@@ -9,6 +9,7 @@
  *   memory.c    region, reservations    transport.c  io_uring or epoll, listeners
  *   net_options.c  packet devices' words  net_devices.c  those devices
  *   net.c  TCP/IP over them
+ *   tls.c       TLS around both
  *   disk.c      folders, measurement    entropy.c  seeded generator
  *   record.c    what disks are asked, for tests
  *   loop.c      a shard's thread
@@ -28,6 +29,7 @@
 #include <drivers/common/listeners.h>
 #include <drivers/common/pair.h>
 #include <drivers/common/socket.h>
+#include <drivers/tls/tls.h>
 
 #define HOST_WHY_BYTES 1024
 
@@ -73,7 +75,8 @@ struct host_net_options {
     struct host_net_route route[LP_NET_ROUTES_MAX];
     uint32_t listener_count; /* some may be among the kernel's, too */
     struct lp_address listener[LP_LISTENERS_MAX];
-    uint64_t memory_bytes; /* of all shards together */
+    uint64_t tls_listeners; /* a bit each */
+    uint64_t memory_bytes;  /* of all shards together */
     enum lp_net_congestion congestion;
     uint32_t dpdk_memory_mb;    /* 0: as usual */
     const char *dpdk_arguments; /* NULL: none */
@@ -88,6 +91,8 @@ struct host_options {
     uint32_t listener_count;
     struct lp_address listener[LP_LISTENERS_MAX];
     struct host_net_options net;
+    uint64_t tls_listeners; /* a bit each */
+    int tls_fd;             /* what the launcher says of TLS; -1: nothing */
     enum host_transport transport;
     enum host_pin pin;
     enum host_poll poll;
@@ -161,6 +166,10 @@ struct host {
     uint32_t listener_count;       /* the shards': those, then those of packet devices alone */
     struct lp_address listener[2 * LP_LISTENERS_MAX];
     struct lp_net_fabric *net_fabric; /* NULL: one shard */
+    uint64_t tls_listeners;           /* a bit for each of the shards' */
+    struct lp_tls *tls;               /* NULL: there is none */
+    char *tls_text;                   /* what its settings point into */
+    uint32_t tls_wrapped;
     struct lp_fabric *fabric;
     void *region;
     uint64_t shard_bytes;
@@ -175,6 +184,10 @@ struct host {
 /* ---- options.c ---- */
 LP_MUST_CHECK bool host_options_parse(struct host_options *options, int argc, char **argv,
                                       char *ret_why);
+/* One more listener: "tcp:...", "tls:..." or "unix:...". */
+LP_MUST_CHECK bool host_listener_take(const char *value,
+                                      struct lp_address listener[LP_LISTENERS_MAX], uint32_t *count,
+                                      uint64_t *tls_listeners);
 
 /* ---- machine.c: `root` is "" or, in tests, a folder that holds proc/ and sys/ ---- */
 void host_machine_read(struct host_machine *ret_machine, const char *root);
@@ -217,6 +230,12 @@ LP_MUST_CHECK bool host_nets_open(struct host *host, uint32_t streams_max, char 
 void host_net_close(struct host *host);
 /* The shard's thread, once a turn: counters for the control process, some times a second. */
 void host_net_report(struct host_shard *self, uint64_t now_ns);
+/* ---- tls.c ---- */
+/* After the disks: around the transports of all shards, if there is a listener for it. */
+LP_MUST_CHECK bool host_tls_open(struct host *host, uint32_t streams_max, char *ret_why);
+/* When no shard runs: the threads end, and the transports are those of before; closing those does
+ * it. */
+void host_tls_close(struct host *host);
 
 /* ---- disk.c: after the transports ---- */
 /* Locks the folder, measures what is faster, opens a disk a shard, and says so in a line. */

@@ -118,6 +118,7 @@ shard_make(struct host *host, uint32_t i, char *ret_why)
         .region = host->region,
         .listeners = host->listener,
         .listener_count = host->listener_count,
+        .tls_listeners = host->tls_listeners,
         .wake_shard = wake_shard,
         .wake_control = wake_control,
         .wake_context = host,
@@ -147,6 +148,9 @@ ready_say(const struct host *host)
     for (uint32_t i = 0; i < host->listener_count; i++) {
         char text[LP_ADDRESS_FORMAT_BYTES];
         lp_address_format(&host->listener[i], text);
+        if ((host->tls_listeners >> i & 1u) != 0) {
+            memcpy(text, "tls", 3); /* and not "tcp" */
+        }
         used += (size_t)snprintf(line + used, sizeof(line) - used, " %s", text);
     }
     used += (size_t)snprintf(line + used, sizeof(line) - used, " transport=%s pinned=%s poll=%s\n",
@@ -162,6 +166,7 @@ ready_say(const struct host *host)
 static void
 streams_close(struct host *host)
 {
+    host_tls_close(host);
     host_net_close(host);
     host_transports_close(host);
 }
@@ -194,6 +199,12 @@ boot(struct host *host, int argc, char **argv, char *ret_why)
         return false;
     }
     if (!host_disks_open(host, ret_why)) {
+        streams_close(host);
+        return false;
+    }
+    /* A disk over io_uring wants the bare ring. */
+    if (!host_tls_open(host, config->connections_max, ret_why)) {
+        host_disks_close(host);
         streams_close(host);
         return false;
     }

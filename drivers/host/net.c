@@ -169,6 +169,7 @@ listeners_fill(struct host *host, uint32_t *ret_place, struct lp_net_config *con
             place = host->listener_count;
             host->listener[host->listener_count++] = *listener;
         }
+        host->tls_listeners |= (options->net.tls_listeners >> i & 1u) << place;
         ret_place[i] = place;
     }
     config->listener_count = options->net.listener_count;

@@ -146,8 +146,7 @@ host_net_option_take(struct host_net_options *net, const char *name, const char 
         return route_take(net, value);
     }
     if (strcmp(name, "net-listen") == 0) {
-        return net->listener_count < LP_LISTENERS_MAX &&
-               lp_address_parse(value, &net->listener[net->listener_count++]);
+        return host_listener_take(value, net->listener, &net->listener_count, &net->tls_listeners);
     }
     if (strcmp(name, "net-congestion") == 0) {
         net->congestion = strcmp(value, "newreno") == 0 ? LP_NET_NEWRENO : LP_NET_CUBIC;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <lepus/protocol.h>
+
 #include <drivers/common/address.h>
 
 /* A decimal number of at most `max`, with nothing after it. */
@@ -100,12 +102,47 @@ id_parse(const char *text, uint8_t id[16])
     return true;
 }
 
+/* "tls:" is "tcp:" with TLS around it. */
+bool
+host_listener_take(const char *value, struct lp_address listener[LP_LISTENERS_MAX], uint32_t *count,
+                   uint64_t *tls_listeners)
+{
+    char text[LP_ADDRESS_FORMAT_BYTES];
+    const bool tls = strncmp(value, "tls:", 4) == 0;
+    if (*count == LP_LISTENERS_MAX ||
+        snprintf(text, sizeof(text), "%s%s", tls ? "tcp:" : "", tls ? value + 4 : value) >=
+            (int)sizeof(text) ||
+        !lp_address_parse(text, &listener[*count])) {
+        return false;
+    }
+    *tls_listeners |= (uint64_t)tls << *count;
+    (*count)++;
+    return true;
+}
+
+static bool
+mechanism_take(struct host_options *options, const char *value)
+{
+    static const char *const names[] = {"PLAIN", "AMQPLAIN", "EXTERNAL"};
+    static const uint8_t bits[] = {LP_MECHANISM_PLAIN, LP_MECHANISM_AMQPLAIN,
+                                   LP_MECHANISM_EXTERNAL};
+    uint32_t index;
+    if (!word_parse(value, names, LP_COUNT_OF(names), &index)) {
+        return false;
+    }
+    options->shard.mechanisms |= bits[index];
+    return true;
+}
+
 static bool
 text_take(struct host_options *options, const char *name, const char *value)
 {
     if (strcmp(name, "listen") == 0) {
-        return options->listener_count < LP_LISTENERS_MAX &&
-               lp_address_parse(value, &options->listener[options->listener_count++]);
+        return host_listener_take(value, options->listener, &options->listener_count,
+                                  &options->tls_listeners);
+    }
+    if (strcmp(name, "auth-mechanism") == 0) {
+        return mechanism_take(options, value);
     }
     if (strcmp(name, "shard-wake-fds") == 0) {
         return options->shard_wake_count == 0 && fd_list_parse(options, value);
@@ -144,6 +181,7 @@ number_take(struct host_options *options, const char *name, const char *value)
         {"region-fd", INT32_MAX, FIELD(region_fd)},
         {"control-wake-fd", INT32_MAX, FIELD(control_wake_fd)},
         {"ready-fd", INT32_MAX, FIELD(ready_fd)},
+        {"tls-fd", INT32_MAX, FIELD(tls_fd)},
         {"shards", LP_SHARDS_MAX, FIELD(shard.count)},
         {"memory-bytes", UINT64_MAX, FIELD(memory_bytes)},
         {"watermark-bytes", UINT64_MAX, FIELD(watermark_bytes)},
@@ -197,6 +235,7 @@ static const struct host_options defaults = {
     .region_fd = -1,
     .control_wake_fd = -1,
     .ready_fd = -1,
+    .tls_fd = -1,
     .memory_bytes = 1024u * 1024u * 1024u,
     .net = {.memory_bytes = 64u * 1024u * 1024u},
     .shard =

@@ -90,6 +90,7 @@ host_transports_open(struct host *host, uint32_t streams_max, char *ret_why)
         return false;
     }
     host->listener_count = host->listeners.count;
+    host->tls_listeners = options->tls_listeners;
     memcpy(host->listener, host->listeners.address,
            host->listeners.count * sizeof(host->listener[0]));
     return true;

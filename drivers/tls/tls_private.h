@@ -40,7 +40,7 @@
 #define TLS_HOLD_BYTES    (256u * 1024u) /* unread ciphertext: the peer has to wait */
 #define TLS_INPUT_MAX     (8u * 1024u * 1024u)
 #define TLS_LAST_NS       1000000000u /* for the last bytes to leave */
-#define TLS_INDEX_BIT     0x80000000u /* in the index of our handles, and of no inner one */
+#define TLS_INDEX_BIT     0x40000000u /* in the index of our handles, and of no inner one */
 #define TLS_USER_TAG      0x544c5321u /* upper half of `user` of our streams */
 #define TLS_USER_NOBODY   (((uint64_t)TLS_USER_TAG << 32) | UINT32_MAX)
 #define TLS_FAILURE_BYTES 256u

@@ -74,17 +74,22 @@ enum lp_resource {
     LP_RESOURCE_QUEUE = 1,
 };
 
-/* Room for the longest HELLO_CONNECTION: names, addresses, and client properties cut to 2 KiB. */
-#define LP_CONTROL_HELLO_BYTES_MAX 4096u
+/* Room for the longest HELLO_CONNECTION: client properties fitted a frame of 4096 bytes, names and
+ * addresses are short, and of names in certificates come LP_CONTROL_DN_BYTES_MAX at most. */
+#define LP_CONTROL_DN_BYTES_MAX    512u
+#define LP_CONTROL_HELLO_BYTES_MAX 8192u
 
 enum lp_control_type {
     /* ---- shard to control: requests, answered by LP_CONTROL_REPLY with the same sequence ---- */
 
-    /* connection u64, mechanism str ("PLAIN", "AMQPLAIN"), user str, password blob, peer addr,
-     * loopback bool.  Reply: user_name str.  Fault 403: refused, text for the client. */
+    /* connection u64, mechanism str ("PLAIN", "AMQPLAIN", "EXTERNAL"), user str, password blob,
+     * peer addr, loopback bool.  Reply: user_name str.  Fault 403: refused, text for the client.
+     * EXTERNAL: the transport vouches for the user; none, and `password` says for the log why. */
     LP_CONTROL_LOGIN = 1,
     /* connection u64, vhost str, protocol str, local addr, peer addr, client_properties blob,
-     * heartbeat_s u16, frame_max u32, channel_max u16, connected_at_ms u64, user str.
+     * heartbeat_s u16, frame_max u32, channel_max u16, connected_at_ms u64, user str,
+     * mechanism str, tls bool, and with TLS: protocol str, key_exchange str, cipher str, hash str,
+     * certificate's subject blob, issuer blob, validity str.
      * Reply: vhost_id u32, then the fields of RIGHTS' reply.  Fault 530: no such vhost, no access,
      * or a limit is reached (C18, C19, C20). */
     LP_CONTROL_OPEN = 2,

@@ -23,11 +23,19 @@ struct lp_connection;
 struct lp_message;
 struct lp_trace;
 
+/* Ways to log in. */
+enum lp_mechanism {
+    LP_MECHANISM_PLAIN = 1,
+    LP_MECHANISM_AMQPLAIN = 2,
+    LP_MECHANISM_EXTERNAL = 4, /* by what the transport knows of the peer; offered with TLS only */
+};
+
 /* What an operator can set that protocols need; the broker keeps it. */
 struct lp_protocol_limits {
     uint32_t frame_max_bytes;
     uint16_t channel_max;
     uint16_t heartbeat_s;
+    uint8_t mechanisms; /* enum lp_mechanism bits */
     uint32_t handshake_timeout_ms;
     uint64_t message_bytes_max;
     char cluster_name[128];

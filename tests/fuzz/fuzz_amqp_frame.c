@@ -40,7 +40,7 @@ method_touch(struct lp_bytes payload)
     }
     struct amqp091_credentials credentials;
     if (method.id == AMQP091_CONNECTION_START_OK &&
-        amqp091_sasl_read(method.name[0], method.text, &credentials)) {
+        amqp091_sasl_read(amqp091_sasl_find(method.name[0]), method.text, &credentials)) {
         sum += touch(credentials.user) + touch(credentials.password);
     }
     return sum;

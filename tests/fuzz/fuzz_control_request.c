@@ -43,6 +43,8 @@ log_in(struct hostile_shard *shard)
     lp_writer_u16le(&open, 2047);
     lp_writer_u64le(&open, 1700000000000u);
     lp_writer_short(&open, lp_bytes_of_text("guest"));
+    lp_writer_short(&open, lp_bytes_of_text("PLAIN"));
+    lp_writer_u8(&open, 0);
     said = said && hostile_say(shard, LP_CONTROL_OPEN, 2, lp_writer_bytes(&open));
     LP_ASSERT(said && !open.failed && !login.failed);
     hostile_turns(shard);

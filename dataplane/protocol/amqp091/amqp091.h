@@ -69,11 +69,12 @@ struct amqp091_connection {
     struct lp_connection *base;
     struct amqp091_shard *shard;
     struct amqp091_parser parser;
-    uint8_t state;    /* enum amqp091_conn_state */
-    bool dead;        /* a write failed: the connection is being dropped */
-    bool gone;        /* gone() was called */
-    bool login_sent;  /* the control process knows of us */
-    bool closed_sent; /* ... and was told that we go */
+    uint8_t state;     /* enum amqp091_conn_state */
+    uint8_t mechanism; /* enum lp_mechanism: how it logged in */
+    bool dead;         /* a write failed: the connection is being dropped */
+    bool gone;         /* gone() was called */
+    bool login_sent;   /* the control process knows of us */
+    bool closed_sent;  /* ... and was told that we go */
     bool closed_done;
     bool close_ok_seen;
     bool deaf;           /* after a framing fault: the stream cannot be read on */

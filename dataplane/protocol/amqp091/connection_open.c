@@ -64,6 +64,34 @@ server_properties(struct lp_writer *writer, const struct lp_protocol_limits *lim
     lp_writer_patch_u32be(writer, table, (uint32_t)(lp_writer_size(writer) - table - 4));
 }
 
+/* Those that the operator allows; what the certificate says is worth something with TLS only. */
+static uint8_t
+mechanisms_of(const struct amqp091_connection *connection)
+{
+    const uint8_t allowed = connection->shard->broker->limits.mechanisms;
+    struct lp_transport_identity identity;
+    const bool tls = lp_connection_identity(connection->base, &identity) && identity.tls;
+    return tls ? allowed : (uint8_t)(allowed & ~(unsigned)LP_MECHANISM_EXTERNAL);
+}
+
+static void
+mechanisms_write(struct lp_writer *writer, uint8_t mechanisms)
+{
+    const size_t at = lp_writer_size(writer);
+    lp_writer_u32be(writer, 0);
+    for (unsigned bit = 1; bit <= LP_MECHANISM_EXTERNAL; bit <<= 1) {
+        if ((mechanisms & bit) == 0) {
+            continue;
+        }
+        const struct lp_bytes name = lp_bytes_of_text(amqp091_sasl_name((uint8_t)bit));
+        if (lp_writer_size(writer) > at + 4) {
+            lp_writer_u8(writer, ' ');
+        }
+        lp_writer_copy(writer, name.data, name.size);
+    }
+    lp_writer_patch_u32be(writer, at, (uint32_t)(lp_writer_size(writer) - at - 4));
+}
+
 static void
 start_send(struct amqp091_connection *connection)
 {
@@ -72,7 +100,7 @@ start_send(struct amqp091_connection *connection)
     lp_writer_u8(&out.writer, 0); /* version 0-9 */
     lp_writer_u8(&out.writer, 9);
     server_properties(&out.writer, &connection->shard->broker->limits);
-    lp_writer_long_be(&out.writer, lp_bytes_of_text("PLAIN AMQPLAIN"));
+    mechanisms_write(&out.writer, mechanisms_of(connection));
     lp_writer_long_be(&out.writer, lp_bytes_of_text("en_US"));
     amqp091_out_send(connection, &out);
 }
@@ -228,6 +256,35 @@ login_refused(struct amqp091_connection *connection, struct lp_bytes mechanism)
     amqp091_connection_fault(connection, &fault, AMQP091_METHOD_NONE);
 }
 
+/* From the certificate; without a name there, `password` says why. */
+static bool
+external_read(const struct amqp091_connection *connection,
+              struct amqp091_credentials *ret_credentials)
+{
+    struct lp_transport_identity identity;
+    if (!lp_connection_identity(connection->base, &identity)) {
+        return false;
+    }
+    *ret_credentials = (struct amqp091_credentials){.user = identity.login};
+    if (identity.login_missing != NULL) {
+        ret_credentials->user = lp_bytes_of(NULL, 0);
+        ret_credentials->password = lp_bytes_of_text(identity.login_missing);
+    }
+    return true;
+}
+
+static bool
+credentials_read(struct amqp091_connection *connection, const struct amqp091_method *method,
+                 struct amqp091_credentials *ret_credentials)
+{
+    connection->mechanism =
+        amqp091_sasl_find(method->name[0]) & mechanisms_of(connection); /* 0: not offered */
+    if (connection->mechanism == LP_MECHANISM_EXTERNAL) {
+        return external_read(connection, ret_credentials);
+    }
+    return amqp091_sasl_read(connection->mechanism, method->text, ret_credentials);
+}
+
 enum amqp091_flow
 amqp091_connection_login(struct amqp091_connection *connection, const struct amqp091_method *method)
 {
@@ -238,7 +295,7 @@ amqp091_connection_login(struct amqp091_connection *connection, const struct amq
     connection->can_auth_close = capability(method->table, "authentication_failure_close");
     connection->can_cancel_notify = capability(method->table, "consumer_cancel_notify");
     connection->can_blocked = capability(method->table, "connection.blocked");
-    if (!amqp091_sasl_read(mechanism, method->text, &credentials)) {
+    if (!credentials_read(connection, method, &credentials)) {
         amqp091_connection_event(connection, AMQP091_EV_REFUSED);
         return AMQP091_NEXT;
     }
@@ -331,6 +388,33 @@ open_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
     amqp091_out_send(connection, &out);
 }
 
+static void
+distinguished_write(struct lp_writer *writer, const char *name)
+{
+    struct lp_bytes bytes = lp_bytes_of_text(name);
+    bytes.size = LP_MIN(bytes.size, LP_CONTROL_DN_BYTES_MAX);
+    lp_writer_long_le(writer, bytes);
+}
+
+/* How it came, for listings. */
+static void
+identity_write(struct lp_writer *writer, const struct amqp091_connection *connection)
+{
+    struct lp_transport_identity identity;
+    const bool tls = lp_connection_identity(connection->base, &identity) && identity.tls;
+    lp_writer_short(writer, lp_bytes_of_text(amqp091_sasl_name(connection->mechanism)));
+    lp_writer_u8(writer, tls);
+    if (tls) {
+        lp_writer_short(writer, lp_bytes_of_text(identity.protocol));
+        lp_writer_short(writer, lp_bytes_of_text(identity.key_exchange));
+        lp_writer_short(writer, lp_bytes_of_text(identity.cipher));
+        lp_writer_short(writer, lp_bytes_of_text(identity.hash));
+        distinguished_write(writer, identity.subject);
+        distinguished_write(writer, identity.issuer);
+        lp_writer_short(writer, lp_bytes_of_text(identity.validity));
+    }
+}
+
 static struct lp_bytes
 open_payload(struct amqp091_connection *connection, struct lp_bytes vhost)
 {
@@ -346,6 +430,7 @@ open_payload(struct amqp091_connection *connection, struct lp_bytes vhost)
     lp_writer_u16le(&writer, connection->channel_max);
     lp_writer_u64le(&writer, connection->opened_ms);
     lp_writer_short(&writer, lp_bytes_of(connection->user, connection->user_bytes));
+    identity_write(&writer, connection);
     LP_ASSERT(!writer.failed);
     return lp_writer_bytes(&writer);
 }

@@ -44,15 +44,47 @@ amqplain_read(struct lp_bytes response, struct amqp091_credentials *ret_credenti
     return true;
 }
 
+static const struct {
+    uint8_t mechanism;
+    const char *name;
+} mechanisms[] = {
+    {LP_MECHANISM_PLAIN, "PLAIN"},
+    {LP_MECHANISM_AMQPLAIN, "AMQPLAIN"},
+    {LP_MECHANISM_EXTERNAL, "EXTERNAL"},
+};
+
+uint8_t
+amqp091_sasl_find(struct lp_bytes mechanism)
+{
+    for (size_t i = 0; i < LP_COUNT_OF(mechanisms); i++) {
+        if (lp_bytes_equal_text(mechanism, mechanisms[i].name)) {
+            return mechanisms[i].mechanism;
+        }
+    }
+    return 0;
+}
+
+const char *
+amqp091_sasl_name(uint8_t mechanism)
+{
+    for (size_t i = 0; i < LP_COUNT_OF(mechanisms); i++) {
+        if (mechanisms[i].mechanism == mechanism) {
+            return mechanisms[i].name;
+        }
+    }
+    return "";
+}
+
 bool
-amqp091_sasl_read(struct lp_bytes mechanism, struct lp_bytes response,
+amqp091_sasl_read(uint8_t mechanism, struct lp_bytes response,
                   struct amqp091_credentials *ret_credentials)
 {
-    if (lp_bytes_equal_text(mechanism, "PLAIN")) {
+    switch (mechanism) {
+    case LP_MECHANISM_PLAIN:
         return plain_read(response, ret_credentials);
-    }
-    if (lp_bytes_equal_text(mechanism, "AMQPLAIN")) {
+    case LP_MECHANISM_AMQPLAIN:
         return amqplain_read(response, ret_credentials);
+    default:
+        return false;
     }
-    return false;
 }

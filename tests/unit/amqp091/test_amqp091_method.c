@@ -151,7 +151,7 @@ credentials_are_read_from_plain_and_amqplain(void **unused)
 {
     (void)unused;
     struct amqp091_credentials got;
-    const struct lp_bytes plain = lp_bytes_of_text("PLAIN");
+    const uint8_t plain = amqp091_sasl_find(lp_bytes_of_text("PLAIN"));
     assert_true(amqp091_sasl_read(plain, lp_bytes_of("\0guest\0secret", 13), &got));
     assert_true(lp_bytes_equal_text(got.user, "guest"));
     assert_true(lp_bytes_equal_text(got.password, "secret"));
@@ -160,14 +160,17 @@ credentials_are_read_from_plain_and_amqplain(void **unused)
     assert_false(amqp091_sasl_read(plain, lp_bytes_of_text("guest"), &got));
     assert_false(amqp091_sasl_read(plain, lp_bytes_of("\0guest", 6), &got));
     assert_false(amqp091_sasl_read(plain, lp_bytes_of("\0a\0b\0c", 6), &got));
-    assert_false(amqp091_sasl_read(lp_bytes_of_text("plain"), lp_bytes_of("\0a\0b", 4), &got));
+    assert_int_equal(plain, LP_MECHANISM_PLAIN);
+    assert_int_equal(amqp091_sasl_find(lp_bytes_of_text("plain")), 0);
+    assert_false(amqp091_sasl_read(0, lp_bytes_of("\0a\0b", 4), &got));
+    assert_false(amqp091_sasl_read(LP_MECHANISM_EXTERNAL, lp_bytes_of("\0a\0b", 4), &got));
 
     struct lp_writer writer = lp_writer_of(buffer, sizeof(buffer));
     lp_writer_short(&writer, lp_bytes_of_text("LOGIN"));
     lp_writer_u8(&writer, 'S');
     lp_writer_long_be(&writer, lp_bytes_of_text("guest"));
     const struct lp_bytes half = lp_writer_bytes(&writer);
-    const struct lp_bytes amqplain = lp_bytes_of_text("AMQPLAIN");
+    const uint8_t amqplain = amqp091_sasl_find(lp_bytes_of_text("AMQPLAIN"));
     assert_false(amqp091_sasl_read(amqplain, half, &got));
     lp_writer_short(&writer, lp_bytes_of_text("PASSWORD"));
     lp_writer_u8(&writer, 'S');

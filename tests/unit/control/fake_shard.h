@@ -149,6 +149,8 @@ fake_connection_write(struct lp_writer *w, uint64_t id, const char *user, const 
     lp_writer_u16le(w, 2047);
     lp_writer_u64le(w, 1700000000000u);
     lp_writer_short(w, lp_bytes_of_text(user));
+    lp_writer_short(w, lp_bytes_of_text("PLAIN"));
+    lp_writer_u8(w, 0); /* no TLS */
 }
 
 static inline void
