@@ -22,6 +22,7 @@
 #include "dataplane/broker/delay.h"
 #include "dataplane/broker/message.h"
 #include "dataplane/broker/own.h"
+#include "dataplane/broker/staging.h"
 #include "dataplane/broker/stamps.h"
 #include "dataplane/broker/topology.h"
 #include "dataplane/link/link.h"
@@ -108,6 +109,7 @@ struct lp_broker {
                                                  watermark */
     struct lp_release_list release[LP_SHARDS_MAX];
     struct lp_dying dying;
+    struct lp_staging staging;
     struct lp_store *store; /* NULL: nothing is kept */
 
     /* of either side */

@@ -45,7 +45,7 @@ outgoing_record(const struct lp_outgoing *outgoing, const struct lp_message *mes
 {
     return (struct lp_mesh_record){
         .op = LP_MESH_ENQUEUE,
-        .flags = (uint8_t)(message->flags | (outgoing->tx ? LP_MESH_TX : 0)),
+        .flags = (uint8_t)(message->flags | outgoing->tx),
         .w = {outgoing->message, outgoing->session, outgoing->number, message->body_bytes,
               lp_message_expiration_ms(message), message->priority},
     };

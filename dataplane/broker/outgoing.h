@@ -37,7 +37,7 @@ struct lp_outgoing {
     uint32_t target_next;  /* the first that has not been sent */
     uint32_t credits_kept; /* not for these messages: others need them more */
     bool near;             /* nothing in our own ring must come before it */
-    bool tx;               /* it is part of a transaction (LP_MESH_TX) */
+    uint8_t tx;            /* it is part of a transaction: LP_MESH_TX, LP_MESH_STAGED; else 0 */
 };
 
 static inline void

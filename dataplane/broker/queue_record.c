@@ -54,6 +54,9 @@ lp_queue_confirm(struct lp_broker *broker, uint32_t from, const struct lp_mesh_r
         }
         return;
     }
+    if (LP_UNLIKELY(record->flags & LP_MESH_STAGED)) {
+        return; /* it was, when it came */
+    }
     struct lp_confirm_batch *batch = &broker->confirm_batch[from];
     const lp_handle session = record->w[1];
     if (session != LP_HANDLE_NONE) {
@@ -79,6 +82,10 @@ lp_queue_refuse(struct lp_broker *broker, uint32_t from, const struct lp_mesh_re
 {
     if (record->flags & LP_MESH_NEAR) {
         lp_session_refused(broker, record, flags);
+        return;
+    }
+    if (LP_UNLIKELY(record->flags & LP_MESH_STAGED)) {
+        lp_staging_refused(broker, flags);
         return;
     }
     /* Answers keep the order of what they answer. */
@@ -288,7 +295,11 @@ lp_queue_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_re
         break;
     case LP_MESH_SYNC:
         lp_mesh_owe(&broker->mesh, from);
-        lp_store_sync(broker, from, record);
+        if (record->flags & LP_MESH_STAGED) {
+            lp_staging_sync(broker, from, record);
+        } else {
+            lp_store_sync(broker, from, record);
+        }
         return true;
     case LP_MESH_CANCEL:
     case LP_MESH_DETACH:
@@ -305,7 +316,9 @@ lp_queue_record(struct lp_broker *broker, uint32_t from, const struct lp_mesh_re
     default:
         return false;
     }
-    if (queue && LP_UNLIKELY(record_of_tx(record))) {
+    if (LP_UNLIKELY(record_of_tx(record)) && (record->flags & LP_MESH_STAGED) != 0) {
+        lp_staging_record(broker, from, record);
+    } else if (queue && LP_UNLIKELY(record_of_tx(record))) {
         lp_store_tie(broker);
         queue->type->handle(queue, from, record);
         lp_store_untie_later(broker); /* with what follows; a SYNC ends it */

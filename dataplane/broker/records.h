@@ -73,7 +73,8 @@ enum lp_mesh_op {
      * said again while that is so. */
     LP_MESH_TIMEOUT,
     /* C->H request.  w1 session, w2 confirm number: answered, as an ENQUEUE, when all that was
-     * said to H before is on disk. */
+     * said to H before is on disk.  With flag STAGED: w3 session, also where none is answered; flag
+     * DROP. */
     LP_MESH_SYNC,
     LP_MESH_OP_COUNT,
 };
@@ -109,6 +110,11 @@ enum lp_mesh_flag {
 /* In the flags of ENQUEUE and SETTLE: with what follows, up to a SYNC, it is one transaction, on
  * disk wholly or not at all. */
 #define LP_MESH_TX 64u
+/* ... that is too large to be said in one go, and is kept aside until its SYNC, which has this
+ * flag, too.  A SETTLE has one entry less then, and the session in its place. */
+#define LP_MESH_STAGED 32u
+/* In the flags of such a SYNC: none of it is to be done. */
+#define LP_MESH_DROP 16u
 
 /* In the flags of a DELIVER: it is measured. */
 #define LP_MESH_STAMPED 128u

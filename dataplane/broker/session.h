@@ -163,6 +163,8 @@ struct lp_tx {
     uint64_t settled;      /* shards that heard of settlements, a bit each: to be on disk there */
     bool begun;            /* the commit was asked for */
     bool whole;       /* the commit is said in one go, so that each shard has all of it or none */
+    bool staged;      /* ... or as it goes, and each shard does it when it has all of it */
+    bool ending;      /* ... which it is being told */
     bool answers_due; /* a commit waits for queues alone */
     bool refused;     /* one of them did not take what it got */
 };

@@ -64,6 +64,14 @@ bool session_settle_one(struct lp_session *session, uint64_t number, const struc
 void session_tx_answered(struct lp_session *session, bool refused);
 /* Drop what waits for a commit; false: there is more than one step does. */
 bool session_tx_close(struct lp_session *session);
+/* What its records to queues say of a commit that is under way. */
+static inline uint8_t
+session_tx_flags(const struct lp_session *session)
+{
+    const struct lp_tx *tx = session->tx;
+    return LP_LIKELY(!tx || !tx->whole) ? 0
+                                        : (uint8_t)(LP_MESH_TX | (tx->staged ? LP_MESH_STAGED : 0));
+}
 
 struct lp_consumer *session_consumer_alloc(struct lp_session *session,
                                            const struct lp_queue_ref *queue);

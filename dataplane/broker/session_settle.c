@@ -14,11 +14,15 @@ session_settles_send(struct lp_session *session)
     struct lp_mesh_record record = {
         .op = LP_MESH_SETTLE,
         .flags = (uint8_t)(batch->outcome | (batch->many ? LP_MESH_MANY : 0) |
-                           (session->tx && session->tx->whole ? LP_MESH_TX : 0)),
+                           session_tx_flags(session)),
         .a = batch->count,
         .w = {batch->subscription},
     };
     memcpy(&record.w[1], batch->entry, batch->count * sizeof(batch->entry[0]));
+    if (record.flags & LP_MESH_STAGED) {
+        LP_ASSERT(batch->count < LP_MESH_SETTLES_MAX);
+        record.w[LP_MESH_SETTLES_MAX] = session->self;
+    }
     if (!lp_mesh_news(&session->broker->mesh, batch->home_shard, &record)) {
         return false;
     }
@@ -40,8 +44,8 @@ settle_add(struct lp_session *session, const struct lp_consumer *consumer, lp_ha
     const bool other = batch->subscription != consumer->subscription ||
                        batch->home_shard != consumer->home_shard ||
                        batch->outcome != (uint8_t)outcome || batch->many != session->settling_many;
-    if (batch->count > 0 && (other || batch->count == LP_MESH_SETTLES_MAX) &&
-        !session_settles_send(session)) {
+    const uint32_t most = LP_MESH_SETTLES_MAX - ((session_tx_flags(session) & LP_MESH_STAGED) != 0);
+    if (batch->count > 0 && (other || batch->count >= most) && !session_settles_send(session)) {
         return false;
     }
     batch->subscription = consumer->subscription;

@@ -263,7 +263,7 @@ item_send(struct lp_session *session, struct lp_tx_publish *item)
         .targets = item->targets,
         .target_count = item->target_count,
         .credits_kept = session->outgoing.credits_kept,
-        .tx = session->tx->whole,
+        .tx = session_tx_flags(session),
     };
     session->outgoing = outgoing;
     item->targets = NULL;
@@ -378,7 +378,7 @@ static void
 commit_cut(struct lp_session *session, uint64_t shards)
 {
     const struct lp_mesh_record end = {.op = LP_MESH_SYNC};
-    if (!session->tx->whole) {
+    if (!session->tx->whole || session->tx->staged) {
         return;
     }
     session->tx->whole = false;
@@ -400,8 +400,9 @@ settled_ask(struct lp_session *session)
     if (!session_settles_send(session)) {
         return false;
     }
-    if (tx->whole) {
+    if (tx->whole && !tx->ending) {
         tx->settled = shards_all(session); /* each must hear its end */
+        tx->ending = tx->staged;
     }
     while (tx->settled != 0) {
         const uint32_t shard = (uint32_t)__builtin_ctzll(tx->settled);
@@ -415,13 +416,17 @@ settled_ask(struct lp_session *session)
             return false;
         }
         slot->remaining = 1;
-        const struct lp_mesh_record record = {.op = LP_MESH_SYNC,
-                                              .w = {LP_HANDLE_NONE, session->self, number}};
+        const struct lp_mesh_record record = {
+            .op = LP_MESH_SYNC,
+            .flags = tx->staged ? LP_MESH_STAGED : 0,
+            .w = {LP_HANDLE_NONE, session->self, number, session->self},
+        };
         const bool sent = lp_mesh_request(&session->broker->mesh, shard, &record);
         LP_ASSERT(sent);
         tx->settled &= tx->settled - 1;
     }
     tx->whole = false;
+    tx->staged = false;
     return true;
 }
 
@@ -483,6 +488,8 @@ tx_begin_anew(struct lp_tx *tx)
     tx->settle_whole = 0;
     tx->settled = 0;
     tx->whole = false;
+    tx->staged = false;
+    tx->ending = false;
     tx->begun = false;
     tx->answers_due = false;
     tx->refused = false;
@@ -523,7 +530,8 @@ commit_records(const struct lp_session *session)
 /*
  * Is there room for all of it on the way to every shard?  What is then said in
  * one turn is noted there in one turn, and is one chain of the log.  Else, of a
- * commit that is not too large for it: false, it waits.
+ * commit that is not too large for it: false, it waits.  One that is goes as
+ * there is room, and is kept aside by each shard until all of it is there.
  */
 static bool
 commit_whole(struct lp_session *session)
@@ -531,8 +539,16 @@ commit_whole(struct lp_session *session)
     struct lp_broker *broker = session->broker;
     struct lp_tx *tx = session->tx;
     const uint32_t records = commit_records(session);
-    if (!broker->store || records == 0 || records > WHOLE_MAX || tx->begun ||
+    if (!broker->store || records == 0 || tx->begun ||
         session->outgoing.message != LP_HANDLE_NONE) {
+        return true;
+    }
+    if (records > WHOLE_MAX) {
+        if (!session_settles_send(session)) { /* what comes before it */
+            return false;
+        }
+        tx->staged = true;
+        tx->whole = true;
         return true;
     }
     for (uint32_t i = 0; i < broker->mesh.count; i++) {
@@ -576,13 +592,42 @@ lp_session_tx_rollback(struct lp_session *session)
     return LP_DONE;
 }
 
+/* The shards that keep something of a commit aside, and have not heard its end, never will hear
+ * all of it.  False: no room to say so to all of them now. */
+static bool
+staged_drop(struct lp_session *session)
+{
+    struct lp_tx *tx = session->tx;
+    const struct lp_mesh_record record = {
+        .op = LP_MESH_SYNC,
+        .flags = LP_MESH_STAGED | LP_MESH_DROP,
+        .w = {LP_HANDLE_NONE, LP_HANDLE_NONE, 0, session->self},
+    };
+    if (!tx->staged) {
+        return true;
+    }
+    if (!tx->ending) {
+        tx->settled = shards_all(session);
+        tx->ending = true;
+    }
+    while (tx->settled != 0) {
+        if (!lp_mesh_request(&session->broker->mesh, (uint32_t)__builtin_ctzll(tx->settled),
+                             &record)) {
+            return false;
+        }
+        tx->settled &= tx->settled - 1;
+    }
+    tx->staged = false;
+    return true;
+}
+
 bool
 session_tx_close(struct lp_session *session)
 {
     if (!session->tx) {
         return true;
     }
-    if (!publishes_drop(session)) {
+    if (!staged_drop(session) || !publishes_drop(session)) {
         return false;
     }
     void *block = session->tx;

@@ -113,6 +113,7 @@ shard_lists_init(struct lp_broker *broker)
     lp_list_init(&broker->subscriptions_gone);
     lp_dying_init(&broker->dying);
     lp_delay_init(&broker->delay);
+    lp_staging_init(&broker->staging);
     lp_own_init(&broker->own, broker->memory);
     for (uint32_t i = 0; i < LP_SHARDS_MAX; i++) {
         lp_list_init(&broker->release[i].entries);
@@ -364,6 +365,9 @@ turn_mesh(struct lp_broker *broker)
             count += turn_inbox(broker, i);
         }
     }
+    if (LP_UNLIKELY(!lp_list_empty(&broker->staging.complete))) {
+        count += lp_staging_step(broker);
+    }
     for (uint32_t pass = 0; pass < PASSES_MAX; pass++) {
         (void)lp_mesh_publish(&broker->mesh, broker->mesh.self);
         const uint32_t own = turn_inbox(broker, broker->mesh.self);
@@ -478,7 +482,7 @@ turn_next(const struct lp_shard *shard)
         !lp_list_empty(&broker->consumers_news) || !lp_list_empty(&broker->subscriptions_gone) ||
         !lp_list_empty(&broker->queues_unused) || !lp_list_empty(&broker->queues_dirty) ||
         !lp_list_empty(&broker->dying.entries) || broker->own.count > 0 ||
-        !lp_list_empty(&broker->connections_resume) ||
+        !lp_list_empty(&broker->staging.complete) || !lp_list_empty(&broker->connections_resume) ||
         /* An alarm's end comes as a record, which wakes us. */
         (!lp_list_empty(&broker->connections_paused) && broker->alarms == 0) ||
         broker->link.unsent > 0 || shard_control_owes(shard) || lp_queue_credits_withheld(broker) ||

@@ -6,6 +6,7 @@
  * either way of making a write durable, in a folder of their own.  One thread:
  * a step polls and waits; nothing is waited for by time.
  */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -205,7 +206,11 @@ more_files_are_there_than_are_open(void **state)
             assert_int_equal(rig_finish(rig), lanes);
         }
     }
-    assert_true(rig_descriptors() < LP_FILES_OPEN_MAX + 30);
+    /* They are closed beside us. */
+    while (rig_descriptors() >= LP_FILES_OPEN_MAX + 30) {
+        assert_true(clock_now_ns() < rig->deadline_ns);
+        (void)sched_yield();
+    }
     for (uint32_t i = 0; i < count; i++) {
         rig_submit(rig, LP_DISK_READ, i + 1, 0, rig_page(rig, i % lanes), 4096);
         if ((i + 1) % lanes == 0) {
