@@ -153,3 +153,40 @@ tcp_send_end(struct lp_net *net, struct tcp_stream *stream)
     lp_list_remove(&stream->flush);
     tcp_timer_update(net, stream);
 }
+
+static void
+queue_check(const struct tcp_stream *stream)
+{
+    uint32_t seq = stream->send_una;
+    for (const struct tcp_chunk *chunk = stream->sending.head; chunk != NULL; chunk = chunk->next) {
+        LP_ASSERT(chunk->seq + chunk->start == seq);
+        LP_ASSERT(chunk->start < chunk->end && chunk->end <= chunk->room);
+        seq += chunk->end - chunk->start;
+    }
+    LP_ASSERT(seq - stream->send_una == stream->sending.bytes);
+    LP_ASSERT(tcp_fin_acknowledged(stream) || seq == stream->send_end);
+}
+
+void
+tcp_send_check(const struct tcp_stream *stream)
+{
+    const enum tcp_state state = (enum tcp_state)stream->state;
+    if (state == TCP_CLOSED || state == TCP_SYN_SENT || state == TCP_SYN_RECEIVED) {
+        return;
+    }
+    queue_check(stream);
+    tcp_scoreboard_check(stream);
+    LP_ASSERT(!stream->fin_sent || stream->send_next == stream->send_end + 1u);
+    LP_ASSERT(stream->send_mss > 0 && stream->cwnd >= stream->send_mss / 2u);
+    LP_ASSERT((stream->want != 0) == lp_list_linked(&stream->flush));
+    /* What is in flight will be asked for again, and what waits will be looked at. */
+    const bool in_flight = tcp_flight(stream) > 0;
+    LP_ASSERT(!in_flight || stream->retransmit_ns != 0);
+    const bool waits = tcp_unsent(stream) > 0 || (stream->fin_queued && !stream->fin_sent);
+    LP_ASSERT(!waits || in_flight || stream->retransmit_ns != 0 || stream->want != 0);
+    const uint64_t deadline_ns = stream->timer.deadline_ns;
+    LP_ASSERT(stream->retransmit_ns == 0 ||
+              (deadline_ns != 0 && deadline_ns <= stream->retransmit_ns));
+    LP_ASSERT(stream->ack_ns == 0 || (deadline_ns != 0 && deadline_ns <= stream->ack_ns));
+    LP_ASSERT(stream->idle_ns == 0 || (deadline_ns != 0 && deadline_ns <= stream->idle_ns));
+}

@@ -96,6 +96,7 @@ stream_check(const struct lp_net *net, const struct tcp_stream *stream)
         return;
     }
     LP_ASSERT(tcp_le(stream->send_una, stream->send_next));
+    tcp_send_check(stream);
     LP_ASSERT(tcp_find(net, stream->path.family, stream->path.local, stream->local_port,
                        stream->path.remote, stream->remote_port) == stream);
     const struct tcp_reassembly *held = stream->reassembly;

@@ -417,6 +417,8 @@ void tcp_queue_free(struct lp_net *net, struct tcp_queue *queue);
 void tcp_send_continue(struct lp_net *net, struct tcp_stream *stream);
 /* Everything of the sending half goes back: queues, scoreboard, timers. */
 void tcp_send_end(struct lp_net *net, struct tcp_stream *stream);
+/* Between turns: every invariant of the sending half, and that nothing can be forgotten. */
+void tcp_send_check(const struct tcp_stream *stream);
 
 /* ---- timers.c ---- */
 /* After any of retransmit_ns, ack_ns, idle_ns changed. */

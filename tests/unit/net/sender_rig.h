@@ -573,7 +573,7 @@ rig_turn(struct rig *rig)
     lp_wheel_advance(&rig->net.wheel, rig->net.now_ns, UINT32_MAX, &rig->net);
     tcp_flush(&rig->net);
     if (rig->stream->state != TCP_CLOSED) {
-        tcp_scoreboard_check(rig->stream);
+        tcp_send_check(rig->stream);
     }
 }
 
