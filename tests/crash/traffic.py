@@ -344,7 +344,8 @@ class Transactor(Role):
         self.waiting = 1
         self.tx = self.world.tx_new()
         self.ledger.tx_begun(self.tx, self.queue)
-        for _ in range(self.chance.randrange(1, 6)):
+        large = self.chance.random() < 0.05     # more than the broker says in one go
+        for _ in range(700 if large else self.chance.randrange(1, 6)):
             self.publish([self.queue], True, self.tx, routing_key=self.queue)
         for tag in self.tags:
             self.say("basic.ack", delivery_tag=tag)

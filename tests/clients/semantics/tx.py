@@ -127,6 +127,29 @@ class Tx(Case):
             channel.next("basic.return")
         channel.next("tx.commit-ok")
 
+    def test_C111_a_commit_of_thousands_to_queues_everywhere(self):
+        """More than all that may be on its way between two shards; persistent, and settled with it."""
+        channel = self.transactional()
+        other, fan = self.other(channel), self.exchange("fan", channel=channel, type="fanout")
+        queues = [self.queue("q%d" % number, channel=channel, durable=True) for number in range(4)]
+        for queue in queues:
+            channel.call("queue.bind", queue=queue, exchange=fan)
+        for number in range(3000):
+            channel.publish(b"%d" % number, exchange=fan, properties={"delivery_mode": 2})
+        channel.call("tx.commit")
+        self.assertEqual([self.count(other, queue) for queue in queues], [3000] * 4)
+        channel.call("basic.consume", queue=queues[0])
+        last = self.deliveries(channel, 3000)[-1]
+        self.assertEqual(last.body, b"2999")
+        channel.send("basic.ack", delivery_tag=last.delivery_tag, multiple=True)
+        for number in range(1000):
+            channel.publish(b"more", routing_key=queues[1], properties={"delivery_mode": 2})
+        channel.call("tx.commit")
+        channel.connection.drop()
+        watcher = self.channel()
+        self.settled(watcher, queues[0], 0)
+        self.assertEqual(self.count(watcher, queues[1]), 4000)
+
     def test_C111_commit_settles_what_was_acknowledged(self):
         channel = self.transactional()
         other, queue = self.other(channel), self.queue(channel=channel)
