@@ -94,7 +94,7 @@ run(const struct launcher_options *options)
 
 /* `lepus log` is a program of its own: what is in logs the data plane's code knows. */
 static int
-log_run(char **argv)
+tool_run(const char *tool, char **argv)
 {
     char path[PATH_MAX];
     char why[LAUNCHER_WHY_BYTES];
@@ -103,7 +103,7 @@ log_run(char **argv)
         return 1;
     }
     const size_t bytes = strlen(path);
-    (void)snprintf(path + bytes, sizeof(path) - bytes, "/lepus-log");
+    (void)snprintf(path + bytes, sizeof(path) - bytes, "/%s", tool);
     (void)execv(path, argv);
     launcher_warn("cannot start %s: %s; is it where lepus is?", path, strerrordesc_np(errno));
     return 1;
@@ -115,8 +115,14 @@ main(int argc, char **argv)
     struct launcher_options options;
     char why[LAUNCHER_WHY_BYTES];
 
-    if (argc > 1 && strcmp(argv[1], "log") == 0) {
-        return log_run(argv + 1);
+    static const struct {
+        const char *word;
+        const char *tool;
+    } tools[] = {{"log", "lepus-log"}, {"capture", "lepus-net"}, {"nic", "lepus-net"}};
+    for (size_t i = 0; argc > 1 && i < LP_COUNT_OF(tools); i++) {
+        if (strcmp(argv[1], tools[i].word) == 0) {
+            return tool_run(tools[i].tool, argv + 1);
+        }
     }
     if (!launcher_options_parse(&options, argc, argv, why, sizeof(why))) {
         launcher_warn("%s", why);

@@ -64,6 +64,9 @@ net_frame_input(struct lp_net *net, uint32_t port_index, struct lp_nic_frame *fr
     struct net_packet packet = {.frame = frame, .port = (uint8_t)port_index};
 
     net->counters.frames_received += !net->from_fabric;
+    if (LP_UNLIKELY(net->capture.frame != NULL) && !net->from_fabric) {
+        net_capture(net, port_index, false, frame);
+    }
     const uint8_t *to = lp_reader_take(&reader, 6);
     packet.from_mac = lp_reader_take(&reader, 6);
     uint16_t type = lp_reader_u16be(&reader);

@@ -145,6 +145,21 @@ const struct lp_net_counters *lp_net_counters_of(const struct lp_net *net);
 /* All of it into the page that the control process reads; owner core, some times a second. */
 void lp_net_report(const struct lp_net *net, struct lp_net_page *page);
 
+/* A frame as it came from a device or goes to one; checksums may be the device's to fill in. */
+struct lp_net_captured {
+    const uint8_t *data;
+    uint32_t bytes;
+    uint32_t port;
+    bool sent;
+    uint64_t now_ns;
+};
+struct lp_net_capture {
+    void (*frame)(void *context, const struct lp_net_captured *frame);
+    void *context;
+};
+/* Show every frame to this from now on; NULL: to nobody.  Owner core. */
+void lp_net_capture_set(struct lp_net *net, const struct lp_net_capture *capture);
+
 /* For the simulator and tests: every invariant, walked. */
 void lp_net_check(const struct lp_net *net);
 /* No stream, nothing half-open, nothing lent; TIME_WAIT and neighbours may be. */

@@ -119,6 +119,7 @@ struct lp_net {
     struct lp_net_counters counters;
     struct fabric_end *fabric; /* fabric.c; NULL: one shard */
     struct tcp *tcp;
+    struct lp_net_capture capture; /* frame NULL: nobody looks */
     struct net_port port[LP_NET_PORTS_MAX];
 };
 
@@ -157,6 +158,11 @@ net_answers(const struct lp_net *net)
 {
     return net->config.shard == 0;
 }
+
+/* ---- report.c ---- */
+/* Somebody looks: shows it. */
+void net_capture(const struct lp_net *net, uint32_t port, bool sent,
+                 const struct lp_nic_frame *frame);
 
 /* ---- ethernet.c ---- */
 #define NET_ETHERNET_BYTES 14u

@@ -199,6 +199,9 @@ net_raw_send(struct lp_net *net, uint32_t port, struct lp_nic_frame *frame)
         at->config.nic.ops->put(at->config.nic.self, frame);
         return;
     }
+    if (LP_UNLIKELY(net->capture.frame != NULL)) {
+        net_capture(net, port, true, frame);
+    }
     at->sending[at->sending_count++] = *frame;
     net->counters.frames_sent++;
 }

@@ -64,3 +64,20 @@ lp_net_report(const struct lp_net *net, struct lp_net_page *page)
     /* Pairs with the control process's acquire: descriptions are there. */
     lp_store_release(&page->port_count, ports);
 }
+
+void
+lp_net_capture_set(struct lp_net *net, const struct lp_net_capture *capture)
+{
+    net->capture = capture != NULL ? *capture : (struct lp_net_capture){0};
+}
+
+void
+net_capture(const struct lp_net *net, uint32_t port, bool sent, const struct lp_nic_frame *frame)
+{
+    const struct lp_net_captured captured = {.data = frame->data,
+                                             .bytes = frame->bytes,
+                                             .port = port,
+                                             .sent = sent,
+                                             .now_ns = net->now_ns};
+    net->capture.frame(net->capture.context, &captured);
+}

@@ -25,6 +25,7 @@
 
 #include <dataplane/net/net.h>
 #include <dataplane/shard/shard.h>
+#include <drivers/common/capture_ring.h>
 #include <drivers/common/keeper.h>
 #include <drivers/common/listeners.h>
 #include <drivers/common/pair.h>
@@ -127,6 +128,16 @@ struct host_entropy {
     uint32_t used; /* of the block; what was used is wiped */
 };
 
+/* Who looks at the frames of a shard; ring NULL: nobody. */
+struct host_capture {
+    struct lp_capture_ring *ring;
+    uint32_t snap_bytes;
+    uint32_t silent; /* looks since the tool last counted */
+    uint64_t alive;
+    uint64_t written;
+    uint64_t dropped;
+};
+
 struct host;
 
 struct host_shard {
@@ -134,6 +145,7 @@ struct host_shard {
     struct lp_shard *shard;
     struct lp_transport transport; /* the kernel's, or it and ours as one */
     struct lp_transport kernel;
+    struct host_capture capture;
     struct lp_net *net; /* NULL: there are no packet devices */
     struct lp_nic nic[LP_NET_PORTS_MAX];
     struct lp_pair pair;
@@ -217,6 +229,10 @@ LP_MUST_CHECK bool host_net_devices_open(struct host *host, char *ret_why);
 void host_net_devices_close(struct host *host);
 /* The shard's thread, before it uses them. */
 void host_net_thread_enter(const struct host_shard *self);
+
+/* ---- capture.c ---- */
+/* Has somebody begun to look, or ended?  The shard's thread, some times a second. */
+void host_capture_look(struct host_shard *self);
 
 /* ---- net.c ---- */
 /* "lepus.net.port.N." and what is wrong there; always false. */

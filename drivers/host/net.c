@@ -328,4 +328,5 @@ host_net_report(struct host_shard *self, uint64_t now_ns)
     }
     self->net_report_ns = now_ns + REPORT_NS;
     lp_net_report(self->net, lp_control_region_net(self->host->region, self->index));
+    host_capture_look(self);
 }
