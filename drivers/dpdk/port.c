@@ -7,7 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
 
 #define RING_FRAMES  1024u
 #define RSS_BUCKETS  128u /* dataplane/net/steer.c's */

@@ -2,15 +2,15 @@
 /* port.h - what the files of this folder share: a port of DPDK and its queues. */
 #pragma once
 
-#include <rte_ethdev.h>
-#include <rte_mbuf.h>
-
 #include "dpdk.h"
 
 /* Frames that transmit() took and flush() has not handed over, or the ring had no room for. */
 #define DPDK_SENDING_MAX 256u
 
 struct dpdk_port;
+/* DPDK's, known to who includes its headers. */
+struct rte_mbuf;
+struct rte_mempool;
 
 struct dpdk_queue {
     struct dpdk_port *port;

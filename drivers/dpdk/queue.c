@@ -4,6 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
 /* A ring that stays full for so many looks is taken for one that does not like its first frame. */
 #define STUCK_MAX 100000u
 
