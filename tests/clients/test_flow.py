@@ -139,7 +139,9 @@ class Case(unittest.TestCase):
 
 
 LIMIT, MARK = 128 * MIB, 64 * MIB
-SMALL_MEMORY = ["lepus.memory=%d" % LIMIT, "vm_memory_high_watermark.absolute=%d" % MARK]
+# Nothing leaves memory for the disk: publishers have to be held back.
+SMALL_MEMORY = ["lepus.memory=%d" % LIMIT, "vm_memory_high_watermark.absolute=%d" % MARK,
+                "lepus.log.backlog_bytes=1GB"]
 
 
 class Watermark(Case):
@@ -359,6 +361,58 @@ class Asker:
 
     def feed(self):
         self.peer.output += self.frame * 1000
+
+
+class Backlog(Case):
+    """Transient messages that are more than memory is large: nobody is held back for long."""
+
+    TOTAL, SIZE = 100000, 1000      # of 64 MiB of memory
+
+    def log_bytes(self, target):
+        return sum(os.path.getsize(os.path.join(folder, name))
+                   for folder, _, names in os.walk(os.path.join(target.data, "log")) for name in names)
+
+    def fill(self, target, name):
+        source = self.peer([Publisher(0, self.TOTAL, self.SIZE, routing_key=name)], target)
+        taken = loop([source], source.roles[1].done, 120)
+        source.raw.drop()
+        return taken
+
+    def drain(self, target, name):
+        reader = self.peer([Consumer(name, 1000, 100)], target)
+        taken = loop([reader], lambda: reader.roles[1].count == self.TOTAL, 120)
+        self.assertEqual(reader.roles[1].again, 0)
+        reader.raw.drop()
+        return taken
+
+    def backlog(self, **options):
+        target = self.own(shards=1, settings=["lepus.memory=64MB", "lepus.log.segment_bytes=4MiB"])
+        name = self.queue(target, **options)
+        meter = Meter(target)
+        meter.start()
+        filled = self.fill(target, name)
+        peak = meter.stop()["memory_used_bytes"]
+        self.assertEqual(self.depth(name, target), (self.TOTAL, 0))
+        note("100 MB of transient messages, memory for 64: filled in %.2f s, peak %.1f MiB, drained in %.2f s",
+             filled, peak / MIB, self.drain(target, name))
+        return target, name
+
+    def test_of_a_queue_that_is_not_durable(self):
+        self.backlog()
+
+    def test_of_a_durable_queue_it_ends_with_the_broker(self):
+        target, name = self.backlog(durable=True)
+        self.fill(target, name)
+        before = self.log_bytes(target)
+        target.kill_all()
+        target.start()
+        self.assertEqual(self.depth(name, target), (0, 0))
+        until = time.monotonic() + 30
+        while self.log_bytes(target) > before / 4 and time.monotonic() < until:
+            self.depth(name, target)
+        self.assertLessEqual(self.log_bytes(target), before / 4, "the disk's space was not given back")
+        self.fill(target, name)
+        self.drain(target, name)
 
 
 class Stalled(Case):

@@ -335,7 +335,7 @@ class Select(Case):
         """C102: a publisher above the watermark, and a consumer that makes room."""
         if self.broker.external:
             self.skipTest("needs a broker of its own")
-        self.target = broker_module.Broker(shards=1, settings=["lepus.memory=32MB"])
+        self.target = broker_module.Broker(shards=1, settings=["lepus.memory=32MB", "lepus.log.backlog_bytes=1GB"])
         self.addCleanup(self.target.stop)
         told, total, drained = [], 400, []
         self.connect(self.target).channel().queue_declare("full")

@@ -123,20 +123,24 @@ graph_finish(void *self)
     scene_note(scene, 9, graph->book.deaths, graph->book.refused);
 }
 
-#define GRAPH(identifier, text, often, features)               \
-    const struct scenario identifier = {                       \
-        .name = (text),                                        \
-        .weight = (often),                                     \
-        .flavour = (features),                                 \
-        .disk = ((features)&GRAPH_CRASH) != 0,                 \
-        .deaths = ((features)&GRAPH_CRASH) ? CRASH_ONE_IN : 0, \
-        .open = graph_open,                                    \
-        .step = graph_step,                                    \
-        .done = graph_done,                                    \
-        .drain = graph_drain,                                  \
-        .drained = graph_drained,                              \
-        .finish = graph_finish,                                \
-        .close = graph_close,                                  \
+/* Of transient messages: a few of them are too many. */
+#define BACKLOG_BYTES 2048u
+
+#define GRAPH(identifier, text, often, features)                           \
+    const struct scenario identifier = {                                   \
+        .name = (text),                                                    \
+        .weight = (often),                                                 \
+        .flavour = (features),                                             \
+        .disk = ((features)&GRAPH_CRASH) != 0,                             \
+        .backlog_bytes = ((features)&GRAPH_TRANSIENT) ? BACKLOG_BYTES : 0, \
+        .deaths = ((features)&GRAPH_CRASH) ? CRASH_ONE_IN : 0,             \
+        .open = graph_open,                                                \
+        .step = graph_step,                                                \
+        .done = graph_done,                                                \
+        .drain = graph_drain,                                              \
+        .drained = graph_drained,                                          \
+        .finish = graph_finish,                                            \
+        .close = graph_close,                                              \
     }
 
 GRAPH(scenario_bare, "bare", 1, GRAPH_PURGE);
@@ -159,3 +163,7 @@ GRAPH(scenario_durable, "durable", 0,
       GRAPH_CRASH | GRAPH_TX | GRAPH_PURGE | GRAPH_QUORUM | GRAPH_CC);
 GRAPH(scenario_durable_letters, "durable_letters", 0,
       GRAPH_CRASH | GRAPH_DEAD | GRAPH_TTL | GRAPH_EXPIRATION | GRAPH_LIMIT | GRAPH_QUORUM);
+GRAPH(scenario_transient, "transient", 0,
+      GRAPH_CRASH | GRAPH_TRANSIENT | GRAPH_TX | GRAPH_PURGE | GRAPH_CC);
+GRAPH(scenario_transient_letters, "transient_letters", 0,
+      GRAPH_CRASH | GRAPH_TRANSIENT | GRAPH_DEAD | GRAPH_TTL | GRAPH_EXPIRATION);

@@ -26,7 +26,8 @@ enum graph_feature {
     GRAPH_CC = 256,
     GRAPH_POLICY = 512,
     GRAPH_PURGE = 1024,
-    GRAPH_CRASH = 2048, /* all processes of the node die, and begin again */
+    GRAPH_CRASH = 2048,     /* all processes of the node die, and begin again */
+    GRAPH_TRANSIENT = 4096, /* most messages are, and little of them stays in memory */
 };
 
 #define GRAPH_CLIENTS_MAX 16u

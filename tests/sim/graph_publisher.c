@@ -104,7 +104,8 @@ publish_one(struct graph_publisher *publisher)
     if ((graph->features & GRAPH_EXPIRATION) && below(publisher, 3) == 0) {
         message.expiration_ms = expirations[below(publisher, LP_COUNT_OF(expirations))];
     }
-    message.transient = (graph->features & GRAPH_CRASH) && below(publisher, 4) == 0;
+    message.transient = (graph->features & GRAPH_CRASH) &&
+                        (below(publisher, 4) == 0) == !(graph->features & GRAPH_TRANSIENT);
     if ((graph->features & GRAPH_PRIORITY) && below(publisher, 4) > 0) {
         message.priority = below(publisher, 13);
     }

@@ -29,6 +29,8 @@ static const struct scenario *const scenarios[] = {
     &scenario_stamped_graph,
     &scenario_durable,
     &scenario_durable_letters,
+    &scenario_transient,
+    &scenario_transient_letters,
     &scenario_log,
     &scenario_log_broken,
     &scenario_log_rotten,

@@ -14,10 +14,11 @@ struct world_result;
 
 struct scenario {
     const char *name;
-    uint32_t weight;  /* how often, against the others' */
-    uint32_t flavour; /* the file's own: which of its variants this is */
-    bool disk;        /* shards have disks */
-    uint32_t deaths;  /* the node dies once in so many of its steps; 0: never */
+    uint32_t weight;        /* how often, against the others' */
+    uint32_t flavour;       /* the file's own: which of its variants this is */
+    bool disk;              /* shards have disks */
+    uint32_t backlog_bytes; /* of messages that wait in memory; 0: as usual */
+    uint32_t deaths;        /* the node dies once in so many of its steps; 0: never */
     /* Plays without nodes: all of it, and the rest is NULL. */
     void (*run)(uint64_t seed, uint32_t flavour, struct world_result *result);
     void *(*open)(struct scene *scene, uint32_t flavour);

@@ -89,7 +89,8 @@ class Blocked(Case):
         """Consumers go on, and new connections are taken."""
         if self.broker.external or not self.lepus:
             self.skipTest("needs a broker whose memory is small")
-        self.own(shards=1, settings=["lepus.memory=128MiB", "vm_memory_high_watermark.absolute=64MiB"])
+        self.own(shards=1, settings=["lepus.memory=128MiB", "vm_memory_high_watermark.absolute=64MiB",
+                                     "lepus.log.backlog_bytes=1GB"])      # no message goes to disk
         channel, queue = self.confirming(), self.prefix + "q"
         deaf = self.channel(capabilities=())
         channel.call("queue.declare", queue=queue)
