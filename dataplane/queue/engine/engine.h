@@ -112,6 +112,7 @@ struct lp_engine {
     struct engine_read {
         struct lp_log_place place;
         lp_handle first; /* the first entry of those it is for; NONE: there is no such read */
+        uint32_t count;  /* of those */
     } read[ENGINE_READS_MAX];
 };
 

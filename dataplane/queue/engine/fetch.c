@@ -32,7 +32,8 @@ offset_of(struct lp_log_place place)
 
 /* ---- asking ---- */
 
-static bool
+/* NULL: not now. */
+static struct engine_read *
 read_begin(struct lp_engine *engine, struct lp_entry *first, struct lp_log_place place,
            uint32_t bytes)
 {
@@ -42,14 +43,15 @@ read_begin(struct lp_engine *engine, struct lp_entry *first, struct lp_log_place
             continue;
         }
         if (!lp_store_read(&engine->base, place, bytes)) {
-            return false;
+            return NULL;
         }
         read->place = place;
         read->first = lp_pool_self(first);
+        read->count = 1;
         engine->reads++;
-        return true;
+        return read;
     }
-    return false;
+    return NULL;
 }
 
 /* Does it lie so that a read from `first` on, which has `end` bytes so far, may have it, too? */
@@ -81,11 +83,13 @@ run_read(struct lp_engine *engine, struct lp_list *list, struct lp_list *link)
         end = LP_MAX(end, last);
         behind = behind->next;
     }
-    if (!read_begin(engine, first, first->place,
-                    (uint32_t)LP_MIN(end, (uint64_t)LP_STORE_READ_BYTES))) {
+    struct engine_read *read = read_begin(engine, first, first->place,
+                                          (uint32_t)LP_MIN(end, (uint64_t)LP_STORE_READ_BYTES));
+    if (!read) {
         return NULL;
     }
-    for (; link != behind; link = link->next) {
+    read->count = 0;
+    for (; link != behind; link = link->next, read->count++) {
         struct lp_entry *entry = entry_at(link);
         entry->flags |= LP_ENTRY_READING;
         engine->ahead_bytes += entry->record_bytes;
@@ -348,19 +352,36 @@ entry_taken(struct lp_engine *engine, struct lp_entry *entry, enum lp_err err)
     return err == LP_OK || err == LP_ERR_NO_MEMORY;
 }
 
-/* The entries of a read, from the first that is left on, as long as the data has them. */
-static void
-entries_take(struct lp_engine *engine, struct lp_list *list, struct lp_list *link,
-             struct lp_log_place place, struct lp_bytes data)
+/* Does the data, which a read at `place` gave, have all of an entry that waits for it? */
+static bool
+entry_waits_for(const struct lp_entry *entry, struct lp_log_place place, uint32_t bytes)
 {
-    while (link != list) {
+    return (entry->flags & (LP_ENTRY_READING | LP_ENTRY_PAGE)) == LP_ENTRY_READING &&
+           entry->message == LP_HANDLE_NONE && entry->place.segment == place.segment &&
+           offset_of(entry->place) >= offset_of(place) &&
+           offset_of(entry->place) - offset_of(place) + entry->record_bytes <= bytes;
+}
+
+/*
+ * The entries of a read, from the first that is left on.  Between them may be
+ * others by now: of pages whose positions lie between theirs.
+ */
+static void
+entries_take(struct lp_engine *engine, struct lp_list *link, const struct engine_read *read,
+             struct lp_bytes data)
+{
+    struct lp_list *list = engine->order->fresh(engine, entry_at(link)->level);
+    struct lp_list *first = link;
+    uint32_t left = read->count;
+    while (link != list && left > 0) {
         struct lp_entry *entry = entry_at(link);
-        const uint64_t at = offset_of(entry->place) - offset_of(place);
-        if ((entry->flags & LP_ENTRY_READING) == 0 || entry->place.segment != place.segment ||
-            offset_of(entry->place) < offset_of(place) || at >= data.size) {
-            return;
-        }
+        const bool waits = link == first || entry_waits_for(entry, read->place, data.size);
+        const uint64_t at = offset_of(entry->place) - offset_of(read->place);
         link = link->next;
+        if (!waits) {
+            continue;
+        }
+        left--;
         const struct lp_bytes rest = lp_bytes_of(data.data + at, data.size - (uint32_t)at);
         if (!entry_taken(engine, entry, message_take(engine, entry, rest))) {
             return;
@@ -421,38 +442,43 @@ page_take(struct lp_engine *engine, struct lp_entry *entry, struct lp_bytes data
     }
 }
 
-/* Which read it was: its first entry, if it is still there and waits; else NULL. */
-static struct lp_entry *
+/* Which read it was. */
+static struct engine_read
 read_end(struct lp_engine *engine, const struct lp_log_place *place)
 {
     for (uint32_t i = 0; i < ENGINE_READS_MAX; i++) {
         struct engine_read *read = &engine->read[i];
-        if (read->first == LP_HANDLE_NONE || read->place.segment != place->segment ||
-            read->place.unit != place->unit) {
-            continue;
+        if (read->first != LP_HANDLE_NONE && read->place.segment == place->segment &&
+            read->place.unit == place->unit) {
+            const struct engine_read ended = *read;
+            read->first = LP_HANDLE_NONE;
+            engine->reads--;
+            return ended;
         }
-        struct lp_entry *first = lp_pool_get(&engine->base.broker->entries, read->first);
-        read->first = LP_HANDLE_NONE;
-        engine->reads--;
-        return first && first->state == LP_ENTRY_READY ? first : NULL;
     }
-    return NULL;
+    return (struct engine_read){.place = *place};
+}
+
+/* Its first entry, if that is still there and waits; NULL: it has gone. */
+static struct lp_entry *
+read_first(struct lp_engine *engine, const struct engine_read *read)
+{
+    struct lp_entry *first = lp_pool_get(&engine->base.broker->entries, read->first);
+    return first && first->state == LP_ENTRY_READY &&
+                   (first->flags & (LP_ENTRY_PAGE | LP_ENTRY_READING)) != 0
+               ? first
+               : NULL;
 }
 
 /* The first of them has gone meanwhile: are there others that it was for? */
 static struct lp_entry *
-read_first_left(struct lp_engine *engine, const struct lp_log_place *place, uint32_t bytes)
+read_first_left(struct lp_engine *engine, const struct engine_read *read, uint32_t bytes)
 {
     struct lp_list *list;
     for (uint32_t level = 0; (list = engine->order->fresh(engine, level)) != NULL; level++) {
         for (struct lp_list *link = list->next; link != list; link = link->next) {
-            struct lp_entry *entry = entry_at(link);
-            if (entry->flags & LP_ENTRY_PAGE) {
-                break;
-            }
-            if ((entry->flags & LP_ENTRY_READING) != 0 && entry->place.segment == place->segment &&
-                offset_of(entry->place) - offset_of(*place) < bytes) {
-                return entry;
+            if (entry_waits_for(entry_at(link), read->place, bytes)) {
+                return entry_at(link);
             }
         }
     }
@@ -463,9 +489,10 @@ void
 lp_engine_read(struct lp_queue *queue, const struct lp_log_place *place, struct lp_bytes data)
 {
     struct lp_engine *engine = engine_of(queue);
-    struct lp_entry *first = read_end(engine, place);
-    if (!first || (first->flags & (LP_ENTRY_PAGE | LP_ENTRY_READING)) == 0) {
-        first = read_first_left(engine, place, data.size);
+    const struct engine_read read = read_end(engine, place);
+    struct lp_entry *first = read_first(engine, &read);
+    if (!first) {
+        first = read_first_left(engine, &read, data.size);
     }
     if (first && data.size == 0) {
         unreadable(engine);
@@ -474,8 +501,7 @@ lp_engine_read(struct lp_queue *queue, const struct lp_log_place *place, struct 
     } else if (first && first->message != LP_HANDLE_NONE) {
         (void)entry_taken(engine, first, large_go_on(engine, first, data, *place));
     } else if (first) {
-        entries_take(engine, engine->order->fresh(engine, first->level), &first->link, *place,
-                     data);
+        entries_take(engine, &first->link, &read, data);
     }
     lp_queue_dirty(queue);
     struct lp_entry *next = engine->order->peek(engine);
