@@ -62,9 +62,9 @@ static void
 net_config(struct sim_world *world, struct lp_net_config *net)
 {
     net->congestion = chance(world, 500) ? LP_NET_CUBIC : LP_NET_NEWRENO;
-    net->receive_bytes_max = chance(world, 300) ? between(world, 4000, 100000) : 0;
+    net->receive_bytes_max = chance(world, 300) ? between(world, 4096, 100000) : 0;
     net->receive_bytes_first = LP_MIN(net->receive_bytes_max, 65536u);
-    net->send_bytes_max = chance(world, 300) ? between(world, 3000, 100000) : 0;
+    net->send_bytes_max = chance(world, 300) ? between(world, 4096, 100000) : 0;
     net->keepalive_s = 30; /* whoever lost the other's reset finds out while we look */
     net->half_open_max = chance(world, 200) ? 2 : 0;
 }
