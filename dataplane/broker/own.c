@@ -18,6 +18,9 @@ lp_own_init(struct lp_own *own, struct lp_memory *memory)
 {
     lp_window_init(&own->unstored, memory, sizeof(struct lp_own_unstored));
     lp_outgoing_init(&own->outgoing, OWN_CREDITS_KEPT);
+    /* By calls: by our own ring it would come after what it was is settled, and not tied to that.
+     */
+    own->outgoing.near = true;
 }
 
 bool
