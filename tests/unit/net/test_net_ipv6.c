@@ -39,7 +39,9 @@ static void
 echo_make(struct frame *frame, uint8_t first, const uint8_t *headers, uint32_t bytes)
 {
     uint8_t body[1200];
-    memcpy(body, headers, bytes);
+    if (bytes > 0) {
+        memcpy(body, headers, bytes);
+    }
     (void)icmp_echo_make(body + bytes, 8);
     body[bytes] = 128;
     frame_ip6_make(frame, first, body, bytes + 16);
