@@ -303,30 +303,28 @@ page_holes_take(struct lp_broker *broker, struct lp_store_page *page, uint32_t c
     return true;
 }
 
+/* A page, as the record of its queue has it, but for its holes. */
+struct page_said {
+    struct store_item item;
+    uint64_t position;
+    struct store_page_item page;
+};
+
 /* False: it makes no sense, or there is no memory. */
 static bool
-apply_page_item(struct lp_store *store, struct store_found *found, const struct store_item *item,
-                uint64_t position, struct lp_log_place place, struct lp_reader *reader)
+apply_page_item(struct lp_store *store, struct store_found *found, const struct page_said *said,
+                struct lp_reader *reader)
 {
-    struct store_page_item said;
-    const uint8_t *data = lp_reader_take(reader, sizeof(said));
-    if (!data) {
-        return false;
-    }
-    memcpy(&said, data, sizeof(said));
-    if (!store_page_item_is(store, item, &said, position, place)) {
-        return false;
-    }
     struct lp_entry *entry = store_page_make(store->broker);
     if (!entry) {
         return false;
     }
-    entry->position = position;
-    entry->place = item->place;
-    entry->record_bytes = item->record_bytes;
-    entry->level = item->level;
-    page_item_take(lp_store_page_of(entry), &said, position);
-    if (!page_holes_take(store->broker, lp_store_page_of(entry), said.hole_count, reader) ||
+    entry->position = said->position;
+    entry->place = said->item.place;
+    entry->record_bytes = said->item.record_bytes;
+    entry->level = said->item.level;
+    page_item_take(lp_store_page_of(entry), &said->page, said->position);
+    if (!page_holes_take(store->broker, lp_store_page_of(entry), said->page.hole_count, reader) ||
         !store_found_push_page(store, found, entry)) {
         store_page_free(store->broker, entry);
         lp_pool_release(&store->broker->entries, lp_pool_self(entry));
@@ -366,17 +364,23 @@ static bool
 apply_item(struct lp_store *store, struct store_found *found, struct lp_log_place place,
            struct lp_reader *reader)
 {
-    struct store_item item;
-    const uint64_t position = lp_reader_u64le(reader);
-    const uint8_t *data = lp_reader_take(reader, sizeof(item));
-    if (!data || !store_position_is(position)) {
+    struct page_said said = {.position = lp_reader_u64le(reader)};
+    const uint8_t *data = lp_reader_take(reader, sizeof(said.item));
+    if (!data || !store_position_is(said.position)) {
         return false;
     }
-    memcpy(&item, data, sizeof(item));
-    if (item.flags & LP_ENTRY_PAGE) {
-        return apply_page_item(store, found, &item, position, place, reader);
+    memcpy(&said.item, data, sizeof(said.item));
+    if ((said.item.flags & LP_ENTRY_PAGE) == 0) {
+        return store_item_is(store, &said.item, place) &&
+               apply_entry_item(store, found, &said.item, said.position);
     }
-    return store_item_is(store, &item, place) && apply_entry_item(store, found, &item, position);
+    data = lp_reader_take(reader, sizeof(said.page));
+    if (!data) {
+        return false;
+    }
+    memcpy(&said.page, data, sizeof(said.page));
+    return store_page_item_is(store, &said.item, &said.page, said.position, place) &&
+           apply_page_item(store, found, &said, reader);
 }
 
 bool
