@@ -236,5 +236,10 @@ struct lp_log_stats {
 };
 void lp_log_stats(const struct lp_log *log, struct lp_log_stats *ret_stats);
 
+/* Asserts that what is held is this: begin, all of it, end. */
+void lp_log_audit_begin(struct lp_log *log);
+void lp_log_audit(struct lp_log *log, struct lp_log_place place, uint64_t bytes);
+void lp_log_audit_end(const struct lp_log *log);
+
 /* Asserts the invariants. */
 void lp_log_check(const struct lp_log *log);

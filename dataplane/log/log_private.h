@@ -73,6 +73,7 @@ struct log_segment {
     uint16_t reads; /* under way */
     uint64_t bytes;
     uint64_t held_bytes;
+    uint64_t audited; /* lp_log_audit() */
 };
 
 struct log_segments {

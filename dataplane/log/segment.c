@@ -437,6 +437,30 @@ lp_log_victim(const struct lp_log *log)
 }
 
 void
+lp_log_audit_begin(struct lp_log *log)
+{
+    for (uint32_t i = 0; i < log->segments.count; i++) {
+        log->segments.at[i].audited = 0;
+    }
+}
+
+void
+lp_log_audit(struct lp_log *log, struct lp_log_place place, uint64_t bytes)
+{
+    struct log_segment *segment = log_segment_find(log, place.segment);
+    LP_ASSERT(segment);
+    segment->audited += bytes;
+}
+
+void
+lp_log_audit_end(const struct lp_log *log)
+{
+    for (uint32_t i = 0; i < log->segments.count; i++) {
+        LP_ASSERT(log->segments.at[i].audited == log->segments.at[i].held_bytes);
+    }
+}
+
+void
 log_segments_check(const struct lp_log *log)
 {
     const struct log_segments *segments = &log->segments;

@@ -54,8 +54,10 @@ struct lp_queue_type {
     /* An administrator: ready messages are released, all or those that are not persistent; gives
      * how many. */
     uint64_t (*purge)(struct lp_queue *queue, bool transient);
-    /* Asserts the type's invariants. */
+    /* Asserts the type's invariants, as far as that takes no time. */
     void (*check)(const struct lp_queue *queue);
+    /* ... those over all messages. NULL: there are none. */
+    void (*audit)(struct lp_queue *queue);
 
     /* ---- of queues that are kept (dataplane/broker/store) ---- */
 

@@ -406,6 +406,7 @@ fuzz_settle(struct fuzz_client *client, uint32_t round)
                                 outcomes[(i + round) % LP_COUNT_OF(outcomes)]);
     }
     rig_settle(client->client.rig);
+    lp_store_check(client_broker(&client->client));
 }
 
 static void
@@ -421,6 +422,12 @@ fuzz_send(struct run *run, struct fuzz_client *client, uint64_t value)
 
 /* --- the shard ------------------------------------------------------------ */
 
+static bool
+shard_is_open(const struct run *run)
+{
+    return lp_log_state(store_of(&run->store)->log) == LP_LOG_OPEN;
+}
+
 static void
 shard_start(struct run *run)
 {
@@ -435,6 +442,9 @@ shard_start(struct run *run)
     }
     store_control_say(store, LP_CONTROL_SYNC_END);
     rig_settle(&store->rig);
+    if (shard_is_open(run)) {
+        lp_store_check(store_broker(store));
+    }
 }
 
 static void
@@ -483,12 +493,6 @@ shard_play(struct run *run)
     free(client);
     lp_store_close_begin(store_broker(&run->store));
     rig_settle(&run->store.rig);
-}
-
-static bool
-shard_is_open(const struct run *run)
-{
-    return lp_log_state(store_of(&run->store)->log) == LP_LOG_OPEN;
 }
 
 /* Nothing of it is left, and nothing is counted. */

@@ -35,13 +35,20 @@ say_confirm_select(struct sim_client *client)
 void
 say_exchange_declare(struct sim_client *client, const char *name, const char *type)
 {
+    say_exchange_declare_with(client, name, type, lp_bytes_of(NULL, 0));
+}
+
+void
+say_exchange_declare_with(struct sim_client *client, const char *name, const char *type,
+                          struct lp_bytes arguments)
+{
     uint8_t scratch[SCRATCH_BYTES];
     struct lp_writer w = sim_method_begin(scratch, sizeof(scratch), SIM_METHOD(40, 10));
     lp_writer_u16be(&w, 0);
     lp_writer_short(&w, lp_bytes_of_text(name));
     lp_writer_short(&w, lp_bytes_of_text(type));
     lp_writer_u8(&w, 2);
-    lp_writer_u32be(&w, 0);
+    lp_writer_long_be(&w, arguments);
     sim_method_send(client, 1, &w);
 }
 

@@ -11,6 +11,9 @@ void say_channel_close(struct sim_client *client);
 void say_channel_close_ok(struct sim_client *client);
 void say_confirm_select(struct sim_client *client);
 void say_exchange_declare(struct sim_client *client, const char *name, const char *type);
+/* The same with arguments (a table without its length). */
+void say_exchange_declare_with(struct sim_client *client, const char *name, const char *type,
+                               struct lp_bytes arguments);
 void say_exchange_delete(struct sim_client *client, const char *name);
 /* flags: passive 1, durable 2, exclusive 4, auto-delete 8 */
 void say_queue_declare(struct sim_client *client, const char *name, uint8_t flags);

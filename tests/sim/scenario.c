@@ -31,6 +31,7 @@ static const struct scenario *const scenarios[] = {
     &scenario_durable_letters,
     &scenario_transient,
     &scenario_transient_letters,
+    &scenario_late,
     &scenario_log,
     &scenario_log_broken,
     &scenario_log_rotten,

@@ -6,6 +6,8 @@
 
 #include "tests/sim/scenario.h"
 
+/* late.c */
+extern const struct scenario scenario_late;
 extern const struct scenario scenario_plain, scenario_alone, scenario_replies, scenario_expires,
     scenario_declares, scenario_stamped_plain, scenario_stamped_graph;
 /* log_play.c */

@@ -50,6 +50,7 @@ step_shard(struct world_node *node, uint32_t index)
     lp_shard_turn_measured(node->shard[index], lp_sim_random_below(&world->random, 100000));
     if (lp_sim_random_below(&world->random, 2000) == 0) {
         lp_shard_check(node->shard[index]);
+        lp_store_check(&node->shard[index]->broker);
     }
     return result.work > 0;
 }
@@ -249,6 +250,7 @@ node_finish(struct world_node *node, struct world_result *result)
     node_at_rest(node);
     for (uint32_t i = 0; i < node->shard_count; i++) {
         lp_shard_check(node->shard[i]);
+        lp_store_check(&node->shard[i]->broker);
     }
     node->scenario->finish(node->play);
     result->digest = result->digest * 31 + scene->digest;

@@ -258,5 +258,8 @@ void lp_store_hold_back(struct lp_queue *queue);
 /* The queue has entries that could be on a page. */
 void lp_store_long(struct lp_queue *queue);
 
+/* Asserts that what is counted is what there is: a walk over all entries, and those of queues. */
+void lp_store_check(struct lp_broker *broker);
+
 /* For the host: how recovery goes, and what is wrong.  NULL: there is no disk. */
 const struct lp_log *lp_store_log(const struct lp_broker *broker);

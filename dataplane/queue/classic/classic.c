@@ -175,6 +175,7 @@ const struct lp_queue_type lp_queue_type_classic = {
     .counts = lp_engine_counts,
     .purge = lp_engine_purge,
     .check = lp_engine_check,
+    .audit = lp_engine_audit,
     .visit = lp_engine_visit,
     .read = lp_engine_read,
     .spill = lp_engine_spill,

@@ -389,3 +389,4 @@ bool lp_engine_dispatch(struct lp_queue *queue, uint32_t budget);
 void lp_engine_counts(const struct lp_queue *queue, struct lp_queue_counts *ret_counts);
 uint64_t lp_engine_purge(struct lp_queue *queue, bool transient);
 void lp_engine_check(const struct lp_queue *queue);
+void lp_engine_audit(struct lp_queue *queue);

@@ -189,6 +189,7 @@ const struct lp_queue_type lp_queue_type_quorum = {
     .dispatch = lp_engine_dispatch,
     .counts = lp_engine_counts,
     .check = lp_engine_check,
+    .audit = lp_engine_audit,
     .visit = lp_engine_visit,
     .read = lp_engine_read,
     .spill = lp_engine_spill,

@@ -99,6 +99,7 @@ store_start(struct store_rig *store)
     }
     store_control_say(store, LP_CONTROL_SYNC_END);
     rig_settle(&store->rig);
+    lp_store_check(store_broker(store));
     store->client = client_open(&store->rig, 0);
 }
 
@@ -134,6 +135,7 @@ store_open(struct store_rig *store)
 static inline void
 store_kill(struct store_rig *store)
 {
+    lp_store_check(store_broker(store));
     store->confirmed = store->client ? store->client->confirmed : 0;
     free(store->client);
     store->client = NULL;
