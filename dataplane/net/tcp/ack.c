@@ -68,8 +68,8 @@ dsack_input(struct lp_net *net, struct tcp_stream *stream, const struct tcp_rang
     net->counters.tcp_retransmitted_spurious++;
     tcp_rack_dsack(stream);
     struct tcp_scoreboard *board = stream->scoreboard;
-    if (board != NULL && board->undo_again > 0) {
-        board->undo_again--;
+    if (board != NULL && board->undo_again > 0 && --board->undo_again == 0) {
+        news->needless = true;
     }
 }
 

@@ -312,6 +312,20 @@ room_missing(struct lp_net *net, struct tcp_stream *stream)
     }
 }
 
+static void
+window_used(struct tcp_stream *stream)
+{
+    struct tcp_scoreboard *board = stream->scoreboard;
+    const uint32_t flight = tcp_flight(stream);
+    if (board == NULL || flight < stream->cwnd / 2) {
+        return;
+    }
+    board->half_end = stream->send_next;
+    if (flight + stream->send_mss > stream->cwnd) {
+        board->full_end = stream->send_next;
+    }
+}
+
 /* RFC 5681 4.1: after a time-out's length without sending the window says nothing any more. */
 static void
 idle_restart(struct lp_net *net, struct tcp_stream *stream)
@@ -411,6 +425,7 @@ stream_flush(struct lp_net *net, struct tcp_stream *stream)
         const uint32_t next = stream->send_next;
         idle_restart(net, stream);
         done = lost_send(net, stream, &share) && new_send(net, stream, &share);
+        window_used(stream);
         tcp_retransmit_arm(net, stream, stream->send_next != next ? TCP_ARM_SENT : TCP_ARM_KEEP);
         /* Its share is used up, or the device's buffers are: the next turn goes on. */
         done = done && share.frames > 0 && share.bytes > 0;

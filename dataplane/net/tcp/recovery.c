@@ -74,7 +74,7 @@ was_spurious(const struct tcp_stream *stream, const struct tcp_ack_news *news)
     if (board->undo_cwnd == 0) {
         return false;
     }
-    if (news->dsack && board->undo_again == 0) {
+    if (news->needless) {
         return true;
     }
     return !board->undo_late && news->acked > 0 && news->has_echo &&
@@ -98,13 +98,11 @@ undo(struct lp_net *net, struct tcp_stream *stream)
 static void
 grow(struct lp_net *net, struct tcp_stream *stream, const struct tcp_ack_news *news)
 {
-    if (news->acked == 0) {
-        return;
-    }
     /* RFC 7661, RFC 9438 5.8: a window that was not used has not been tried; in slow start one that
-     * was half used has. */
-    const uint32_t slack = stream->cwnd < stream->ssthresh ? stream->cwnd / 2 : stream->send_mss;
-    if (news->flight + slack < stream->cwnd) {
+     * was half used has.  What counts is how it was when the newest of these bytes left. */
+    const struct tcp_scoreboard *board = stream->scoreboard;
+    const uint32_t end = stream->cwnd < stream->ssthresh ? board->half_end : board->full_end;
+    if (news->acked == 0 || tcp_lt(end, stream->send_una)) {
         return;
     }
     tcp_congestion_of(net)->grow(stream, news->acked, net->now_ns);

@@ -150,6 +150,8 @@ tcp_scoreboard_room(struct lp_net *net, struct tcp_stream *stream, uint32_t coun
             .out = {TCP_SENT_NONE, TCP_SENT_NONE},
             .lost = {TCP_SENT_NONE, TCP_SENT_NONE},
             .fack = stream->send_una,
+            .half_end = stream->send_una,
+            .full_end = stream->send_una,
         };
     } else {
         board_copy(board, room, old);

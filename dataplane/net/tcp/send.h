@@ -69,6 +69,8 @@ struct tcp_scoreboard {
     uint32_t undo_ms;    /* our timestamp when it began: RFC 3522 */
     uint32_t undo_again; /* retransmissions since then that no DSACK called needless: RFC 3708 */
     bool undo_late;      /* SND.UNA has moved since: an echo says nothing any more */
+    uint32_t half_end;   /* SND.NXT when half of the congestion window was last in flight */
+    uint32_t full_end;   /* and all of it: RFC 7661's "validated", without a clock */
     uint64_t reduced_ns; /* when the window last shrank */
     bool lost_news;      /* something was found lost since recovery.c last looked */
     bool lost_again;     /* and it had been sent after the window shrank */
@@ -88,6 +90,7 @@ struct tcp_ack_news {
     bool has_echo;
     uint32_t echo;
     bool dsack;
+    bool needless; /* the last retransmission of which that had not been said: RFC 3708 */
     bool window_changed;
     bool plain; /* no data, no SYN, no FIN: it may be a duplicate */
 };

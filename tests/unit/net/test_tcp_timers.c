@@ -82,6 +82,30 @@ a_lost_tail_is_mended_by_a_probe(void **unused)
     rig_free(&rig);
 }
 
+/* RFC 8985 7.4.2: only the acknowledgement was lost: the duplicate is told, and nothing shrinks. */
+static void
+a_probe_for_nothing_costs_no_window(void **unused)
+{
+    (void)unused;
+    for (uint32_t dsack = 0; dsack < 2; dsack++) {
+        struct rig *rig = rig_make(1);
+        rig->sends_dsack = dsack == 1;
+        rig_begin(rig);
+        rig->wire.loss_ack = 10000;
+        (void)rig_send(rig, 3 * 1448);
+        rig_run(rig, 12 * RIG_MS);
+        rig->wire.loss_ack = 0;
+        rig_run(rig, 50 * RIG_MS);
+        assert_int_equal(rig->net.counters.tcp_tlp, 1);
+        assert_int_equal(rig->net.counters.tcp_retransmitted_spurious, dsack);
+        assert_false(dsack == 1 && rig->stream->tlp_sent);
+        (void)rig_transfer(rig, 3 * 1448, SECOND_NS);
+        /* Without DSACK nobody can tell it from one that mended a loss. */
+        assert_int_equal(rig->stream->ssthresh == TCP_CWND_MAX, dsack == 1);
+        rig_free(&rig);
+    }
+}
+
 /* RFC 8985 6.2: three that were sent later have arrived: at once. */
 static void
 a_hole_is_filled_a_round_trip_after_it_was_made(void **unused)
@@ -179,6 +203,52 @@ a_shut_window_of_a_peer_that_is_gone_is_given_up(void **unused)
     rig_run(rig, 200 * SECOND_NS);
     assert_true(rig->failed);
     rig_free(&rig);
+}
+
+/* RFC 9293 3.8.6 SHLD-15: what was in flight is a probe now, and the congestion window stays. */
+static void
+a_window_that_is_taken_back_is_waited_for(void **unused)
+{
+    (void)unused;
+    struct rig *rig = rig_make(1);
+    rig_begin(rig);
+    (void)rig_transfer(rig, 1u << 20, 60 * SECOND_NS);
+    const uint32_t cwnd = rig->stream->cwnd;
+    rig->window = 0;
+    rig->edge = rig->next; /* it refuses what it had promised */
+    (void)rig_send(rig, 20000);
+    rig_run(rig, 3600 * SECOND_NS);
+    assert_false(rig->failed);
+    assert_int_equal(rig->next, 1u << 20);
+    assert_true(rig->net.counters.tcp_persist > 50);
+    assert_int_equal(rig->stream->cwnd, cwnd);
+    rig->window = 1u << 20;
+    rig->edge = rig->next + rig->window;
+    assert_true(rig_transfer(rig, 0, 62 * SECOND_NS) != UINT64_MAX);
+    rig_free(&rig);
+}
+
+/* RFC 6429 3: memory is short, and a peer has kept its window shut for a minute. */
+static void
+who_keeps_us_waiting_goes_first_when_memory_is_short(void **unused)
+{
+    (void)unused;
+    for (uint32_t pressed = 0; pressed < 2; pressed++) {
+        struct rig *rig = rig_make(1);
+        rig->stream->send_window = 0;
+        rig_begin(rig);
+        rig->window = 0;
+        (void)rig_send(rig, 100000);
+        rig_run(rig, 50 * SECOND_NS);
+        lp_memory_watermark_set(rig->arena.memory, pressed == 0 ? RIG_MEMORY_BYTES / 2 : 0);
+        rig_run(rig, 5 * SECOND_NS);
+        assert_false(rig->failed);
+        rig_run(rig, 120 * SECOND_NS);
+        assert_int_equal(rig->failed, pressed == 1);
+        assert_int_equal(rig->resets, pressed);
+        assert_int_equal(rig->net.counters.tcp_evicted, pressed);
+        rig_free(&rig);
+    }
 }
 
 /* RFC 9293 3.8.6.2.1: (3), and the override. */
@@ -316,6 +386,22 @@ a_window_that_is_not_used_does_not_grow_and_an_old_one_is_forgotten(void **unuse
     rig_free(&rig);
 }
 
+/* RFC 5681 3.1: all acknowledgements of a round trip come in one turn here. */
+static void
+slow_start_doubles_each_round_trip(void **unused)
+{
+    (void)unused;
+    struct rig *rig = rig_make(1);
+    rig_begin(rig);
+    (void)rig_send(rig, 1u << 20);
+    rig_run(rig, 5 * RIG_MS);
+    for (uint32_t segments = 10; segments <= 160; segments *= 2) {
+        assert_int_equal(rig->stream->cwnd, segments * 1448);
+        rig_run(rig, 10 * RIG_MS);
+    }
+    rig_free(&rig);
+}
+
 /* RFC 3522, 4015: an echo from before the time-out. */
 static void
 a_delay_that_looked_like_a_loss_costs_no_window(void **unused)
@@ -337,24 +423,51 @@ a_delay_that_looked_like_a_loss_costs_no_window(void **unused)
     rig_free(&rig);
 }
 
+/* RFC 3708, and RFC 3522 where there are time stamps: the original arrives, only later. */
+static void
+a_retransmission_for_nothing_gives_the_window_back(void **unused)
+{
+    (void)unused;
+    for (uint32_t timestamps = 0; timestamps < 2; timestamps++) {
+        struct rig *rig = rig_make(1);
+        rig->stream->timestamps = timestamps == 1;
+        rig->wire.bytes_a_second = 4u << 20; /* so that they do not all arrive at once */
+        rig->wire.queue_bytes = 1u << 20;
+        rig->late_number = 30;
+        rig->late_ns = timestamps == 1 ? 8 * RIG_MS : 25 * RIG_MS;
+        rig_begin(rig);
+        (void)rig_transfer(rig, 1u << 20, 10 * SECOND_NS);
+        assert_int_equal(rig->net.counters.tcp_fast_recoveries, 1);
+        assert_int_equal(rig->net.counters.tcp_retransmitted, 1);
+        assert_int_equal(rig->net.counters.tcp_retransmitted_spurious, 1);
+        assert_int_equal(rig->stream->ssthresh, TCP_CWND_MAX);
+        rig_free(&rig);
+    }
+}
+
 int
 main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_time_out_doubles_up_to_a_minute_until_the_user_gives_up),
         cmocka_unit_test(a_lost_tail_is_mended_by_a_probe),
+        cmocka_unit_test(a_probe_for_nothing_costs_no_window),
         cmocka_unit_test(a_hole_is_filled_a_round_trip_after_it_was_made),
         cmocka_unit_test(with_little_behind_it_a_hole_waits_for_reordering),
         cmocka_unit_test(reordering_is_learned_and_not_taken_for_loss),
         cmocka_unit_test(a_shut_window_is_probed_for_as_long_as_it_is_answered),
         cmocka_unit_test(a_shut_window_of_a_peer_that_is_gone_is_given_up),
+        cmocka_unit_test(a_window_that_is_taken_back_is_waited_for),
+        cmocka_unit_test(who_keeps_us_waiting_goes_first_when_memory_is_short),
         cmocka_unit_test(a_small_window_is_not_filled_with_small_segments),
         cmocka_unit_test(a_fin_follows_the_last_byte_and_is_sent_again),
         cmocka_unit_test(a_device_without_buffers_is_asked_again_next_turn),
         cmocka_unit_test(without_memory_it_waits_and_goes_on),
         cmocka_unit_test(a_stream_of_single_bytes_cannot_grow_the_scoreboard),
         cmocka_unit_test(a_window_that_is_not_used_does_not_grow_and_an_old_one_is_forgotten),
+        cmocka_unit_test(slow_start_doubles_each_round_trip),
         cmocka_unit_test(a_delay_that_looked_like_a_loss_costs_no_window),
+        cmocka_unit_test(a_retransmission_for_nothing_gives_the_window_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
