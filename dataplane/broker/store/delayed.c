@@ -135,6 +135,7 @@ store_delayed_move(struct lp_store *store, uint64_t *budget)
     if (lp_delay_count(&store->broker->delay) == 0) {
         return true;
     }
+    bool noted = false;
     const uint32_t end = walk_end(store, move->delayed, ENTRIES_BUDGET);
     for (; move->delayed < end; move->delayed++) {
         const struct lp_entry *entry = delayed_at(store, move->delayed);
@@ -147,8 +148,10 @@ store_delayed_move(struct lp_store *store, uint64_t *budget)
             return false;
         }
         move->moved = true;
+        noted = true;
     }
-    return end == store->broker->entries.made;
+    /* What was noted is written with the next flush, while this is the segment. */
+    return !noted && end == store->broker->entries.made;
 }
 
 static bool

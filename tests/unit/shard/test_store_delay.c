@@ -306,6 +306,43 @@ what_waits_long_leaves_memory(void **unused)
     store_close(&store);
 }
 
+/* What waits keeps no segment of the log alone: it is written anew, and is there all the same. */
+static void
+what_waits_is_written_anew_so_that_space_is_free(void **unused)
+{
+    (void)unused;
+    static struct store_rig store;
+    store_open(&store);
+    store.rig.log_segment_bytes = 64u << 10;
+    store.on_topology = late_up;
+    store_start(&store);
+    lp_session_confirm_select(store.client->session);
+    uint64_t kept = 0;
+    const struct parcel passing = {.exchange = "late",
+                                   .value = 99,
+                                   .delay_ms = 1,
+                                   .body_bytes = 20000,
+                                   .flags = LP_MESSAGE_PERSISTENT};
+    const uint64_t *copied = &store_broker(&store)->stats->log_bytes_copied;
+    for (uint32_t i = 0; i < 500 && *copied == 0; i++) {
+        if (i % 5 == 0 && kept < 10) { /* one in each segment */
+            send_late(&store, ++kept, 60000);
+        }
+        assert_int_equal(parcel_send(&store, &passing, false), LP_DONE);
+        wait_ms(&store, 8);
+        store_expect(&store, "q", 99, 1);
+    }
+    assert_true(*copied > 0);
+    lp_store_check(store_broker(&store));
+    late_kill_and_start(&store);
+    assert_int_equal(waiting(&store), kept);
+    store.rig.now_ns += 60000000000u;
+    store.rig.wall_ns += 60000000000u;
+    wait_ms(&store, 100);
+    store_expect(&store, "q", 1, kept);
+    store_close(&store);
+}
+
 int
 main(void)
 {
@@ -316,6 +353,7 @@ main(void)
         cmocka_unit_test(a_clean_end_and_a_checkpoint_have_it),
         cmocka_unit_test(a_commit_is_answered_when_what_it_delays_is_on_disk),
         cmocka_unit_test(what_waits_long_leaves_memory),
+        cmocka_unit_test(what_waits_is_written_anew_so_that_space_is_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
