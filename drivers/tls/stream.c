@@ -450,7 +450,8 @@ stream_ended(struct tls_driver *driver, struct tls_stream *stream, struct lp_tra
     if (stream->ended) {
         return false;
     }
-    if (stream->known && !stream->more) {
+    const bool fresh = stream->told_poll == driver->polls; /* nothing follows ACCEPTED at once */
+    if (stream->known && !stream->more && !fresh) {
         return ended_say(stream, event);
     }
     stream->end_due = true;
