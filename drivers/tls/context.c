@@ -24,7 +24,7 @@
 void
 tls_error_text(const char *what, char *ret_text, size_t bytes)
 {
-    const unsigned long error = ERR_peek_last_error();
+    const unsigned long error = ERR_peek_error(); /* the first one is the cause */
     const char *reason = ERR_reason_error_string(error);
     if (ERR_SYSTEM_ERROR(error)) {
         reason = strerrordesc_np(ERR_GET_REASON(error));
@@ -205,7 +205,7 @@ peers_set(SSL_CTX *context, const struct lp_tls_settings *settings, char *why)
     SSL_CTX_set_verify(context,
                        SSL_VERIFY_PEER |
                            (settings->fail_if_no_peer_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
-                       NULL);
+                       tls_step_verify);
     SSL_CTX_set_verify_depth(context, (int)settings->depth);
     return true;
 }

@@ -200,7 +200,7 @@ driver_poll(void *self, struct lp_transport_event *events, uint32_t events_max)
         count += inner_poll(driver, events + count, events_max - count);
     }
     /* After the inner poll, which may have swallowed the worker's wake. */
-    if (LP_UNLIKELY(driver->counters.handshaking > 0 || !lp_list_empty(&driver->lasts))) {
+    if (LP_UNLIKELY(tls_hellos_due(driver))) {
         tls_hellos_poll(driver);
     }
     return count;

@@ -96,6 +96,15 @@ tls_hello_fail(struct tls_driver *driver, struct tls_stream *stream, const char 
 }
 
 void
+tls_hello_ended(struct tls_driver *driver, struct tls_stream *stream)
+{
+    /* Its last record may say why it goes. */
+    if (stream->inner_ended && !stream->busy && !lp_list_linked(&stream->in_wait)) {
+        tls_hello_fail(driver, stream, "the peer closed the connection");
+    }
+}
+
+void
 tls_hello_received(struct tls_driver *driver, struct tls_stream *stream,
                    const struct lp_transport_event *event)
 {
@@ -130,6 +139,7 @@ step_done(struct tls_driver *driver, struct tls_stream *stream)
     hello_end(driver, stream);
     stream->state = TLS_OPEN;
     stream->more = true;
+    stream->end_due = stream->inner_ended;
     tls_ready_push(driver, stream);
     tls_stream_push(driver, stream);
 }
@@ -173,6 +183,7 @@ step_over(struct tls_driver *driver, struct tls_stream *stream)
         tls_stream_push(driver, stream);
         if (stream->state == TLS_HELLO) {
             hello_wait(driver, stream);
+            tls_hello_ended(driver, stream);
         }
         return;
     }
@@ -235,6 +246,14 @@ times_check(struct tls_driver *driver)
     while ((stream = time_first(&driver->lasts)) != NULL && stream->deadline_ns <= now_ns) {
         tls_stream_leave(driver, stream);
     }
+}
+
+bool
+tls_hellos_due(const struct tls_driver *driver)
+{
+    const struct tls_channel *channel = driver->channel;
+    return driver->counters.handshaking > 0 || !lp_list_empty(&driver->lasts) ||
+           (channel != NULL && (channel->called || channel->jobs_out > 0));
 }
 
 void

@@ -12,37 +12,39 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-/* The subject of what could not be verified, if there is any. */
-static void
-subject_add(const SSL *ssl, char *text, size_t bytes)
+/* What could not be verified, for the log; the verdict stays OpenSSL's. */
+int
+tls_step_verify(int good, X509_STORE_CTX *store)
 {
-    const X509 *certificate = SSL_get0_peer_certificate(ssl);
+    const X509 *certificate = X509_STORE_CTX_get_current_cert(store);
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_stream *stream = BIO_get_data(SSL_get_rbio(ssl));
     struct tls_text name = {0};
-    const size_t used = strlen(text);
-    if (certificate == NULL) {
-        return;
+    if (good || certificate == NULL || stream->hello == NULL) {
+        return good;
     }
     tls_name_distinguished(&name, X509_get_subject_name(certificate));
     if (!name.failed && name.bytes > 0) {
-        (void)snprintf(text + used, bytes - used, " (%.*s)", (int)LP_MIN(name.bytes, (size_t)120),
-                       name.data);
+        (void)snprintf(stream->hello->subject, sizeof(stream->hello->subject), " (%.*s)",
+                       (int)LP_MIN(name.bytes, (size_t)TLS_SUBJECT_BYTES), name.data);
     }
     free(name.data);
+    return good;
 }
 
 /* Why, in words for the operator. */
 static void
-failure_say(const SSL *ssl, int error, char *text)
+failure_say(const SSL *ssl, int error, struct tls_hello *hello)
 {
+    char *text = hello->failure;
     const unsigned long code = ERR_peek_last_error();
     const char *reason = ERR_reason_error_string(code);
     const long verdict = SSL_get_verify_result(ssl);
     if (error != SSL_ERROR_SSL || reason == NULL) {
         (void)snprintf(text, TLS_FAILURE_BYTES, "the handshake broke off");
     } else if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
-        (void)snprintf(text, TLS_FAILURE_BYTES, "its certificate is refused: %s",
-                       X509_verify_cert_error_string(verdict));
-        subject_add(ssl, text, TLS_FAILURE_BYTES);
+        (void)snprintf(text, TLS_FAILURE_BYTES, "its certificate is refused: %s%s",
+                       X509_verify_cert_error_string(verdict), hello->subject);
     } else if (ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET) {
         (void)snprintf(text, TLS_FAILURE_BYTES, "it says: %s", reason);
     } else {
@@ -80,7 +82,7 @@ handshake_step(struct lp_tls *tls, struct tls_stream *stream)
     if (error == SSL_ERROR_WANT_READ) {
         return TLS_STEP_MORE;
     }
-    failure_say(stream->ssl, error, hello->failure);
+    failure_say(stream->ssl, error, hello);
     return TLS_STEP_FAILED;
 }
 

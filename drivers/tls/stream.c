@@ -437,7 +437,7 @@ stream_ended(struct tls_driver *driver, struct tls_stream *stream, struct lp_tra
     stream->inner_ended = true;
     switch ((enum tls_state)stream->state) {
     case TLS_HELLO:
-        tls_hello_fail(driver, stream, "the peer closed the connection");
+        tls_hello_ended(driver, stream);
         return false;
     case TLS_LAST:
         tls_stream_leave(driver, stream);

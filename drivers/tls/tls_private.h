@@ -43,7 +43,8 @@
 #define TLS_INDEX_BIT     0x40000000u /* in the index of our handles, and of no inner one */
 #define TLS_USER_TAG      0x544c5321u /* upper half of `user` of our streams */
 #define TLS_USER_NOBODY   (((uint64_t)TLS_USER_TAG << 32) | UINT32_MAX)
-#define TLS_FAILURE_BYTES 256u
+#define TLS_FAILURE_BYTES 384u
+#define TLS_SUBJECT_BYTES 120u
 
 struct tls_stream;
 
@@ -75,6 +76,7 @@ struct tls_hello {
     bool resumed;
     bool heard; /* the peer has said anything */
     char failure[TLS_FAILURE_BYTES];
+    char subject[TLS_SUBJECT_BYTES + 4]; /* of a certificate that was not believed */
 };
 
 /* A send that did not fit one slice: where in its pieces it is. */
@@ -251,6 +253,7 @@ void tls_error_text(const char *what, char *ret_text, size_t bytes);
 
 /* ---- step.c; worker ---- */
 void tls_step(struct lp_tls *tls, struct tls_stream *stream);
+int tls_step_verify(int good, X509_STORE_CTX *store);
 
 /* ---- identity.c; worker.  NULL: no memory ---- */
 struct tls_identity *tls_identity_make(const struct lp_tls_settings *settings, SSL *ssl);
@@ -291,10 +294,13 @@ LP_MUST_CHECK bool tls_hello_begin(struct tls_driver *driver, struct tls_stream 
 void tls_hello_received(struct tls_driver *driver, struct tls_stream *stream,
                         const struct lp_transport_event *event);
 void tls_hello_free(struct tls_hello **hello);
+/* After inner_ended: if there is nothing left to look at. */
+void tls_hello_ended(struct tls_driver *driver, struct tls_stream *stream);
 /* It will come to nothing. */
 void tls_hello_fail(struct tls_driver *driver, struct tls_stream *stream, const char *why);
 /* Answers of workers, or some steps of our own; and those whose time is up. */
 void tls_hellos_poll(struct tls_driver *driver);
+bool tls_hellos_due(const struct tls_driver *driver);
 uint64_t tls_driver_next_ns(const struct tls_driver *driver);
 void tls_time_set(struct tls_driver *driver, struct lp_list *list, struct tls_stream *stream,
                   uint64_t delay_ns);

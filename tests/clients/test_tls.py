@@ -1,0 +1,388 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""TLS with real clients: versions, ciphers, certificates of both sides, logins by certificate,
+sessions, certificates that change. Certificates are made here, with openssl."""
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import pika
+import pika.exceptions
+import broker as broker_module
+import suite
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+AMQPLIB = "amqplib@0.10.9"
+DEADLINE_S = 30.0
+FOLDER = None
+
+
+def path(name):
+    return os.path.join(FOLDER, name)
+
+
+def openssl(*words, text=None):
+    return subprocess.run(["openssl", *words], check=True, capture_output=True, text=True,
+                          input=text, cwd=FOLDER)
+
+
+def authority(name):
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-keyout", name + ".key", "-out", name + ".pem", "-days", "2", "-subj", "/CN=" + name)
+
+
+def certificate(name, subject, by="ca", days="2", key="ec"):
+    """NAME.pem and NAME.key, of `subject`, signed by `by`."""
+    kind = ["-newkey", "rsa:2048"] if key == "rsa" else \
+        ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    openssl("req", *kind, "-nodes", "-utf8", "-keyout", name + ".key", "-out", name + ".csr",
+            "-subj", subject)
+    with open(path(name + ".ext"), "w") as file:
+        file.write("subjectAltName=DNS:localhost,DNS:second.example,IP:127.0.0.1,"
+                   "email:%s@example\n" % name)
+    openssl("x509", "-req", "-in", name + ".csr", "-CA", by + ".pem", "-CAkey", by + ".key",
+            "-CAcreateserial", "-out", name + ".pem", "-days", days, "-extfile", name + ".ext")
+
+
+def setUpModule():
+    global FOLDER
+    FOLDER = tempfile.mkdtemp(prefix="lepus-tls-")
+    authority("ca")
+    authority("stranger")
+    certificate("server", "/CN=localhost")
+    certificate("rsa", "/CN=localhost", key="rsa")
+    certificate("client", "/C=GB/O=Ex, Ltd/CN=client")
+    certificate("foreign", "/CN=client", by="stranger")
+    certificate("expired", "/CN=client", days="-1")
+
+
+def tearDownModule():
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def settings(*more, certificate="server"):
+    return ["listeners.ssl.default=127.0.0.1:0",
+            "ssl_options.certfile=" + path(certificate + ".pem"),
+            "ssl_options.keyfile=" + path(certificate + ".key"),
+            "ssl_options.cacertfile=" + path("ca.pem"), *more]
+
+
+VERIFY = ["ssl_options.verify=verify_peer", "ssl_options.fail_if_no_peer_cert=true"]
+
+
+class Case(unittest.TestCase):
+    def start(self, *more, **options):
+        target = broker_module.Broker(settings=settings(*more), **options)
+        self.addCleanup(target.stop)
+        return target
+
+    def port(self, target):
+        return int([l for l in target.listeners if l.startswith("tls:")][0].rpartition(":")[2])
+
+    def context(self, client=None, ca="ca"):
+        context = ssl.create_default_context(cafile=path(ca + ".pem"))
+        if client:
+            context.load_cert_chain(path(client + ".pem"), path(client + ".key"))
+        return context
+
+    def connect(self, target, context=None, external=False, **options):
+        credentials = pika.credentials.ExternalCredentials() if external else \
+            pika.PlainCredentials("guest", "guest")
+        connection = pika.BlockingConnection(pika.ConnectionParameters(
+            "localhost", self.port(target), credentials=credentials, heartbeat=30,
+            ssl_options=pika.SSLOptions(context or self.context(), "localhost"), **options))
+        self.addCleanup(lambda: connection.is_open and connection.close())
+        return connection
+
+    def refused(self, target, context):
+        with self.assertRaises((pika.exceptions.AMQPError, OSError)):
+            self.connect(target, context)
+
+    def logged(self, target, text):
+        until = time.monotonic() + DEADLINE_S
+        while text not in target.log_tail():
+            self.assertLess(time.monotonic(), until, "no %r in\n%s" % (text, target.log_tail()))
+            time.sleep(0.01)
+
+    def s_client(self, target, *words):
+        """What openssl s_client says of a connection that asks for nothing."""
+        line = ["openssl", "s_client", "-connect", "127.0.0.1:%d" % self.port(target),
+                "-CAfile", path("ca.pem"), "-verify_return_error", *words]
+        done = subprocess.run(line, input="Q\n", capture_output=True, text=True, timeout=DEADLINE_S)
+        return done.returncode, done.stdout + done.stderr
+
+    def round_trip(self, connection, sizes=(1, 1000, 200000)):
+        channel = connection.channel()
+        channel.confirm_delivery()
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        for size in sizes:
+            body = os.urandom(size)
+            channel.basic_publish("", queue, body)
+            self.assertEqual(channel.basic_get(queue, auto_ack=True)[2], body)
+
+
+class Server(Case):
+    """One broker with RabbitMQ's defaults: nobody is asked for a certificate."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.broker = broker_module.Broker(settings=settings())
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.broker.stop()
+
+    def test_messages_of_all_sizes_go_both_ways(self):
+        self.round_trip(self.connect(self.broker), (0, 1, 16383, 16384, 16385, 3000000))
+
+    def test_versions_are_1_2_and_1_3_and_no_others(self):
+        for word, version in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
+            code, text = self.s_client(self.broker, word, "-servername", "localhost")
+            self.assertEqual(code, 0, text)
+            self.assertIn("New, " + version, text)
+            self.assertIn("Verify return code: 0 (ok)", text)
+        code, text = self.s_client(self.broker, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+        self.assertNotEqual(code, 0)
+        self.logged(self.broker, "failed: unsupported protocol")
+
+    def test_a_client_that_does_not_believe_us_is_logged(self):
+        self.refused(self.broker, self.context(ca="stranger"))
+        self.logged(self.broker, "it says: tlsv1 alert unknown ca")
+
+    def test_a_client_that_speaks_plainly_is_refused_and_logged(self):
+        with self.assertRaises(pika.exceptions.AMQPError):
+            pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.port(self.broker)))
+        self.logged(self.broker, "TLS: the handshake with 127.0.0.1:")
+
+    def test_sessions_are_taken_up_again(self):
+        for word in ("-tls1_2", "-tls1_3"):
+            session = path("session" + word)
+            # 1.3 gives its tickets after the handshake, so something has to be read: an answer of ours.
+            line = ["openssl", "s_client", "-connect", "127.0.0.1:%d" % self.port(self.broker),
+                    "-CAfile", path("ca.pem"), "-quiet", "-no_ign_eof", word, "-sess_out", session]
+            client = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=subprocess.DEVNULL)
+            client.stdin.write(b"AMQP\0\0\11\1")
+            client.stdin.flush()
+            self.assertTrue(client.stdout.read(1))
+            client.stdin.close()
+            client.stdout.close()
+            client.wait(DEADLINE_S)
+            code, text = self.s_client(self.broker, word, "-sess_in", session)
+            self.assertEqual(code, 0, text)
+            self.assertIn("Reused, TLSv1." + word[-1], text)
+
+    def test_renegotiation_is_refused(self):
+        line = ["openssl", "s_client", "-connect", "127.0.0.1:%d" % self.port(self.broker),
+                "-CAfile", path("ca.pem"), "-tls1_2"]
+        done = subprocess.run(line, input="R\n", capture_output=True, text=True, timeout=DEADLINE_S)
+        self.assertIn("no renegotiation", (done.stdout + done.stderr).lower())
+
+    def test_listings_show_what_is_encrypted_and_how(self):
+        plain = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.broker.port))
+        self.addCleanup(plain.close)
+        self.connect(self.broker)
+        listed = self.broker.ctl("-q", "list_connections", "ssl", "ssl_protocol", "ssl_key_exchange",
+                                 "ssl_cipher", "ssl_hash", "auth_mechanism", "peer_cert_subject").stdout
+        rows = sorted(line.split("\t") for line in listed.splitlines()[1:])
+        self.assertIn(["false", "", "", "", "", "PLAIN", ""], rows)
+        self.assertIn(["true", "tlsv1.3", "any", "aes_256_gcm", "aead", "PLAIN", ""], rows)
+        listeners = self.broker.ctl("listeners").stdout
+        self.assertIn("port: %d, protocol: amqp/ssl, purpose: AMQP 0-9-1 over TLS"
+                      % self.port(self.broker), listeners)
+        self.assertIn("port: %d, protocol: amqp, purpose: AMQP 0-9-1\n" % self.broker.port, listeners)
+        self.assertIn("protocol: amqp/ssl", self.broker.ctl("status").stdout)
+        self.broker.ctl("check_protocol_listener", "amqp/ssl")
+
+    def test_amqplib_of_node(self):
+        if not shutil.which("npm"):
+            self.skipTest("there is no npm")
+        cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
+                             "lepus-tests", AMQPLIB.replace("@", "-"))
+        modules = os.path.join(cache, "node_modules")
+        if not os.path.isdir(os.path.join(modules, "amqplib")):
+            os.makedirs(cache, exist_ok=True)
+            subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix",
+                            cache, AMQPLIB], check=True, cwd=cache)
+        done = subprocess.run(["node", os.path.join(HERE, "client_amqplib_tls.js"), path("ca.pem"),
+                               str(self.port(self.broker))], capture_output=True, text=True,
+                              env={**os.environ, "NODE_PATH": modules}, timeout=DEADLINE_S)
+        self.assertEqual(done.stdout.strip(), "ok", done.stdout + done.stderr)
+
+
+class Options(Case):
+    def test_only_the_ciphers_and_versions_that_are_named(self):
+        target = self.start("ssl_options.ciphers.1=ECDHE-ECDSA-AES128-GCM-SHA256",
+                            "ssl_options.ciphers.2=TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+                            "ssl_options.honor_cipher_order=true")
+        code, text = self.s_client(target, "-cipher",
+                                   "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256")
+        self.assertEqual(code, 0, text)
+        self.assertIn("TLSv1.2, Cipher is ECDHE-ECDSA-AES128-GCM-SHA256", text)
+        self.assertNotEqual(self.s_client(target, "-tls1_3")[0], 0)
+        self.assertNotEqual(self.s_client(target, "-tls1_2", "-cipher",
+                                          "ECDHE-ECDSA-AES256-GCM-SHA384")[0], 0)
+        self.logged(target, "failed: no shared cipher")
+        target = self.start("ssl_options.versions.1=tlsv1.3")
+        self.assertNotEqual(self.s_client(target, "-tls1_2")[0], 0)
+        self.assertEqual(self.s_client(target, "-tls1_3")[0], 0)
+
+    def test_what_cannot_be_is_refused_in_words(self):
+        for line, words in (
+                (["ssl_options.versions.1=tlsv1.1"], "tlsv1.3|tlsv1.2"),
+                (["ssl_options.ciphers.1=NONSENSE"], 'OpenSSL has no "NONSENSE"'),
+                (["ssl_options.client_renegotiation=true"], "not implemented"),
+                (["ssl_options.honor_ecc_order=true"], "honor_cipher_order"),
+                (["ssl_options.fail_if_no_peer_cert=true"], "verify = verify_peer"),
+                (["ssl_options.crl_check=true"], "not implemented"),
+                (["ssl_options.keyfile=" + path("client.key")], "key values mismatch"),
+                (["ssl_options.certfile=/nowhere"], "No such file"),
+                (["ssl_options.certfile="], "cannot be")):
+            with self.assertRaises(RuntimeError) as caught:
+                broker_module.Broker(settings=settings(*line)).stop()
+            self.assertIn(words, str(caught.exception))
+
+    def test_a_key_s_password_is_seen_by_nobody(self):
+        openssl("ec", "-in", "server.key", "-aes256", "-passout", "pass:very secret",
+                "-out", "locked.key")
+        config = path("lepus.conf")
+        with open(config, "w") as file:
+            file.write("ssl_options.password = very secret\n")
+        target = self.start("ssl_options.keyfile=" + path("locked.key"), config=config)
+        self.round_trip(self.connect(target))
+        for pid in [target.process.pid, target.child("lepus-dataplane"), target.child("lepus-control")]:
+            for name in ("cmdline", "environ"):
+                with open("/proc/%d/%s" % (pid, name), "rb") as file:
+                    self.assertNotIn(b"very secret", file.read())
+        self.assertNotIn("very secret", target.ctl("environment").stdout)
+        with self.assertRaises(RuntimeError) as caught:
+            broker_module.Broker(settings=settings("ssl_options.keyfile=" + path("locked.key"))).stop()
+        self.assertIn("locked.key", str(caught.exception))
+
+    def test_a_handshake_has_its_time(self):
+        import socket
+        target = self.start("ssl_handshake_timeout=200")
+        with socket.create_connection(("127.0.0.1", self.port(target))) as silent:
+            silent.settimeout(DEADLINE_S)
+            silent.sendall(b"\x16\x03\x01")
+            self.assertEqual(silent.recv(1), b"")
+        self.logged(target, "it was not done within 200 ms")
+
+    def test_epoll_shards_and_workers_of_any_number(self):
+        for more in (["lepus.transport=epoll"], ["lepus.tls.threads=0"], ["lepus.tls.threads=4"]):
+            self.round_trip(self.connect(self.start(*more)))
+
+
+class Peers(Case):
+    def test_certificates_of_clients(self):
+        target = self.start(*VERIFY)
+        self.round_trip(self.connect(target, self.context("client")))
+        self.refused(target, self.context())
+        self.logged(target, "peer did not return a certificate")
+        self.refused(target, self.context("foreign"))
+        self.logged(target, "its certificate is refused: unable to get local issuer certificate (CN=client)")
+        self.refused(target, self.context("expired"))
+        self.logged(target, "its certificate is refused: certificate has expired (CN=client)")
+
+    def test_without_fail_if_no_peer_cert_a_client_may_have_none(self):
+        target = self.start("ssl_options.verify=verify_peer")
+        self.round_trip(self.connect(target))
+        self.refused(target, self.context("foreign"))
+
+    def external(self, more, user):
+        target = self.start(*VERIFY, "auth_mechanisms.1=PLAIN", "auth_mechanisms.2=EXTERNAL", *more)
+        with self.assertRaises(pika.exceptions.AMQPError):
+            self.connect(target, self.context("client"), external=True)
+        self.logged(target, "EXTERNAL login refused: user '%s' - invalid credentials" % user)
+        target.ctl("add_user", user, "whatever")
+        target.ctl("set_permissions", user, ".*", ".*", ".*")
+        connection = self.connect(target, self.context("client"), external=True)
+        self.round_trip(connection)
+        listed = target.ctl("-q", "list_connections", "user", "auth_mechanism", "peer_cert_subject",
+                            "peer_cert_issuer", "peer_cert_validity").stdout.splitlines()[1]
+        self.assertEqual(listed.split("\t")[:4],
+                         [user, "EXTERNAL",
+                          "CN=client,O=Ex\\, Ltd,C=GB", "CN=ca"])
+        self.assertRegex(listed, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ - \d{4}-")
+        return target
+
+    def test_login_by_distinguished_name(self):
+        self.external([], "CN=client,O=Ex\\, Ltd,C=GB")
+
+    def test_login_by_common_name(self):
+        target = self.external(["ssl_cert_login_from=common_name"], "client")
+        # Not where nothing vouches for it.
+        with self.assertRaises(pika.exceptions.AMQPError):
+            pika.BlockingConnection(pika.ConnectionParameters(
+                "127.0.0.1", target.port, credentials=pika.credentials.ExternalCredentials()))
+
+    def test_login_by_alternative_name(self):
+        self.external(["ssl_cert_login_from=subject_alternative_name",
+                       "ssl_cert_login_san_type=dns", "ssl_cert_login_san_index=1"], "second.example")
+        self.external(["ssl_cert_login_from=subject_alternative_name",
+                       "ssl_cert_login_san_type=email"], "client@example")
+
+    def test_without_a_name_the_log_says_why(self):
+        target = self.start("ssl_options.verify=verify_peer", "auth_mechanisms.1=EXTERNAL",
+                            "ssl_cert_login_from=subject_alternative_name",
+                            "ssl_cert_login_san_index=9")
+        with self.assertRaises(pika.exceptions.AMQPError):
+            self.connect(target, external=True)
+        self.logged(target, "EXTERNAL login refused: connection peer presented no TLS (x.509) certificate")
+        with self.assertRaises(pika.exceptions.AMQPError):
+            self.connect(target, self.context("client"), external=True)
+        self.logged(target, "EXTERNAL login refused: no name found")
+        with self.assertRaises(pika.exceptions.AMQPError):  # PLAIN was not allowed
+            self.connect(target, self.context("client"))
+
+
+class Reloading(Case):
+    def serial(self, target):
+        text = self.s_client(target)[1]
+        pem = text[text.index("-----BEGIN"):text.index("-----END CERTIFICATE-----") + 26]
+        return openssl("x509", "-noout", "-serial", text=pem).stdout
+
+    def test_a_new_certificate_is_taken_while_messages_flow(self):
+        for suffix in (".pem", ".key"):
+            shutil.copy(path("server" + suffix), path("live" + suffix))
+        target = broker_module.Broker(settings=settings(certificate="live"))
+        self.addCleanup(target.stop)
+        connection = self.connect(target)
+        first, stop, failed = self.serial(target), threading.Event(), []
+
+        def traffic():
+            try:
+                while not stop.is_set():
+                    self.round_trip(connection, (1000,))
+            except Exception as problem:  # shown below
+                failed.append(problem)
+        thread = threading.Thread(target=traffic)
+        thread.start()
+        try:
+            certificate("next", "/CN=localhost")
+            # The key comes later: until then the old ones stay.
+            shutil.copy(path("next.pem"), path("live.pem"))
+            until = time.monotonic() + DEADLINE_S
+            while "cannot be used" not in target.log_tail():
+                self.assertEqual(self.serial(target), first)
+                self.assertLess(time.monotonic(), until)
+            shutil.copy(path("next.key"), path("live.key"))
+            while self.serial(target) == first:
+                self.assertLess(time.monotonic(), until)
+        finally:
+            stop.set()
+            thread.join()
+        self.assertEqual(failed, [])
+        self.logged(target, "the certificate was read anew")
+        self.round_trip(connection)
+
+
+if __name__ == "__main__":
+    sys.exit(suite.main([sys.modules["__main__"]]))
