@@ -21,7 +21,7 @@
 
 #include <drivers/common/socket.h>
 
-#define WORKER_NICE 10
+#define WORKER_NICE 5
 
 LP_STATIC_ASSERT(sizeof(struct tls_job) <= sizeof(struct lp_record), "a job is a record");
 

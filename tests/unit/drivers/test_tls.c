@@ -347,6 +347,58 @@ a_client_that_comes_back_has_a_short_handshake(void **state)
     assert_int_equal(counters.handshakes, 4);
 }
 
+static void
+login_expect(const char *from, const char *type, const char *index, const char *name)
+{
+    struct lp_transport_identity identity;
+    struct client client;
+    char why[LP_TLS_WHY_BYTES];
+    const struct lp_sim_net_config config = calm();
+    struct lp_tls_settings *settings = &world.start.settings;
+    assert_true(lp_tls_setting_put(settings, "login_from", from, why));
+    assert_true(lp_tls_setting_put(settings, "san_type", type, why));
+    assert_true(lp_tls_setting_put(settings, "san_index", index, why));
+    world_start(&config);
+    assert_int_equal(SSL_CTX_use_certificate_chain_file(world.context, world.path[2]), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey_file(world.context, world.path[2], SSL_FILETYPE_PEM),
+                     1);
+    client_connect(&client);
+    client_echo(&client, 1);
+    const lp_handle stream = world.echo[world.echo_count - 1].stream;
+    assert_true(world.transport.ops->identity(world.transport.self, stream, &identity));
+    if (name != NULL) {
+        assert_null(identity.login_missing);
+        /* Of an address NULs are a part. */
+        const uint32_t bytes = strcmp(type, "ip") == 0 ? 4 : (uint32_t)strlen(name);
+        assert_true(lp_bytes_equal(identity.login, lp_bytes_of(name, bytes)));
+    } else {
+        assert_string_equal(identity.login_missing, "no name found");
+    }
+    assert_string_equal(identity.subject, "CN=client,O=\\#Ex\\, Ltd\\C3\\BC\\ ,C=GB");
+    assert_string_equal(identity.issuer, "CN=ca,O=\\#Ex\\, Ltd\\C3\\BC\\ ,C=GB");
+    assert_int_equal(strlen(identity.validity), 2 * strlen("2026-01-01T00:00:00Z") + 3);
+    client_close(&client);
+    world_empty();
+    world_stop();
+}
+
+static void
+a_client_s_name_is_what_rabbitmq_would_call_it(void **state)
+{
+    (void)state;
+    world.start.settings.verify_peer = true;
+    world.start.settings.cacertfile = world.path[1];
+    login_expect("distinguished_name", "dns", "0", "CN=client,O=\\#Ex\\, Ltd\\C3\\BC\\ ,C=GB");
+    login_expect("common_name", "dns", "0", "client");
+    login_expect("subject_alternative_name", "dns", "0", "a.example");
+    login_expect("subject_alternative_name", "dns", "1", "b.example");
+    login_expect("subject_alternative_name", "dns", "2", NULL);
+    login_expect("subject_alt_name", "ip", "0", "\12\0\0\1");
+    login_expect("subject_alternative_name", "email", "0", "me@example");
+    login_expect("subject_alternative_name", "uri", "0", "urn:x");
+    login_expect("subject_alternative_name", "other_name", "0", "other one");
+}
+
 /* Real time passes here: the worker has a thread of its own. */
 static void
 a_worker_does_the_same(void **state)
@@ -398,6 +450,7 @@ main(void)
         WITH(a_forged_record_ends_the_stream),
         WITH(renegotiation_is_refused_and_new_keys_are_taken),
         WITH(a_client_that_comes_back_has_a_short_handshake),
+        WITH(a_client_s_name_is_what_rabbitmq_would_call_it),
         WITH(a_worker_does_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

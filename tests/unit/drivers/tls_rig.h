@@ -46,9 +46,9 @@ name_set(X509 *certificate, bool issuer, const char *common)
 {
     X509_NAME *name = X509_NAME_new();
     assert_non_null(name);
-    assert_int_equal(X509_NAME_add_entry_by_txt(name, "C", MBSTRING_ASC,
-                                                (const unsigned char *)"GB", -1, -1, 0),
-                     1);
+    assert_int_equal(
+        X509_NAME_add_entry_by_txt(name, "C", MBSTRING_ASC, (const unsigned char *)"GB", -1, -1, 0),
+        1);
     assert_int_equal(X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8,
                                                 (const unsigned char *)"#Ex, Ltd\xc3\xbc ", -1, -1,
                                                 0),
@@ -105,8 +105,9 @@ pem_write(const struct authority *authority, const char *name, EVP_PKEY *key, X5
 static void
 authority_open(struct authority *authority)
 {
-    (void)snprintf(authority->folder, sizeof(authority->folder), "/tmp/lepus-test-tls-X"
-                                                                 "XXXXX");
+    (void)snprintf(authority->folder, sizeof(authority->folder),
+                   "/tmp/lepus-test-tls-X"
+                   "XXXXX");
     assert_non_null(mkdtemp(authority->folder));
     authority->key = EVP_EC_gen("P-256");
     authority->certificate = certificate_make(authority->key, "ca", NULL);
@@ -254,19 +255,27 @@ world_open(void **state)
     return 0;
 }
 
+static void
+world_stop(void)
+{
+    lp_tls_stop(world.tls);
+    (void)lp_tls_close(&world.transport);
+    lp_tls_free(&world.tls);
+    lp_sim_net_destroy(world.net);
+    SSL_CTX_free(world.context);
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        free(world.echo[i].bytes);
+        world.echo[i].bytes = NULL;
+    }
+    world.echo_count = 0;
+}
+
 static int
 world_close(void **state)
 {
     (void)state;
     if (world.tls != NULL) {
-        lp_tls_stop(world.tls);
-        (void)lp_tls_close(&world.transport);
-        lp_tls_free(&world.tls);
-        lp_sim_net_destroy(world.net);
-        SSL_CTX_free(world.context);
-    }
-    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
-        free(world.echo[i].bytes);
+        world_stop();
     }
     authority_close(&world.authority);
     return 0;
@@ -338,8 +347,7 @@ world_step(void)
         world.now_ns = next;
     }
     lp_sim_net_advance(world.net, world.now_ns);
-    const uint32_t count =
-        world.transport.ops->poll(world.transport.self, events, EVENTS_MAX);
+    const uint32_t count = world.transport.ops->poll(world.transport.self, events, EVENTS_MAX);
     for (uint32_t i = 0; i < count; i++) {
         echo_event(&events[i]);
     }
