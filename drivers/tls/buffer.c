@@ -53,22 +53,33 @@ tls_buffer_free(struct tls_buffer *buffer)
     *buffer = (struct tls_buffer){0};
 }
 
-bool
-tls_buffer_has_record(const struct tls_buffer *buffer)
+/* Of the first record, at `at`; 0: it is not whole. */
+static uint32_t
+record_bytes(const uint8_t *at, uint32_t bytes)
 {
-    const uint32_t bytes = tls_buffer_bytes(buffer);
-    const uint8_t *at = buffer->data + buffer->from;
-    if (bytes == 0) {
-        return false;
-    }
     if (at[0] < 20 || at[0] > 23) {
-        return true; /* no TLS: it need not be complete to be refused */
+        return bytes; /* no TLS: it need not be whole to be refused */
     }
     if (bytes < HEADER_BYTES) {
-        return false;
+        return 0;
     }
     const uint32_t length = (uint32_t)at[3] << 8 | at[4];
-    return length > RECORD_MAX || bytes >= HEADER_BYTES + length;
+    if (length > RECORD_MAX) {
+        return bytes; /* nor this */
+    }
+    return bytes >= HEADER_BYTES + length ? HEADER_BYTES + length : 0;
+}
+
+uint32_t
+tls_buffer_records(const struct tls_buffer *buffer)
+{
+    uint32_t from = buffer->from;
+    uint32_t bytes = 0;
+    while (from < buffer->used &&
+           (bytes = record_bytes(buffer->data + from, buffer->used - from)) > 0) {
+        from += bytes;
+    }
+    return from - buffer->from;
 }
 
 /* --- OpenSSL's way to a stream. -------------------------------------------------------------- */

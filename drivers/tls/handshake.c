@@ -61,7 +61,7 @@ hello_end(struct tls_driver *driver, struct tls_stream *stream)
 static void
 hello_wait(struct tls_driver *driver, struct tls_stream *stream)
 {
-    if (!stream->busy && !lp_list_linked(&stream->in_wait) && tls_buffer_has_record(&stream->in)) {
+    if (!stream->busy && !lp_list_linked(&stream->in_wait) && tls_buffer_records(&stream->in) > 0) {
         lp_list_push_back(&driver->waiting, &stream->in_wait);
     }
 }

@@ -92,9 +92,12 @@ tls_step(struct lp_tls *tls, struct tls_stream *stream)
     struct tls_buffer *in = &stream->in;
     struct tls_hello *hello = stream->hello;
     ERR_clear_error();
-    stream->source = (struct tls_source){in->data + in->from, tls_buffer_bytes(in)};
+    /* Whole records only: a part that OpenSSL took would leave the buffer beginning in the middle.
+     */
+    const uint32_t whole = tls_buffer_records(in);
+    stream->source = (struct tls_source){in->data + in->from, whole};
     hello->step = handshake_step(tls, stream);
-    in->from = in->used - stream->source.bytes;
+    in->from += whole - stream->source.bytes;
     stream->source = (struct tls_source){0};
     if (hello->step == TLS_STEP_FAILED) {
         tls_report(tls, hello);

@@ -239,8 +239,8 @@ tls_buffer_bytes(const struct tls_buffer *buffer)
 {
     return buffer->used - buffer->from;
 }
-/* The first record is there as a whole, or is none. */
-bool tls_buffer_has_record(const struct tls_buffer *buffer);
+/* Bytes of those records at its beginning that are there as a whole; what is none counts. */
+uint32_t tls_buffer_records(const struct tls_buffer *buffer);
 BIO_METHOD *tls_bio_method_make(void);
 /* Reads the stream's `source`, writes to its `out`. */
 LP_MUST_CHECK bool tls_bio_attach(const struct lp_tls *tls, struct tls_stream *stream);

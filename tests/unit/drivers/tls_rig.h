@@ -394,6 +394,7 @@ client_move(struct client *client)
     while ((bytes = lp_sim_net_far_receive(world.net, client->far, buffer, sizeof(buffer))) > 0) {
         assert_int_equal(BIO_write(client->in, buffer, (int)bytes), bytes);
     }
+    ERR_clear_error(); /* the server is in the same thread */
     while (client->error == 0) {
         const int got = SSL_read(client->ssl, client->got + client->got_bytes,
                                  (int)(BUFFER_BYTES - client->got_bytes));
