@@ -228,6 +228,107 @@ whenever_the_log_ends_nothing_that_was_confirmed_is_lost(void **unused)
     }
 }
 
+/* ---- little memory ---- */
+
+#define SWEEP_SENT  20u
+#define SWEEP_MORE  10u
+#define SWEEP_STEP  512u
+#define SWEEP_STEPS 48u
+
+/* All memory but some of it, in blocks chained through their first word. */
+static void *
+hog(struct lp_memory *memory, uint32_t but)
+{
+    void *chain = NULL;
+    for (uint64_t bytes = 1u << 20; bytes >= SWEEP_STEP; bytes /= 2) {
+        void **block;
+        while ((block = lp_memory_alloc(memory, bytes)) != NULL) {
+            *block = chain;
+            chain = block;
+        }
+    }
+    for (uint32_t i = 0; i < but && chain; i++) { /* the last ones are the smallest */
+        void **block = chain;
+        chain = *block;
+        void *released = block;
+        lp_memory_release(memory, &released);
+    }
+    return chain;
+}
+
+static void
+hog_free(struct lp_memory *memory, void *chain)
+{
+    while (chain) {
+        void **block = chain;
+        chain = *block;
+        void *released = block;
+        lp_memory_release(memory, &released);
+    }
+}
+
+static void
+sweep_play(struct store_rig *store, uint32_t but)
+{
+    struct lp_broker *broker = store_broker(store);
+    struct lp_publish publish[SWEEP_MORE] = {0};
+    lp_session_confirm_select(store->client->session);
+    store_send(store, "q", 1, SWEEP_SENT);
+    struct rig_client *reader = store_drain(store, "q", false, SWEEP_SENT);
+    for (uint64_t i = 0; i < SWEEP_MORE; i++) {
+        const uint64_t value = SWEEP_SENT + 1 + i;
+        const struct lp_message_parts parts = {.key = lp_bytes_of_text("q"),
+                                               .properties = lp_bytes_of("\0", 2),
+                                               .protocol = LP_PROTOCOL_AMQP091,
+                                               .flags = LP_MESSAGE_PERSISTENT,
+                                               .body_bytes = sizeof(value)};
+        publish[i].exchange =
+            lp_topology_exchange(&broker->topology, RIG_VHOST, lp_bytes_of(NULL, 0));
+        assert_non_null(lp_message_whole(&broker->messages, &parts,
+                                         lp_bytes_of(&value, sizeof(value)), &publish[i].message));
+    }
+    void *chain = hog(broker->memory, but);
+    for (uint32_t i = 0; i < SWEEP_MORE; i++) {
+        client_ack(reader, i + 1);
+        if (lp_session_publish(store->client->session, &publish[i]) != LP_DONE) {
+            break; /* it waits for memory, and goes with its session */
+        }
+    }
+    rig_settle(&store->rig);
+    hog_free(broker->memory, chain);
+    rig_settle(&store->rig);
+    free(reader);
+}
+
+/* An acknowledgement may be forgotten for want of memory, a publish refused; no more than that. */
+static void
+whatever_memory_is_left_nothing_that_was_confirmed_is_lost(void **unused)
+{
+    (void)unused;
+    static struct store_rig store;
+    for (uint32_t but = 0; but < SWEEP_STEPS; but++) {
+        bool seen[SWEEP_SENT + SWEEP_MORE + 1] = {false};
+        uint32_t more = 0;
+        store_open(&store);
+        store.memory_bytes = 16u << 20;
+        store_start(&store);
+        sweep_play(&store, but);
+        const uint32_t confirmed = store.client->confirmed;
+        store_kill_and_start(&store);
+        uint64_t value;
+        while ((value = store_get(&store, "q", true)) != 0) {
+            assert_true(value < LP_COUNT_OF(seen) && !seen[value]);
+            seen[value] = true;
+            more += value > SWEEP_SENT;
+        }
+        for (uint32_t i = SWEEP_MORE + 1; i <= SWEEP_SENT; i++) {
+            assert_true(seen[i]); /* nobody acknowledged it */
+        }
+        assert_true(more >= confirmed - SWEEP_SENT);
+        store_close(&store);
+    }
+}
+
 /* ---- dead letters that fill more than a batch ---- */
 
 #define LETTERS 30u
@@ -279,6 +380,7 @@ main(void)
         cmocka_unit_test(what_is_for_many_queues_is_written_once),
         cmocka_unit_test(a_time_to_live_runs_while_nobody_is_there),
         cmocka_unit_test(whenever_the_log_ends_nothing_that_was_confirmed_is_lost),
+        cmocka_unit_test(whatever_memory_is_left_nothing_that_was_confirmed_is_lost),
         cmocka_unit_test(letters_of_one_turn_in_several_batches_are_not_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
