@@ -53,7 +53,6 @@ tcp_stream_create(struct lp_net *net, const struct tcp_birth *birth)
     stream->send_end = birth->isn;
     stream->timestamp_offset = tcp_timestamp_offset(net, birth->path);
     stream->heard_ns = net->now_ns;
-    stream->accepted_turn = (uint8_t)(net->tcp->turn - 1u);
     if (!tcp_insert(net, stream)) {
         lp_pool_release(&net->tcp->streams, handle);
         return NULL;
@@ -388,8 +387,7 @@ tcp_stream_lend(struct lp_net *net, struct tcp_stream *stream, const uint8_t *da
 {
     const uint8_t first = TCP_DUE_ACCEPTED | TCP_DUE_CONNECTED | TCP_DUE_RECEIVED;
     const struct net_sink *sink = &net->sink;
-    if (!stream->receiving || (stream->due & first) != 0 || stream->received.bytes > 0 ||
-        stream->accepted_turn == net->tcp->turn || sink->count >= sink->max) {
+    if (!stream->receiving || (stream->due & first) != 0 || sink->count >= sink->max) {
         return false;
     }
     struct lp_transport_event *event = event_emit(net, stream, LP_TRANSPORT_RECEIVED);
@@ -409,7 +407,6 @@ greeting_give(struct lp_net *net, struct tcp_stream *stream)
     event->peer = tcp_address_of(path->family, path->remote, stream->remote_port);
     event->local = tcp_address_of(path->family, path->local, stream->local_port);
     stream->due &= (uint8_t) ~(TCP_DUE_ACCEPTED | TCP_DUE_CONNECTED);
-    stream->accepted_turn = net->tcp->turn;
 }
 
 /* Chunks of its queue, which are lent until the next poll(). */
@@ -468,9 +465,6 @@ stream_give(struct lp_net *net, struct tcp_stream *stream)
         }
         return true; /* transport.h: nothing of it follows in this poll() */
     }
-    if (stream->accepted_turn == net->tcp->turn && !stream->closing) {
-        return true;
-    }
     if ((stream->due & TCP_DUE_SENT) != 0 && !sink_full(net)) {
         event_emit(net, stream, LP_TRANSPORT_SENT)->bytes = stream->sent_bytes;
         stream->due &= (uint8_t)~TCP_DUE_SENT;
@@ -516,7 +510,6 @@ tcp_stream_events(struct lp_net *net)
         }
     }
     lp_list_remove(&mark);
-    tcp->turn++;
 }
 
 bool

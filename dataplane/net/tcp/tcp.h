@@ -188,7 +188,6 @@ struct tcp_stream {
     bool tlp_again : 1;    /* and it was a retransmission */
     bool reordering : 1;   /* RFC 8985: RACK.reordering_seen */
     bool dsack_due : 1;    /* RFC 2883: `dsack` goes first */
-    uint8_t accepted_turn; /* tcp.turn when ACCEPTED or CONNECTED was given */
 
     /* Sending: buffer.c, output.c, ack.c. */
     uint32_t send_una;    /* SND.UNA */
@@ -276,7 +275,6 @@ struct tcp {
     struct tcp_queue lent;    /* chunks that events point into; until the next poll() */
     uint32_t port_next;       /* port.c */
     uint32_t evict_cursor;    /* evict.c: where in the pool it looked last */
-    uint8_t turn;             /* counts tcp_stream_events(); wraps */
 };
 
 /* Our FIN is sent and acknowledged. */

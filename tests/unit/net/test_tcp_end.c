@@ -115,6 +115,27 @@ a_syn_may_follow_when_it_is_newer(void **unused)
     }
 }
 
+/* RFC 9293 3.6.1: whatever the clock of first numbers says. */
+static void
+who_follows_has_numbers_above_all_of_the_one_before(void **unused)
+{
+    (void)unused;
+    struct lone lone;
+    const struct lp_net_config config = {0};
+    lone_open(&lone, &config);
+    const struct lone_peer peer = {.address = 0xac100001u, .port = 3000, .seq = 500};
+    struct tcp_stream gone = {
+        .path = path_of(&peer), .local_port = LONE_PORT, .remote_port = peer.port};
+    gone.send_next = tcp_isn(lone.net, &gone.path, LONE_PORT, peer.port) + 0x20000000u;
+    tcp_time_wait_begin(lone.net, &gone);
+    const struct lone_in syn = lone_of(&peer, TCP_SYN, 0);
+    lone_in(&lone, &syn);
+    lone_settle(&lone);
+    assert_int_equal(lone_last(&lone)->flags, TCP_SYN | TCP_ACK);
+    assert_int_equal(lone_last(&lone)->seq, gone.send_next + 1);
+    lone_close(&lone);
+}
+
 /* RFC 1337. */
 static void
 nothing_assassinates_time_wait(void **unused)
@@ -264,6 +285,43 @@ keepalive_asks_and_gives_up(void **unused)
 
 /* --- Memory. --------------------------------------------------------------------------------- */
 
+/* `count` kilobytes behind a gap. */
+static void
+hoard(struct lone *lone, const struct lone_peer *peer, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct lone_in in = lone_of(peer, TCP_ACK, 1000);
+        in.seq += 1000 + 1000 * i;
+        lone_in(lone, &in);
+        lone_turn(lone, LONE_EVENTS_MAX);
+    }
+    lone_settle(lone);
+}
+
+/* RFC 2018 8: it may be taken back. */
+static void
+what_is_out_of_order_goes_before_what_is_in_order(void **unused)
+{
+    (void)unused;
+    struct lone lone;
+    struct lone_peer peer = {.port = 3000, .seq = 99};
+    const struct lp_net_config config = {0};
+    open_with(&lone, &peer, &config);
+    hoard(&lone, &peer, 10);
+    struct arena arena = {.memory = lone.net->memory};
+    void *chain = arena_exhaust(&arena);
+    lone.transport.ops->receive_stop(lone.net, peer.stream);
+    const struct lone_in in = lone_of(&peer, TCP_ACK, 800);
+    lone_in(&lone, &in);
+    lone_settle(&lone);
+    assert_int_equal(lone_stream(&lone, &peer)->received.bytes, 800);
+    assert_null(lone_stream(&lone, &peer)->reassembly);
+    assert_int_equal(lone_counters(&lone)->tcp_no_memory, 0);
+    assert_int_equal(lone_counters(&lone)->tcp_evicted, 0);
+    arena_relax(&arena, chain);
+    lone_close(&lone);
+}
+
 static void
 the_greediest_goes_when_what_is_promised_cannot_be_kept(void **unused)
 {
@@ -271,19 +329,15 @@ the_greediest_goes_when_what_is_promised_cannot_be_kept(void **unused)
     struct lone lone;
     struct lone_peer hoarder = {.port = 3000, .seq = 99};
     struct lone_peer good = {.port = 3001, .seq = 99};
+    struct lone_peer modest = {.port = 3002, .seq = 99};
     const struct lp_net_config config = {0};
     lone_open(&lone, &config);
     lone.check_places = false;
     lone_accept(&lone, &hoarder);
     lone_accept(&lone, &good);
-    /* A gap, and much behind it. */
-    for (uint32_t i = 0; i < 40; i++) {
-        struct lone_in in = lone_of(&hoarder, TCP_ACK, 1000);
-        in.seq += 1000 + 1000 * i;
-        lone_in(&lone, &in);
-        lone_turn(&lone, LONE_EVENTS_MAX);
-    }
-    lone_settle(&lone);
+    lone_accept(&lone, &modest);
+    hoard(&lone, &hoarder, 40);
+    hoard(&lone, &modest, 20);
     lone_forget(&lone);
     /* Now memory ends, and the other has bytes that must wait. */
     struct arena arena = {.memory = lone.net->memory};
@@ -294,6 +348,7 @@ the_greediest_goes_when_what_is_promised_cannot_be_kept(void **unused)
     lone_settle(&lone);
     assert_int_equal(lone_counters(&lone)->tcp_evicted, 1);
     assert_int_equal(lone_stream(&lone, &hoarder)->state, TCP_CLOSED);
+    assert_int_equal(lone_stream(&lone, &modest)->state, TCP_ESTABLISHED);
     assert_int_equal(lone_stream(&lone, &good)->received.bytes, 1000);
     assert_int_equal(lone_counters(&lone)->tcp_no_memory, 0);
     assert_int_equal(lone.events[0].kind, LP_TRANSPORT_ENDED);
@@ -372,7 +427,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(time_wait_lasts_a_minute_from_the_last_fin),
         cmocka_unit_test(a_syn_may_follow_when_it_is_newer),
+        cmocka_unit_test(who_follows_has_numbers_above_all_of_the_one_before),
         cmocka_unit_test(nothing_assassinates_time_wait),
+        cmocka_unit_test(what_is_out_of_order_goes_before_what_is_in_order),
         cmocka_unit_test(many_wait_in_bounded_memory_and_the_oldest_goes_first),
         cmocka_unit_test(fin_wait_2_ends_after_a_minute),
         cmocka_unit_test(who_takes_nothing_after_close_is_reset_in_the_end),

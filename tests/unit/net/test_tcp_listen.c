@@ -67,7 +67,11 @@ what_is_half_open_is_asked_again_and_ends_by_itself(void **unused)
     assert_int_equal(lone.out_count, 3);
     assert_int_equal(tcp_half_open_count(lone.net), 3);
     lone_forget(&lone);
-    lone_pass(&lone, 40 * LONE_S, 50 * LONE_MS);
+    lone_pass(&lone, 2 * LONE_S, 50 * LONE_MS);
+    assert_int_equal(lone.out_count, 3);
+    lone_pass(&lone, 2 * LONE_S, 50 * LONE_MS);
+    assert_int_equal(lone.out_count, 6);
+    lone_pass(&lone, 36 * LONE_S, 50 * LONE_MS);
     /* After 1, 3, 7 and 15 s. */
     assert_int_equal(lone.out_count, 3 * (HALF_OPEN_LEVELS - 1));
     assert_int_equal(tcp_half_open_count(lone.net), 0);
@@ -117,6 +121,88 @@ a_cookie_makes_a_connection_with_all_that_was_agreed(void **unused)
     assert_true(stream->timestamps);
     assert_int_equal(stream->send_window, 60000u << 5);
     lone_close(&lone);
+}
+
+/* What was not offered is not agreed to, and our clock never runs ahead. */
+static void
+a_cookie_remembers_that_there_was_no_shift(void **unused)
+{
+    (void)unused;
+    struct lone lone;
+    const struct lp_net_config config = {.half_open_max = 1};
+    lone_open(&lone, &config);
+    syns(&lone, 1, 1);
+    for (uint32_t i = 2; i < 40; i++) {
+        struct lone_in syn = syn_of(i);
+        syn.has_shift = false;
+        syn.sack = false;
+        lone_in(&lone, &syn);
+        lone_forget(&lone);
+        lone_pass(&lone, 3 * LONE_MS, LONE_MS);
+        const struct net_path path =
+            tcp_path_of(&(struct net_packet){.family = LP_ADDRESS_IPV4,
+                                             .from = lone.out[0].packet.to,
+                                             .to = lone.out[0].packet.from});
+        const uint32_t now = tcp_now_ms(lone.net) + tcp_timestamp_offset(lone.net, &path);
+        assert_true(tcp_le(lone_last(&lone)->timestamp, now));
+        const struct lone_in ack = answer_of(&lone, i);
+        lone_forget(&lone);
+        lone_in(&lone, &ack);
+        lone_settle(&lone);
+        assert_int_equal(lone.event_count, 1);
+        const struct tcp_stream *stream =
+            lp_pool_get(&lone.net->tcp->streams, lone.events[0].stream);
+        assert_int_equal(stream->send_shift, 0);
+        assert_int_equal(stream->receive_shift, 0);
+        assert_int_equal(stream->send_window, 60000);
+        assert_false(stream->sack);
+        assert_true(stream->timestamps);
+    }
+    lone_close(&lone);
+}
+
+/* RFC 5961 3.2 and RFC 9293 3.10.7.4 for what is half-open. */
+static void
+what_is_half_open_believes_exact_numbers_only(void **unused)
+{
+    (void)unused;
+    static const struct {
+        int32_t seq; /* against the number that is expected */
+        int32_t ack;
+        uint8_t flags;
+        uint32_t left; /* half-open, afterwards */
+        uint32_t accepted;
+        bool reset;
+    } answers[] = {
+        {0, 0, TCP_RST, 0, 0, false},
+        {1, 0, TCP_RST, 1, 0, false},
+        {-1, 0, TCP_RST, 1, 0, false},
+        {0, 0, TCP_ACK, 0, 1, false},
+        {0, 1, TCP_ACK, 1, 0, true},
+        {0, -1, TCP_ACK, 1, 0, true},
+        {70000, 0, TCP_ACK, 1, 0, false},
+        {-1, 0, TCP_ACK, 1, 0, false},
+        {0, 0, TCP_SYN | TCP_ACK, 1, 0, false},
+        {0, 0, 0, 1, 0, false},
+    };
+    for (size_t i = 0; i < LP_COUNT_OF(answers); i++) {
+        struct lone lone;
+        const struct lp_net_config config = {0};
+        lone_open(&lone, &config);
+        syns(&lone, 1, 1);
+        struct lone_in in = answer_of(&lone, 1);
+        in.seq += (uint32_t)answers[i].seq;
+        in.ack += (uint32_t)answers[i].ack;
+        in.flags = answers[i].flags;
+        lone_forget(&lone);
+        lone_in(&lone, &in);
+        lone_settle(&lone);
+        assert_int_equal(tcp_half_open_count(lone.net), answers[i].left);
+        assert_int_equal(lone_counters(&lone)->tcp_accepted, answers[i].accepted);
+        const bool reset = lone.out_count > 0 && (lone_last(&lone)->flags & TCP_RST) != 0;
+        assert_int_equal(reset, answers[i].reset);
+        lone_close(&lone);
+    }
 }
 
 static void
@@ -303,6 +389,8 @@ main(void)
         cmocka_unit_test(what_is_half_open_is_asked_again_and_ends_by_itself),
         cmocka_unit_test(a_flood_is_answered_with_cookies_and_keeps_nothing),
         cmocka_unit_test(a_cookie_makes_a_connection_with_all_that_was_agreed),
+        cmocka_unit_test(a_cookie_remembers_that_there_was_no_shift),
+        cmocka_unit_test(what_is_half_open_believes_exact_numbers_only),
         cmocka_unit_test(a_cookie_without_timestamps_agrees_to_nothing),
         cmocka_unit_test(a_cookie_of_another_flow_number_or_time_is_reset),
         cmocka_unit_test(nothing_is_a_cookie_while_none_was_sent),

@@ -253,6 +253,77 @@ what_came_twice_is_named_once(void **unused)
     lone_close(&model.lone);
 }
 
+/* RFC 5681 4.2: whoever fills a gap, or a part of one, hears of it at once. */
+static void
+a_filled_gap_is_acknowledged_at_once(void **unused)
+{
+    (void)unused;
+    struct model model;
+    const struct lp_net_config config = {0};
+    model_open(&model, &config, 0);
+    model_stream(&model)->ack_quick = 0;
+    model_in(&model, 100, 50, 0);
+    model_in(&model, 300, 50, 0);
+    lone_settle(&model.lone);
+    lone_forget(&model.lone);
+    model_in(&model, 0, 100, 0);
+    lone_settle(&model.lone);
+    assert_int_equal(model.lone.out_count, 1);
+    assert_int_equal(lone_last(&model.lone)->ack - model.first, 150);
+    model_in(&model, 150, 50, 0); /* a part */
+    lone_settle(&model.lone);
+    assert_int_equal(model.lone.out_count, 2);
+    model_in(&model, 200, 100, 0);
+    lone_settle(&model.lone);
+    assert_int_equal(model.lone.out_count, 3);
+    model_in(&model, 350, 50, 0); /* no gap is left: this one may wait */
+    lone_settle(&model.lone);
+    assert_int_equal(model.lone.out_count, 3);
+    lone_close(&model.lone);
+}
+
+static void
+what_reaches_beyond_the_window_is_cut_off(void **unused)
+{
+    (void)unused;
+    struct model model;
+    const struct lp_net_config config = {0};
+    model_open(&model, &config, 0);
+    const struct tcp_stream *stream = model_stream(&model);
+    const uint32_t window = stream->receive_edge - stream->receive_next;
+    model_in(&model, window - 3, 10, TCP_FIN);
+    assert_int_equal(stream->reassembly->count, 1);
+    assert_int_equal(stream->reassembly->range[0].end, stream->receive_next + window);
+    assert_false(stream->reassembly->fin_known);
+    lone_close(&model.lone);
+}
+
+/* More pieces than one poll gives: the end waits for the last of them. */
+static void
+an_end_follows_the_last_of_many_pieces(void **unused)
+{
+    (void)unused;
+    struct model model;
+    const struct lp_net_config config = {0};
+    model_open(&model, &config, 0);
+    struct lone *lone = &model.lone;
+    for (uint32_t i = 40; i > 0; i--) {
+        model_in(&model, i, 1, i == 40 ? TCP_FIN : 0);
+    }
+    lone_settle(lone);
+    struct lone_in in = lone_of(&model.peer, TCP_ACK, 1);
+    in.seq = model.first;
+    lone_in(lone, &in);
+    lone_forget(lone);
+    lone_settle(lone);
+    assert_int_equal(lone->received_bytes, 41);
+    for (uint32_t i = 0; i < lone->event_count; i++) {
+        const bool last = i + 1 == lone->event_count;
+        assert_int_equal(lone->events[i].kind, last ? LP_TRANSPORT_ENDED : LP_TRANSPORT_RECEIVED);
+    }
+    lone_close(lone);
+}
+
 int
 main(void)
 {
@@ -261,6 +332,9 @@ main(void)
         cmocka_unit_test(no_peer_makes_more_than_32_ranges),
         cmocka_unit_test(small_pieces_cost_bounded_memory),
         cmocka_unit_test(a_fin_waits_for_what_is_before_it),
+        cmocka_unit_test(a_filled_gap_is_acknowledged_at_once),
+        cmocka_unit_test(what_reaches_beyond_the_window_is_cut_off),
+        cmocka_unit_test(an_end_follows_the_last_of_many_pieces),
         cmocka_unit_test(what_came_twice_is_named_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

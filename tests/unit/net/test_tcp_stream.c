@@ -217,6 +217,28 @@ one_send_is_in_flight_until_it_was_sent(void **unused)
     lone_close(&lone);
 }
 
+/* A send that is not copied yet when the stream fails is answered first, with less. */
+static void
+a_send_that_fails_is_answered_before_the_end(void **unused)
+{
+    (void)unused;
+    struct lone lone;
+    struct lone_peer peer;
+    const struct lp_net_config config = {.send_bytes_max = 4096};
+    static uint8_t data[20000];
+    open_with(&lone, &peer, &config);
+    const struct lp_iovec piece = {data, sizeof(data)};
+    assert_true(ops_of(&lone)->send(lone.net, peer.stream, &piece, 1));
+    const struct lone_in reset = lone_of(&peer, TCP_RST, 0);
+    lone_in(&lone, &reset);
+    lone_settle(&lone);
+    assert_int_equal(lone.event_count, 2);
+    assert_int_equal(lone.events[0].kind, LP_TRANSPORT_SENT);
+    assert_int_equal(lone.events[0].bytes, 4096);
+    assert_int_equal(lone.events[1].kind, LP_TRANSPORT_ENDED);
+    lone_close(&lone);
+}
+
 static void
 an_empty_send_is_sent(void **unused)
 {
@@ -347,6 +369,63 @@ what_is_sent_before_connected_goes_when_it_is(void **unused)
     lone_close(&lone);
 }
 
+/* RFC 9293 3.10.7.3; RFC 7323 2.2: the window of a SYN is not shifted. */
+static void
+the_answer_to_our_syn_has_to_fit_it(void **unused)
+{
+    (void)unused;
+    static const struct {
+        uint32_t ack; /* against our SYN's number */
+        uint8_t flags;
+        bool connects;
+        bool resets;
+        bool ends;
+    } answers[] = {
+        {1, TCP_SYN | TCP_ACK, true, false, false},
+        {0, TCP_SYN | TCP_ACK, false, true, false},
+        {2, TCP_SYN | TCP_ACK, false, true, false},
+        {1, TCP_ACK, false, false, false},
+        {0, TCP_ACK, false, true, false},
+        {1, TCP_RST | TCP_ACK, false, false, true},
+        {0, TCP_RST | TCP_ACK, false, false, false},
+        {1, TCP_RST, false, false, false},
+    };
+    for (size_t i = 0; i < LP_COUNT_OF(answers); i++) {
+        struct lone lone;
+        const struct lp_net_config config = {0};
+        lone_open(&lone, &config);
+        const struct lp_address to = {
+            .family = LP_ADDRESS_IPV4, .port = 1883, .ip = {172, 16, 0, 1}};
+        const lp_handle handle = lp_net_connect(lone.net, &to);
+        lone_settle(&lone);
+        const struct tcp_segment *syn = lone_last(&lone);
+        const struct lone_in answer = {
+            .peer = 0xac100001u,
+            .from = 1883,
+            .to = syn->from_port,
+            .seq = 7,
+            .ack = syn->seq + answers[i].ack,
+            .flags = answers[i].flags,
+            .window = 1000,
+            .has_shift = true,
+            .shift = 7,
+        };
+        lone_in(&lone, &answer);
+        lone_forget(&lone);
+        lone_settle(&lone);
+        assert_int_equal(events_of(&lone, LP_TRANSPORT_CONNECTED), answers[i].connects);
+        assert_int_equal(events_of(&lone, LP_TRANSPORT_ENDED), answers[i].ends);
+        const bool reset = lone.out_count > 0 && (lone_last(&lone)->flags & TCP_RST) != 0;
+        assert_int_equal(reset, answers[i].resets);
+        const struct tcp_stream *stream = lp_pool_get(&lone.net->tcp->streams, handle);
+        if (answers[i].connects) {
+            assert_int_equal(stream->send_window, 1000);
+            assert_int_equal(stream->send_shift, 7);
+        }
+        lone_close(&lone);
+    }
+}
+
 /* RFC 9293 3.6.1, RFC 2525 2.17. */
 static void
 closing_with_unread_bytes_is_a_reset(void **unused)
@@ -379,7 +458,9 @@ main(void)
         cmocka_unit_test(a_reset_is_told_even_to_who_does_not_read),
         cmocka_unit_test(what_was_received_before_a_reset_is_delivered_before_it),
         cmocka_unit_test(one_send_is_in_flight_until_it_was_sent),
+        cmocka_unit_test(a_send_that_fails_is_answered_before_the_end),
         cmocka_unit_test(an_empty_send_is_sent),
+        cmocka_unit_test(the_answer_to_our_syn_has_to_fit_it),
         cmocka_unit_test(after_close_there_is_nothing_but_closed),
         cmocka_unit_test(stale_handles_are_ignored),
         cmocka_unit_test(a_connection_that_is_opened_may_be_closed_at_once),
