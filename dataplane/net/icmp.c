@@ -183,8 +183,14 @@ error_input(struct lp_net *net, const struct net_packet *packet, struct lp_reade
         }
         return;
     }
-    tcp_icmp_input(net, LP_ADDRESS_IPV4, quote.from, quote.from_port, quote.to, quote.to_port,
-                   quote.seq, kind, mtu_bytes);
+    const struct tcp_icmp_error error = {
+        .kind = kind,
+        .local_port = quote.from_port,
+        .remote_port = quote.to_port,
+        .mtu_bytes = mtu_bytes,
+        .seq = quote.seq,
+    };
+    tcp_icmp_input(net, &path, &error);
 }
 
 void

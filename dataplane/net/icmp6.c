@@ -147,8 +147,14 @@ error_input(struct lp_net *net, const struct net_packet *packet, struct lp_reade
         }
         return;
     }
-    tcp_icmp_input(net, LP_ADDRESS_IPV6, quote.from, quote.from_port, quote.to, quote.to_port,
-                   quote.seq, kind, (uint16_t)LP_MIN(mtu_bytes, UINT16_MAX));
+    const struct tcp_icmp_error error = {
+        .kind = kind,
+        .local_port = quote.from_port,
+        .remote_port = quote.to_port,
+        .mtu_bytes = (uint16_t)LP_MIN(mtu_bytes, UINT16_MAX),
+        .seq = quote.seq,
+    };
+    tcp_icmp_input(net, &path, &error);
 }
 
 void

@@ -35,6 +35,13 @@ struct shape {
     uint32_t mss; /* payload beside these options: RFC 6691 2 */
 };
 
+/* What it carries. */
+struct piece {
+    uint32_t seq;
+    uint32_t bytes;
+    uint8_t flags;
+};
+
 static struct shape
 shape_of(const struct tcp_stream *stream)
 {
@@ -82,17 +89,17 @@ options_write(const struct lp_net *net, const struct tcp_stream *stream, const s
 }
 
 static void
-header_write(struct lp_net *net, struct tcp_stream *stream, const struct shape *shape, uint8_t *to,
-             uint32_t seq, uint8_t flags)
+header_write(struct lp_net *net, struct tcp_stream *stream, const struct shape *shape,
+             const struct piece *piece, uint8_t *to)
 {
     uint8_t *start = to;
     const uint32_t window = tcp_receive_window(net, stream);
     to = lp_put_u16be(to, stream->local_port);
     to = lp_put_u16be(to, stream->remote_port);
-    to = lp_put_u32be(to, seq);
+    to = lp_put_u32be(to, piece->seq);
     to = lp_put_u32be(to, stream->receive_next);
     to = lp_put_u8(to, (uint8_t)(shape->header_bytes << 2)); /* words, in the upper four bits */
-    to = lp_put_u8(to, flags);
+    to = lp_put_u8(to, piece->flags);
     to = lp_put_u16be(to, (uint16_t)LP_MIN(window >> stream->receive_shift, UINT16_MAX));
     to = lp_put_u32be(to, 0); /* checksum, urgent pointer */
     to = options_write(net, stream, shape, to);
@@ -135,13 +142,14 @@ payload_copy(struct tcp_chunk *chunk, uint32_t seq, uint8_t *to, uint32_t bytes)
 }
 
 /*
- * One frame with `bytes` from `seq` on: one segment, or several that the
- * device cuts.  False: it has no buffer.
+ * One frame: one segment, or several that the device cuts.  False: it has no
+ * buffer.
  */
 static bool
-segment_send(struct lp_net *net, struct tcp_stream *stream, const struct shape *shape, uint32_t seq,
-             uint32_t bytes, uint8_t flags)
+segment_send(struct lp_net *net, struct tcp_stream *stream, const struct shape *shape,
+             struct piece piece)
 {
+    const uint32_t bytes = piece.bytes;
     struct net_out out;
     if (!net_out_begin(net, &stream->path, NET_PROTOCOL_TCP, shape->header_bytes + bytes, &out)) {
         return false;
@@ -149,15 +157,16 @@ segment_send(struct lp_net *net, struct tcp_stream *stream, const struct shape *
     if (bytes > 0) {
         struct tcp_scoreboard *board = stream->scoreboard;
         struct tcp_chunk **hint =
-            tcp_lt(seq, stream->send_next) ? &board->again_chunk : &board->next_chunk;
-        *hint =
-            payload_copy(chunk_of(stream, *hint, seq), seq, out.l4 + shape->header_bytes, bytes);
-        /* RFC 9293 3.8.6.2.1 without a push of the user's: what ends the queue is pushed. */
-        if (seq + bytes == stream->send_end) {
-            flags |= TCP_PSH;
+            tcp_lt(piece.seq, stream->send_next) ? &board->again_chunk : &board->next_chunk;
+        *hint = payload_copy(chunk_of(stream, *hint, piece.seq), piece.seq,
+                             out.l4 + shape->header_bytes, bytes);
+        /* RFC 9293 3.9.1 without a push of the user's: what ends the queue is pushed. */
+        if (piece.seq + bytes == stream->send_end) {
+            piece.flags |= TCP_PSH;
         }
     }
-    header_write(net, stream, shape, out.l4, seq, flags | TCP_ACK);
+    piece.flags |= TCP_ACK;
+    header_write(net, stream, shape, &piece, out.l4);
     net_out_send(net, &out, shape->header_bytes + bytes, (uint8_t)shape->header_bytes,
                  bytes > shape->mss ? (uint16_t)shape->mss : 0);
     stream->want &= (uint8_t)~TCP_WANT_ACK;
@@ -195,7 +204,8 @@ tcp_send_again(struct lp_net *net, struct tcp_stream *stream, struct tcp_sent *s
     do {
         const uint32_t bytes = LP_MIN(end - seq, most);
         const bool last = seq + bytes == end;
-        if (!segment_send(net, stream, &shape, seq, bytes, fin && last ? TCP_FIN : 0)) {
+        const struct piece piece = {seq, bytes, fin && last ? TCP_FIN : 0};
+        if (!segment_send(net, stream, &shape, piece)) {
             return false;
         }
         seq += bytes;
@@ -239,6 +249,7 @@ lost_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
 static uint32_t
 new_allowed(const struct tcp_stream *stream, uint32_t mss, uint32_t unsent)
 {
+    LP_ASSERT(mss > 0);
     const uint32_t flight = tcp_flight(stream);
     const uint32_t pipe = tcp_pipe(stream);
     const uint32_t window = stream->send_window > flight ? stream->send_window - flight : 0;
@@ -285,7 +296,8 @@ static bool
 new_frame(struct lp_net *net, struct tcp_stream *stream, const struct shape *shape, uint32_t bytes)
 {
     const bool fin = stream->fin_queued && stream->send_next + bytes == stream->send_end;
-    if (!segment_send(net, stream, shape, stream->send_next, bytes, fin ? TCP_FIN : 0)) {
+    const struct piece piece = {stream->send_next, bytes, fin ? TCP_FIN : 0};
+    if (!segment_send(net, stream, shape, piece)) {
         if (stream->scoreboard->count == 0) {
             tcp_scoreboard_free(net, stream);
         }
@@ -435,7 +447,8 @@ stream_flush(struct lp_net *net, struct tcp_stream *stream)
     }
     if ((stream->want & TCP_WANT_ACK) != 0) {
         const struct shape shape = shape_of(stream);
-        (void)segment_send(net, stream, &shape, stream->send_next, 0, 0); /* else: next turn */
+        const struct piece nothing = {.seq = stream->send_next};
+        (void)segment_send(net, stream, &shape, nothing); /* no buffer: next turn */
     }
     if (stream->want != 0) {
         lp_list_push_back(&net->tcp->flush, &stream->flush);

@@ -111,11 +111,11 @@ too_big(struct lp_net *net, struct tcp_stream *stream, uint32_t mtu_bytes)
 }
 
 void
-tcp_icmp_input(struct lp_net *net, uint8_t family, const uint8_t *local, uint16_t local_port,
-               const uint8_t *remote, uint16_t remote_port, uint32_t seq, enum tcp_icmp kind,
-               uint16_t mtu_bytes)
+tcp_icmp_input(struct lp_net *net, const struct net_path *path, const struct tcp_icmp_error *error)
 {
-    struct tcp_stream *stream = tcp_find(net, family, local, local_port, remote, remote_port);
+    const uint32_t seq = error->seq;
+    struct tcp_stream *stream = tcp_find(net, path->family, path->local, error->local_port,
+                                         path->remote, error->remote_port);
     if (stream == NULL || stream->state == TCP_CLOSED) {
         return;
     }
@@ -124,7 +124,7 @@ tcp_icmp_input(struct lp_net *net, uint8_t family, const uint8_t *local, uint16_
         net->counters.icmp_bad++;
         return;
     }
-    switch (kind) {
+    switch (error->kind) {
     case TCP_ICMP_SOFT:
         break; /* RFC 9293 3.9.2.2: not fatal; the time-out is */
     case TCP_ICMP_HARD:
@@ -134,7 +134,7 @@ tcp_icmp_input(struct lp_net *net, uint8_t family, const uint8_t *local, uint16_
         }
         break;
     case TCP_ICMP_TOO_BIG:
-        too_big(net, stream, mtu_bytes);
+        too_big(net, stream, error->mtu_bytes);
         break;
     }
 }

@@ -432,7 +432,14 @@ enum tcp_icmp {
     TCP_ICMP_HARD,    /* protocol or port unreachable: fatal before ESTABLISHED only (RFC 5927 5) */
     TCP_ICMP_TOO_BIG, /* `mtu_bytes`, believed only when `seq` is in flight (RFC 5927 7) */
 };
-/* icmp.c: an error about a packet that we sent; `seq` is from the packet it quotes. */
-void tcp_icmp_input(struct lp_net *net, uint8_t family, const uint8_t *local, uint16_t local_port,
-                    const uint8_t *remote, uint16_t remote_port, uint32_t seq, enum tcp_icmp kind,
-                    uint16_t mtu_bytes);
+/* An error about a packet that we sent, and what it quotes of that. */
+struct tcp_icmp_error {
+    enum tcp_icmp kind;
+    uint16_t local_port;
+    uint16_t remote_port;
+    uint16_t mtu_bytes;
+    uint32_t seq;
+};
+/* icmp.c, icmp6.c.  Of `path` only the family and the addresses count. */
+void tcp_icmp_input(struct lp_net *net, const struct net_path *path,
+                    const struct tcp_icmp_error *error);

@@ -14,8 +14,8 @@
 static void
 icmp(struct rig *rig, uint32_t seq, uint16_t mtu)
 {
-    const uint8_t address[4] = {0};
-    tcp_icmp_input(&rig->net, LP_ADDRESS_IPV4, address, 1, address, 2, seq, TCP_ICMP_TOO_BIG, mtu);
+    const struct tcp_icmp_error error = {.kind = TCP_ICMP_TOO_BIG, .mtu_bytes = mtu, .seq = seq};
+    tcp_icmp_input(&rig->net, &rig->stream->path, &error);
 }
 
 /* RFC 1191 6.3, RFC 5927 7: what is in flight goes again, in smaller pieces, and no window shrinks.
