@@ -141,10 +141,12 @@ net_arp_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *r
     const bool to_us = ours != NULL && net_address_usable(net, ours);
     if (on_link(net, packet->port, arp.sender)) {
         /* RFC 826: the merge flag.  What was not for us makes no entry. */
-        net_neighbour_learn(net, packet->port, LP_ADDRESS_IPV4, arp.sender, arp.sender_mac,
-                            !to_us                 ? NET_NEIGHBOUR_TOLD
-                            : arp.op == OP_REQUEST ? NET_NEIGHBOUR_HINT
-                                                   : NET_NEIGHBOUR_ANSWERED);
+        const struct net_neighbour_said said = {packet->port, LP_ADDRESS_IPV4, arp.sender,
+                                                arp.sender_mac,
+                                                !to_us                 ? NET_NEIGHBOUR_TOLD
+                                                : arp.op == OP_REQUEST ? NET_NEIGHBOUR_HINT
+                                                                       : NET_NEIGHBOUR_ANSWERED};
+        net_neighbour_learn(net, &said);
     }
     if (to_us && arp.op == OP_REQUEST && net_answers(net)) {
         const struct arp reply = {.op = OP_REPLY,

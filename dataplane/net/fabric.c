@@ -11,7 +11,7 @@
 
 #include "net_private.h"
 
-#define RING_BYTES  (256u * 1024u)
+#define RING_BYTES  (1024u * 1024u)
 #define ALIGN_BYTES 64u
 #define SKIP        UINT32_MAX
 LP_STATIC_ASSERT((RING_BYTES & (RING_BYTES - 1)) == 0, "positions are taken modulo it");

@@ -258,8 +258,9 @@ solicitation_input(struct lp_net *net, const struct net_packet *packet, const st
         return;
     }
     if (ndp->mac != NULL) {
-        net_neighbour_learn(net, packet->port, LP_ADDRESS_IPV6, packet->from, ndp->mac,
-                            NET_NEIGHBOUR_HINT);
+        const struct net_neighbour_said said = {packet->port, LP_ADDRESS_IPV6, packet->from,
+                                                ndp->mac, NET_NEIGHBOUR_HINT};
+        net_neighbour_learn(net, &said);
     }
     if (net_answers(net)) {
         advertise(net, packet, address);
@@ -280,7 +281,9 @@ advertisement_input(struct lp_net *net, const struct net_packet *packet, const s
     if (solicited) {
         news = override ? NET_NEIGHBOUR_ANSWERED : NET_NEIGHBOUR_ANSWERED_KEPT;
     }
-    net_neighbour_learn(net, packet->port, LP_ADDRESS_IPV6, ndp->target, ndp->mac, news);
+    const struct net_neighbour_said said = {packet->port, LP_ADDRESS_IPV6, ndp->target, ndp->mac,
+                                            news};
+    net_neighbour_learn(net, &said);
 }
 
 void

@@ -409,43 +409,56 @@ kept(struct net_neighbour *neighbour, const uint8_t *mac)
     return true;
 }
 
-void
-net_neighbour_learn(struct lp_net *net, uint32_t port, uint8_t family, const uint8_t *ip,
-                    const uint8_t *mac, enum net_neighbour_news news)
+/* Who has answered is reachable, but not at another address that may not override. */
+static void
+answered(struct lp_net *net, struct net_neighbour *neighbour, const uint8_t *mac, bool override)
 {
-    struct net_neighbour *neighbour = lookup(net, port, family, ip);
-    if (neighbour == NULL && news == NET_NEIGHBOUR_HINT) {
-        neighbour = make(net, port, family, ip);
-    }
-    /* An INCOMPLETE entry cannot take an answer without an address (RFC 4861 7.2.5). */
-    if (neighbour == NULL || (mac == NULL && neighbour->state == NEIGHBOUR_INCOMPLETE)) {
+    if (!override && kept(neighbour, mac)) {
         return;
     }
+    if (mac != NULL) {
+        memcpy(neighbour->mac, mac, 6);
+    }
+    reachable(net, neighbour);
+}
+
+static void
+news_take(struct lp_net *net, struct net_neighbour *neighbour, const uint8_t *mac,
+          enum net_neighbour_news news)
+{
     switch (news) {
-    case NET_NEIGHBOUR_KEPT:
-        if (mac == NULL || kept(neighbour, mac)) {
-            break;
-        }
-        told(neighbour, mac);
-        break;
     case NET_NEIGHBOUR_HINT:
     case NET_NEIGHBOUR_TOLD:
         if (mac != NULL) {
             told(neighbour, mac);
         }
         break;
-    case NET_NEIGHBOUR_ANSWERED_KEPT:
-        if (kept(neighbour, mac)) {
-            break;
+    case NET_NEIGHBOUR_KEPT:
+        if (mac != NULL && !kept(neighbour, mac)) {
+            told(neighbour, mac);
         }
-        /* fall through */
+        break;
     case NET_NEIGHBOUR_ANSWERED:
-        if (mac != NULL) {
-            memcpy(neighbour->mac, mac, 6);
-        }
-        reachable(net, neighbour);
+        answered(net, neighbour, mac, true);
+        break;
+    case NET_NEIGHBOUR_ANSWERED_KEPT:
+        answered(net, neighbour, mac, false);
         break;
     }
+}
+
+void
+net_neighbour_learn(struct lp_net *net, const struct net_neighbour_said *said)
+{
+    struct net_neighbour *neighbour = lookup(net, said->port, said->family, said->ip);
+    if (neighbour == NULL && said->news == NET_NEIGHBOUR_HINT) {
+        neighbour = make(net, said->port, said->family, said->ip);
+    }
+    /* An INCOMPLETE entry cannot take an answer without an address (RFC 4861 7.2.5). */
+    if (neighbour == NULL || (said->mac == NULL && neighbour->state == NEIGHBOUR_INCOMPLETE)) {
+        return;
+    }
+    news_take(net, neighbour, said->mac, said->news);
     if (neighbour->has_frame) {
         frame_release(net, neighbour);
         age(net, neighbour);

@@ -295,8 +295,14 @@ enum net_neighbour_news {
     NET_NEIGHBOUR_ANSWERED,      /* it answered us: REACHABLE */
     NET_NEIGHBOUR_ANSWERED_KEPT, /* likewise, without override */
 };
-void net_neighbour_learn(struct lp_net *net, uint32_t port, uint8_t family, const uint8_t *ip,
-                         const uint8_t *mac, enum net_neighbour_news news);
+struct net_neighbour_said {
+    uint8_t port;
+    uint8_t family;
+    const uint8_t *ip;
+    const uint8_t *mac;
+    enum net_neighbour_news news;
+};
+void net_neighbour_learn(struct lp_net *net, const struct net_neighbour_said *said);
 
 /* ---- output.c ---- */
 /*
