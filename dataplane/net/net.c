@@ -259,6 +259,12 @@ lp_net_connect(struct lp_net *net, const struct lp_address *to)
     return tcp_stream_connect(net, to);
 }
 
+void
+lp_net_streams_close(struct lp_net *net)
+{
+    tcp_streams_close(net);
+}
+
 static void
 net_accept_stop(void *self)
 {

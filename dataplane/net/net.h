@@ -120,6 +120,9 @@ void lp_net_close(struct lp_net **net);
 /* What flows are hashed with, 40 bytes: for devices that can be told. */
 const uint8_t *lp_net_rss_key(void);
 
+/* The shard ends: what it has not closed is closed for it.  Peers hear of it in the turns after. */
+void lp_net_streams_close(struct lp_net *net);
+
 /* The transport; borrows the net.  Its wait() returns at once: see lp_net_sleep_begin(). */
 struct lp_transport lp_net_transport(struct lp_net *net);
 

@@ -244,6 +244,8 @@ void host_net_watch(const struct host *host, uint32_t shard, struct lp_socket_op
 LP_MUST_CHECK bool host_nets_open(struct host *host, uint32_t streams_max, char *ret_why);
 /* Instances and devices; before the transports. */
 void host_net_close(struct host *host);
+/* The shard's thread, at its end: what was sent last reaches its peers. */
+void host_net_drain(struct host_shard *self);
 /* The shard's thread, once a turn: counters for the control process, some times a second. */
 void host_net_report(struct host_shard *self, uint64_t now_ns);
 /* ---- tls.c ---- */

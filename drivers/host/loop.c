@@ -204,6 +204,7 @@ host_shard_run(void *argument)
         }
         if (closing && lp_shard_closed(self->shard)) {
             host_disk_drain(self);
+            host_net_drain(self);
             return NULL;
         }
         /* The end of this turn is the beginning of the next: one look at the clock a turn. */

@@ -12,7 +12,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define REPORT_NS (100u * 1000u * 1000u)
+#define DRAIN_EVENTS  64u
+#define DRAIN_NS      (1000u * 1000u * 1000u)
+#define DRAIN_LOOK_NS (1000u * 1000u)
+#define REPORT_NS     (100u * 1000u * 1000u)
 
 bool
 host_net_complain(char *ret_why, const struct host_net_port *port, const char *format, ...)
@@ -318,6 +321,32 @@ host_net_close(struct host *host)
         lp_net_close(&host->shard[i].net);
     }
     host_net_devices_close(host);
+}
+
+/*
+ * A kernel goes on sending for a process that has ended; our stack ends with
+ * it.  So the last words and the ends of connections leave first: until peers
+ * have confirmed them, or for as long as a few retransmissions take.
+ */
+void
+host_net_drain(struct host_shard *self)
+{
+    struct lp_transport_event events[DRAIN_EVENTS];
+    const char *why;
+    if (self->net == NULL) {
+        return;
+    }
+    const struct lp_transport net = lp_net_transport(self->net);
+    const uint64_t until_ns = host_monotonic_ns() + DRAIN_NS;
+    lp_net_streams_close(self->net);
+    while (host_monotonic_ns() < until_ns) {
+        (void)net.ops->poll(net.self, events, DRAIN_EVENTS); /* nobody listens any more */
+        net.ops->flush(net.self);
+        if (lp_net_at_rest(self->net, &why)) {
+            return;
+        }
+        self->transport.ops->wait(self->transport.self, DRAIN_LOOK_NS);
+    }
 }
 
 void

@@ -530,7 +530,7 @@ class Stop(Case):
                     peer.output += method_frame(0, "connection.close-ok")
             open_peers = [peer for peer in open_peers if not peer.ended]
         for peer in peers:
-            self.assertTrue(peer.ended and not peer.roles, "no connection.close: %r" % peer.events)
+            self.assertTrue(peer.ended and not peer.roles, "no connection.close: %r, ended %r" % (peer.events, peer.ended))
 
 
 class Idle(Case):

@@ -213,6 +213,19 @@ tcp_stream_close(struct lp_net *net, lp_handle handle)
     tcp_queue_free(net, &stream->received);
 }
 
+void
+tcp_streams_close(struct lp_net *net)
+{
+    uint32_t cursor = 0;
+    lp_handle handle = LP_HANDLE_NONE;
+    const struct tcp_stream *stream;
+    while ((stream = lp_pool_next(&net->tcp->streams, &cursor, &handle)) != NULL) {
+        if (!stream->closing) {
+            tcp_stream_close(net, handle);
+        }
+    }
+}
+
 /* --- The shard's other calls. ---------------------------------------------------------------- */
 
 void

@@ -333,6 +333,8 @@ bool tcp_stream_send(struct lp_net *net, lp_handle handle, const struct lp_iovec
                      uint32_t count);
 void tcp_stream_receive_stop(struct lp_net *net, lp_handle handle);
 void tcp_stream_receive_start(struct lp_net *net, lp_handle handle);
+/* All that are not closed. */
+void tcp_streams_close(struct lp_net *net);
 void tcp_stream_close(struct lp_net *net, lp_handle handle);
 lp_handle tcp_stream_connect(struct lp_net *net, const struct lp_address *to);
 /*
