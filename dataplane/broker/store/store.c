@@ -194,6 +194,9 @@ store_spill(struct lp_store *store)
     if (lp_store_over(store->broker)) {
         store_delayed_spill(store);
     }
+    if (store->closing) {
+        return; /* what is still in memory either is on disk or ends with it */
+    }
     for (uint32_t i = 0; i < SPILL_BUDGET && lp_store_soon_over(store->broker); i++) {
         struct lp_list *link = lp_list_pop_front(&store->queues_long);
         if (!link) {
@@ -234,6 +237,17 @@ store_delays(const struct lp_store *store)
            lp_store_next_ns(store->broker) > store->broker->now_ns;
 }
 
+/* The last word: behind everything that was noted, whatever came after the last checkpoint. */
+static void
+store_log_close(struct lp_store *store)
+{
+    if (store->closed && !store->closing_log && !store->chain_open &&
+        store->encode_next == store->ops.next && !lp_log_checkpointing(store->log)) {
+        store->closing_log = true;
+        lp_log_close_begin(store->log);
+    }
+}
+
 void
 lp_store_flush(struct lp_broker *broker)
 {
@@ -247,15 +261,12 @@ lp_store_flush(struct lp_broker *broker)
             store_checkpoint_step(store);
             store_move_step(store);
         }
-        if (store->closed && !lp_log_checkpointing(store->log) && !store->closing_log) {
-            store->closing_log = true;
-            lp_log_close_begin(store->log);
-        }
         store_chain_end(store);
         if (store->open) {
             store_seal(store);
         }
         store_sealed_unwritten(store);
+        store_log_close(store);
     }
     lp_log_flush(store->log);
 }
