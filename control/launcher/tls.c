@@ -106,14 +106,21 @@ orders_agree(const struct lp_config *config)
 }
 
 static bool
-tls_wanted(const struct launcher_plan *plan)
+any_is_tls(char *const *listeners, size_t count)
 {
-    for (size_t i = 0; i < plan->listener_count; i++) {
-        if (strncmp(plan->listener[i], "tls:", 4) == 0) {
+    for (size_t i = 0; i < count; i++) {
+        if (strncmp(listeners[i], "tls:", 4) == 0) {
             return true;
         }
     }
     return false;
+}
+
+static bool
+tls_wanted(const struct launcher_plan *plan)
+{
+    return any_is_tls(plan->listener, plan->listener_count) ||
+           any_is_tls(plan->net_listener, plan->net_listener_count);
 }
 
 enum lp_err

@@ -280,6 +280,24 @@ class Options(Case):
             self.round_trip(self.connect(self.start(*more)))
 
 
+class OwnTcp(Case):
+    def test_tls_over_packets_of_our_own(self):
+        before = os.environ.get("LEPUS_NET")
+        if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
+            self.skipTest("a tap is root's")
+        os.environ["LEPUS_NET"] = "tap"
+        try:
+            target = self.start("listeners.ssl.default=5671", "lepus.net.listeners=net")
+        finally:
+            os.environ.pop("LEPUS_NET")
+            if before is not None:
+                os.environ["LEPUS_NET"] = before
+        connection = pika.BlockingConnection(pika.ConnectionParameters(
+            target.host, 5671, ssl_options=pika.SSLOptions(self.context(), "localhost")))
+        self.addCleanup(connection.close)
+        self.round_trip(connection, (1, 20000, 3000000))
+
+
 class Peers(Case):
     def test_certificates_of_clients(self):
         target = self.start(*VERIFY)
