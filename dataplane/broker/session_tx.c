@@ -552,8 +552,7 @@ commit_whole(struct lp_session *session)
         return true;
     }
     for (uint32_t i = 0; i < broker->mesh.count; i++) {
-        if (lp_mesh_request_room(&broker->mesh, i) <=
-            records + session->outgoing.credits_kept + 1) {
+        if (!lp_mesh_request_fits(&broker->mesh, i, records + session->outgoing.credits_kept + 2)) {
             return false;
         }
     }

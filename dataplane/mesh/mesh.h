@@ -103,6 +103,15 @@ lp_mesh_request_room(struct lp_mesh *mesh, uint32_t to)
     return LP_MIN(room, mesh->port[to].credits);
 }
 
+/* May so many requests go to `to` now?  For more than LP_MESH_CREDITS_KEPT of them: of those the
+ * other two may speak from a view of the ring that is old, and say less than there is for ever. */
+static inline bool
+lp_mesh_request_fits(struct lp_mesh *mesh, uint32_t to, uint32_t count)
+{
+    const uint32_t want = LP_MESH_CREDITS + count;
+    return mesh->port[to].credits >= count && lp_ring_room(mesh->port[to].out, want) >= want;
+}
+
 /*
  * Stage a reply; always fits, if a request gets one reply at most.  It gives
  * `record->credits` back: fewer than it answers when the rest is withheld and

@@ -150,6 +150,7 @@ struct host_shard {
     struct lp_nic nic[LP_NET_PORTS_MAX];
     struct lp_pair pair;
     struct host_entropy net_entropy;
+    uint64_t net_reported;  /* frames that the last report counted */
     uint64_t net_report_ns; /* when it is due */
     struct lp_disk disk;    /* ops NULL: there is none */
     struct host_entropy entropy;
@@ -248,6 +249,8 @@ void host_net_close(struct host *host);
 void host_net_drain(struct host_shard *self);
 /* The shard's thread, once a turn: counters for the control process, some times a second. */
 void host_net_report(struct host_shard *self, uint64_t now_ns);
+/* When the next one is due, if something was counted since the last; UINT64_MAX: nothing was. */
+uint64_t host_net_report_due_ns(const struct host_shard *self);
 /* ---- tls.c ---- */
 /* After the disks: around the transports of all shards, if there is a listener for it. */
 LP_MUST_CHECK bool host_tls_open(struct host *host, uint32_t streams_max, char *ret_why);

@@ -70,6 +70,7 @@ processor_pause(void)
 static void
 block(struct host_shard *self, uint64_t now_ns, uint64_t next_ns)
 {
+    next_ns = LP_MIN(next_ns, host_net_report_due_ns(self));
     if (next_ns <= now_ns || !lp_shard_sleep_begin(self->shard)) {
         return;
     }

@@ -149,7 +149,8 @@ ready_say(const struct host *host)
         char text[LP_ADDRESS_FORMAT_BYTES];
         lp_address_format(&host->listener[i], text);
         if ((host->tls_listeners >> i & 1u) != 0) {
-            memcpy(text, "tls", 3); /* and not "tcp" */
+            text[1] = 'l'; /* "tls", and not "tcp" */
+            text[2] = 's';
         }
         used += (size_t)snprintf(line + used, sizeof(line) - used, " %s", text);
     }

@@ -349,6 +349,20 @@ host_net_drain(struct host_shard *self)
     }
 }
 
+static uint64_t
+frames_of(const struct host_shard *self)
+{
+    const struct lp_net_counters *counters = lp_net_counters_of(self->net);
+    return counters->frames_received + counters->frames_sent;
+}
+
+uint64_t
+host_net_report_due_ns(const struct host_shard *self)
+{
+    const bool news = self->net != NULL && frames_of(self) != self->net_reported;
+    return news ? self->net_report_ns : UINT64_MAX;
+}
+
 void
 host_net_report(struct host_shard *self, uint64_t now_ns)
 {
@@ -356,6 +370,7 @@ host_net_report(struct host_shard *self, uint64_t now_ns)
         return;
     }
     self->net_report_ns = now_ns + REPORT_NS;
+    self->net_reported = frames_of(self);
     lp_net_report(self->net, lp_control_region_net(self->host->region, self->index));
     host_capture_look(self);
 }

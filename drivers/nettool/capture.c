@@ -325,7 +325,7 @@ option_take(struct capture *capture, const char *name, const char *value)
 int
 capture_run(int argc, char **argv)
 {
-    const char *data = getenv("LEPUS_DATA");
+    const char *data = getenv("LEPUS_DATA"); /* NOLINT(concurrency-mt-unsafe): one thread */
     struct capture capture = {.data = data != NULL ? data : "/var/lib/lepus",
                               .snap_bytes = LP_CAPTURE_SNAP_MAX,
                               .only_port = -1,

@@ -30,8 +30,10 @@ struct block {
 static void
 put(struct block *block, const void *from, uint32_t bytes)
 {
-    memcpy(block->data + block->bytes, from, bytes);
-    block->bytes += bytes;
+    if (bytes > 0) {
+        memcpy(block->data + block->bytes, from, bytes);
+        block->bytes += bytes;
+    }
 }
 
 static void

@@ -145,6 +145,7 @@ password_get(char *buffer, int bytes, int writing, void *context)
     if (size == 0 || size > (size_t)bytes) {
         return -1;
     }
+    /* Its length is told. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
     memcpy(buffer, password, size);
     return (int)size;
 }

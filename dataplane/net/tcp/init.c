@@ -97,8 +97,7 @@ stream_check(const struct lp_net *net, const struct tcp_stream *stream)
     }
     LP_ASSERT(tcp_le(stream->send_una, stream->send_next));
     tcp_send_check(stream);
-    LP_ASSERT(tcp_find(net, stream->path.family, stream->path.local, stream->local_port,
-                       stream->path.remote, stream->remote_port) == stream);
+    LP_ASSERT(tcp_find(net, &stream->path, stream->local_port, stream->remote_port) == stream);
     const struct tcp_reassembly *held = stream->reassembly;
     for (uint32_t i = 0; held != NULL && i < held->count; i++) {
         const uint32_t before = i == 0 ? stream->receive_next : held->range[i - 1].end;

@@ -343,8 +343,8 @@ tcp_input(struct lp_net *net, struct net_packet *packet)
     if (!is_whole(net, packet, &segment)) {
         return;
     }
-    struct tcp_stream *stream =
-        tcp_find(net, packet->family, packet->to, segment.to_port, packet->from, segment.from_port);
+    const struct net_path path = tcp_path_of(packet);
+    struct tcp_stream *stream = tcp_find(net, &path, segment.to_port, segment.from_port);
     if (LP_LIKELY(stream != NULL)) {
         tcp_stream_input(net, stream, &segment);
         return;

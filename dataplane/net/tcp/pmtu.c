@@ -114,8 +114,7 @@ void
 tcp_icmp_input(struct lp_net *net, const struct net_path *path, const struct tcp_icmp_error *error)
 {
     const uint32_t seq = error->seq;
-    struct tcp_stream *stream = tcp_find(net, path->family, path->local, error->local_port,
-                                         path->remote, error->remote_port);
+    struct tcp_stream *stream = tcp_find(net, path, error->local_port, error->remote_port);
     if (stream == NULL || stream->state == TCP_CLOSED) {
         return;
     }

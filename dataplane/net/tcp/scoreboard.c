@@ -54,6 +54,7 @@ list_push(struct tcp_scoreboard *board, struct tcp_sent_list *list, struct tcp_s
 static void
 list_remove(struct tcp_scoreboard *board, struct tcp_sent_list *list, struct tcp_sent *sent)
 {
+    LP_ASSERT(list != NULL);
     struct tcp_sent *older = tcp_sent_at(board, sent->older);
     struct tcp_sent *newer = tcp_sent_at(board, sent->newer);
     if (older == NULL) {

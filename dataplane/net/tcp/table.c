@@ -45,14 +45,11 @@ stream_find(const struct lp_net *net, uint64_t hash, const struct net_path *path
 }
 
 struct tcp_stream *
-tcp_find(const struct lp_net *net, uint8_t family, const uint8_t *local, uint16_t local_port,
-         const uint8_t *remote, uint16_t remote_port)
+tcp_find(const struct lp_net *net, const struct net_path *path, uint16_t local_port,
+         uint16_t remote_port)
 {
-    struct net_path path = {.family = family};
-    memcpy(path.local, local, net_ip_bytes(family));
-    memcpy(path.remote, remote, net_ip_bytes(family));
     const uint16_t ports[2] = {local_port, remote_port};
-    return stream_find(net, flow_hash(net, &path, local_port, remote_port), &path, ports);
+    return stream_find(net, flow_hash(net, path, local_port, remote_port), path, ports);
 }
 
 bool

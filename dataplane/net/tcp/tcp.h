@@ -310,8 +310,8 @@ LP_MUST_CHECK bool tcp_segment_parse(struct net_packet *packet, struct tcp_segme
 void tcp_input(struct lp_net *net, struct net_packet *packet);
 
 /* ---- table.c ---- */
-struct tcp_stream *tcp_find(const struct lp_net *net, uint8_t family, const uint8_t *local,
-                            uint16_t local_port, const uint8_t *remote, uint16_t remote_port);
+struct tcp_stream *tcp_find(const struct lp_net *net, const struct net_path *path,
+                            uint16_t local_port, uint16_t remote_port);
 LP_MUST_CHECK bool tcp_insert(struct lp_net *net, struct tcp_stream *stream);
 void tcp_remove(struct lp_net *net, struct tcp_stream *stream);
 

@@ -52,6 +52,13 @@ host_net_drain(struct host_shard *self)
     (void)self;
 }
 
+uint64_t
+host_net_report_due_ns(const struct host_shard *self)
+{
+    (void)self;
+    return UINT64_MAX;
+}
+
 void
 host_net_report(struct host_shard *self, uint64_t now_ns)
 {

@@ -215,6 +215,29 @@ a_shard_can_answer_itself_with_all_credits_out(void **unused)
     pair_close(&pair);
 }
 
+/* A commit that waited for 513 of them waited for ever: its view of the ring was old. */
+static void
+a_stale_view_of_the_ring_does_not_refuse_what_fits(void **unused)
+{
+    (void)unused;
+    struct pair pair;
+    pair_open(&pair);
+    for (uint32_t i = 0; i < 3 * LP_MESH_RING_SLOTS; i++) {
+        assert_true(request(&pair, 0));
+        (void)lp_mesh_publish(&pair.mesh[0], 1);
+        drain(&pair, 1);
+        reply(&pair, 1, 1);
+        (void)lp_mesh_publish(&pair.mesh[1], 0);
+        drain(&pair, 0);
+        assert_true(lp_mesh_request_room(&pair.mesh[0], 1) > LP_MESH_CREDITS_KEPT);
+        if (i % 7 == 0) {
+            assert_true(lp_mesh_request_fits(&pair.mesh[0], 1, LP_MESH_CREDITS));
+        }
+    }
+    assert_false(lp_mesh_request_fits(&pair.mesh[0], 1, LP_MESH_CREDITS + 1));
+    pair_close(&pair);
+}
+
 static void
 answer_twice(void *context)
 {
@@ -244,6 +267,7 @@ main(void)
         cmocka_unit_test(news_leaves_the_reserve_and_gets_its_room_back),
         cmocka_unit_test(credits_are_conserved_in_random_traffic),
         cmocka_unit_test(a_shard_can_answer_itself_with_all_credits_out),
+        cmocka_unit_test(a_stale_view_of_the_ring_does_not_refuse_what_fits),
         cmocka_unit_test(an_answer_that_nobody_asked_for_is_our_bug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,13 +176,11 @@ tcp_idle_fire(struct lp_net *net, struct tcp_stream *stream)
 }
 
 struct tcp_stream *
-tcp_find(const struct lp_net *net, uint8_t family, const uint8_t *local, uint16_t local_port,
-         const uint8_t *remote, uint16_t remote_port)
+tcp_find(const struct lp_net *net, const struct net_path *path, uint16_t local_port,
+         uint16_t remote_port)
 {
-    (void)family;
-    (void)local;
+    (void)path;
     (void)local_port;
-    (void)remote;
     (void)remote_port;
     const struct rig *rig = (const struct rig *)(uintptr_t)net; /* its first member */
     return rig->stream;

@@ -101,10 +101,8 @@ idle_connections_cost_512_bytes_each(void **unused)
     assert_int_equal(idle.net->tcp->buffered_bytes, 0);
     for (uint32_t i = 0; i < IDLE_COUNT; i += 97) {
         const struct net_path path = path_of(&idle, i);
-        assert_non_null(tcp_find(idle.net, LP_ADDRESS_IPV4, path.local, LONE_PORT, path.remote,
-                                 (uint16_t)(1 + i % 60000)));
-        assert_null(tcp_find(idle.net, LP_ADDRESS_IPV4, path.local, LONE_PORT, path.remote,
-                             (uint16_t)(2 + i % 60000)));
+        assert_non_null(tcp_find(idle.net, &path, LONE_PORT, (uint16_t)(1 + i % 60000)));
+        assert_null(tcp_find(idle.net, &path, LONE_PORT, (uint16_t)(2 + i % 60000)));
     }
     idle_close(&idle);
 }
