@@ -182,9 +182,12 @@ queue_pools(struct dpdk_queue *queue, uint32_t ring)
     const struct lp_nic_caps *caps = &queue->port->caps;
     const uint32_t frame = caps->mtu_bytes + LINK_BYTES;
     const uint32_t room = LP_MIN(LP_MAX(frame, 2048u) + RTE_PKTMBUF_HEADROOM, LARGE_ROOM);
-    /* In the ring (AF_XDP has one of 2048, and sends from this pool, too), lent by a burst, and on
-     * their way; a power of two less one is packed best. */
-    queue->receive_pool = pool_make(queue, "r", LP_MAX(4 * ring, 8192u) - 1, room);
+    /* In the ring, lent by a burst, and on their way, and no more: each is written in its turn, and
+     * what does not stay in the cache costs twice.  AF_XDP has a ring of 2048 of its own, and sends
+     * from this pool, too. */
+    const bool xdp = strcmp(queue->port->name, "dpdk net_af_xdp") == 0;
+    const uint32_t received = xdp ? LP_MAX(4 * ring, 8192u) : 2 * ring + 4 * LP_NIC_BURST_MAX;
+    queue->receive_pool = pool_make(queue, "r", received - 1, room);
     queue->send_pool = pool_make(queue, "s", 2 * ring + 4 * LP_NIC_BURST_MAX - 1, room);
     if (queue->receive_pool == NULL || queue->send_pool == NULL) {
         return false;
