@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +13,7 @@
 #include <lepus/atomic.h>
 
 #include <drivers/common/socket.h>
+#include <drivers/common/thread.h>
 
 #include "dataplane/base/ring.h"
 
@@ -147,21 +147,6 @@ keeper_run(void *argument)
 
 /* --- Opening and closing. -------------------------------------------------------------------- */
 
-/* Signals are for the thread that was there first. */
-static int
-thread_start(struct lp_keeper *keeper)
-{
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all); /* cannot fail for a set that is ours */
-    int error = pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (error == 0) {
-        error = pthread_create(&keeper->thread, NULL, keeper_run, keeper);
-        (void)pthread_sigmask(SIG_SETMASK, &before, NULL); /* as it was just now */
-    }
-    return error;
-}
-
 enum lp_err
 lp_keeper_open_boot(struct lp_keeper **ret_keeper)
 {
@@ -174,7 +159,7 @@ lp_keeper_open_boot(struct lp_keeper **ret_keeper)
         free(keeper);
         return LP_ERR_IO;
     }
-    if (thread_start(keeper) != 0) {
+    if (!lp_thread_start_boot(&keeper->thread, keeper_run, keeper)) {
         (void)close(keeper->wake_fd);
         free(keeper);
         return LP_ERR_NO_MEMORY;

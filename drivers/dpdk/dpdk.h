@@ -47,11 +47,9 @@ void lp_dpdk_stop(void);
 struct lp_dpdk_port_options {
     const char *device; /* as it was given to start */
     uint32_t queues;
-    uint16_t mtu_bytes;   /* 0: as the device has it */
-    uint32_t ring_frames; /* 0: 1024 */
-    uint8_t mac[6];       /* zeros: the device's */
-    uint8_t rss_key[40];  /* what flows are hashed with, if the device lets us choose */
-    bool plain;           /* no offloads: for tests */
+    uint16_t mtu_bytes;  /* 0: as the device has it */
+    uint8_t mac[6];      /* zeros: the device's */
+    uint8_t rss_key[40]; /* what flows are hashed with, if the device lets us choose */
 };
 
 /*
@@ -68,7 +66,6 @@ void lp_dpdk_port_close(struct lp_nic *nics, uint32_t count);
 
 /* A thread of the host's that will use nics: before it does, once. */
 LP_MUST_CHECK bool lp_dpdk_thread_enter(void);
-void lp_dpdk_thread_leave(void);
 
 /* Was this program built with DPDK?  Its version, or NULL. */
 const char *lp_dpdk_version(void);

@@ -178,12 +178,6 @@ lp_dpdk_thread_enter(void)
     return rte_lcore_id() != LCORE_ID_ANY || rte_thread_register() == 0;
 }
 
-void
-lp_dpdk_thread_leave(void)
-{
-    rte_thread_unregister();
-}
-
 const char *
 lp_dpdk_version(void)
 {

@@ -47,11 +47,6 @@ lp_dpdk_thread_enter(void)
     return true;
 }
 
-void
-lp_dpdk_thread_leave(void)
-{
-}
-
 const char *
 lp_dpdk_version(void)
 {

@@ -103,8 +103,8 @@ configure(struct dpdk_port *port, const struct rte_eth_dev_info *info,
           const struct lp_dpdk_port_options *options, bool interrupts)
 {
     struct rte_eth_conf conf = {
-        .rxmode = {.offloads = options->plain ? 0 : receive_offloads(info)},
-        .txmode = {.offloads = options->plain ? 0 : send_offloads(info)},
+        .rxmode = {.offloads = receive_offloads(info)},
+        .txmode = {.offloads = send_offloads(info)},
         .intr_conf = {.rxq = interrupts},
     };
     const uint64_t hashed = info->flow_type_rss_offloads &
@@ -227,7 +227,7 @@ queue_wait_fd(struct dpdk_queue *queue)
 static enum lp_err
 queues_open(struct dpdk_port *port, const struct lp_dpdk_port_options *options, char *ret_why)
 {
-    uint16_t receive = (uint16_t)(options->ring_frames != 0 ? options->ring_frames : RING_FRAMES);
+    uint16_t receive = RING_FRAMES;
     uint16_t send = receive;
     const int socket = rte_eth_dev_socket_id(port->id);
     if (rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &receive, &send) != 0) {

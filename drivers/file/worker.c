@@ -2,7 +2,6 @@
 #include "worker.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -12,6 +11,7 @@
 #include <lepus/atomic.h>
 
 #include <drivers/common/socket.h>
+#include <drivers/common/thread.h>
 
 LP_STATIC_ASSERT(sizeof(struct file_job) <= sizeof(struct lp_record), "a job is a record");
 
@@ -82,21 +82,6 @@ worker_run(void *argument)
     return NULL;
 }
 
-/* Signals are for the thread that was there first. */
-static int
-thread_start(struct file_worker *worker)
-{
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all); /* cannot fail for a set that is ours */
-    int error = pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (error == 0) {
-        error = pthread_create(&worker->thread, NULL, worker_run, worker);
-        (void)pthread_sigmask(SIG_SETMASK, &before, NULL); /* as it was just now */
-    }
-    return error;
-}
-
 /* --- The owner's side. ----------------------------------------------------------------------- */
 
 enum lp_err
@@ -116,7 +101,7 @@ file_worker_open_boot(struct file_worker *worker, int owner_wake_fd)
     if (worker->wake_fd < 0) {
         return LP_ERR_IO;
     }
-    worker->started = thread_start(worker) == 0;
+    worker->started = lp_thread_start_boot(&worker->thread, worker_run, worker);
     return worker->started ? LP_OK : LP_ERR_NO_MEMORY;
 }
 

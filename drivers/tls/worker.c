@@ -10,7 +10,6 @@
 #include "tls_private.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -20,6 +19,7 @@
 #include <lepus/atomic.h>
 
 #include <drivers/common/socket.h>
+#include <drivers/common/thread.h>
 
 #define WORKER_NICE 5
 
@@ -82,21 +82,6 @@ worker_run(void *argument)
     return NULL;
 }
 
-/* Signals are for the thread that was there first. */
-static int
-thread_start(struct tls_worker *worker)
-{
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all); /* cannot fail for a set that is ours */
-    int error = pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (error == 0) {
-        error = pthread_create(&worker->thread, NULL, worker_run, worker);
-        (void)pthread_sigmask(SIG_SETMASK, &before, NULL); /* as it was just now */
-    }
-    return error;
-}
-
 /* --- Starting and stopping. ------------------------------------------------------------------ */
 
 enum lp_err
@@ -110,7 +95,7 @@ tls_workers_start_boot(struct lp_tls *tls)
             return LP_ERR_IO;
         }
         tls->worker_count++;
-        worker->started = thread_start(worker) == 0;
+        worker->started = lp_thread_start_boot(&worker->thread, worker_run, worker);
         if (!worker->started) {
             return LP_ERR_NO_MEMORY;
         }
