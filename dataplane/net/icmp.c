@@ -9,11 +9,9 @@
  */
 #include <string.h>
 
-#include "net_private.h"
-#include "tcp/tcp.h"
+#include "icmp_both.h"
 
 enum icmp_type {
-    ICMP_ECHO_REPLY = 0,
     ICMP_UNREACHABLE = 3,
     ICMP_ECHO = 8,
     ICMP_TIME_EXCEEDED = 11,
@@ -23,76 +21,16 @@ enum icmp_type {
 #define UNREACHABLE_PROTOCOL 2u
 #define UNREACHABLE_PORT     3u
 #define UNREACHABLE_TOO_BIG  4u
-#define ICMP_BYTES           8u
 /* RFC 1812 4.3.2.3: as much as fits 576 bytes of packet. */
-#define QUOTE_BYTES_MAX (576u - NET_IPV4_BYTES - ICMP_BYTES)
-/* RFC 1812 4.3.2.8, and a limit for those who ping. */
-#define ERRORS_A_SECOND 100u
-#define ECHOES_A_SECOND 5000u
+#define QUOTE_BYTES_MAX (576u - NET_IPV4_BYTES - NET_ICMP_HEAD_BYTES)
 /* RFC 791 3.2: no link has less. */
 #define MTU_MIN 68u
 
-static void
-icmp_send(struct lp_net *net, struct net_out *out, uint32_t bytes)
-{
-    lp_put_u16be(out->l4 + 2, 0);
-    lp_put_u16be(out->l4 + 2, (uint16_t)~net_sum(out->l4, bytes, 0));
-    net->counters.icmp_sent++;
-    net_out_send(net, out, bytes, 0, 0);
-}
-
-/* RFC 1122 3.2.2.6: the same data, from the address that was asked. */
-static void
-echo_answer(struct lp_net *net, const struct net_packet *packet)
-{
-    struct net_path path;
-    struct net_out out;
-    if (!net_bucket_take(net, &net->echoes, ECHOES_A_SECOND)) {
-        net->counters.icmp_limited++;
-        return;
-    }
-    if (!net_path_back(net, packet, &path)) {
-        net->counters.ip_no_route++;
-        return;
-    }
-    /* What a device joined or reassembled is no answer that fits. */
-    if (packet->l4_bytes + NET_IPV4_BYTES > path.mtu_bytes ||
-        !net_out_begin(net, &path, NET_PROTOCOL_ICMP, packet->l4_bytes, &out)) {
-        return;
-    }
-    memcpy(out.l4, packet->l4, packet->l4_bytes);
-    out.l4[0] = ICMP_ECHO_REPLY;
-    icmp_send(net, &out, packet->l4_bytes);
-}
-
-static void
-echo_input(struct lp_net *net, const struct net_packet *packet)
-{
-    /* RFC 1122 3.2.2.6: one to a broadcast may be ignored, and is. */
-    if (packet->to_group) {
-        return;
-    }
-    if (net_answers(net)) {
-        echo_answer(net, packet);
-    } else if (!net->from_fabric) {
-        net_fabric_forward(net, 0, packet->port, packet->frame);
-    }
-}
-
-struct quote {
-    const uint8_t *from;
-    const uint8_t *to;
-    uint16_t from_port;
-    uint16_t to_port;
-    uint32_t seq;
-    uint16_t total_bytes;
-};
-
 /* The packet that an error is about: it has to be TCP, whole, and ours (RFC 5927 4.1). */
 static bool
-quote_parse(struct lp_reader *reader, struct quote *ret_quote)
+quote_parse(struct lp_reader *reader, struct net_icmp_quote *ret_quote)
 {
-    struct quote quote;
+    struct net_icmp_quote quote;
     const uint8_t version = lp_reader_u8(reader);
     (void)lp_reader_u8(reader);
     quote.total_bytes = lp_reader_u16be(reader);
@@ -122,7 +60,7 @@ quote_parse(struct lp_reader *reader, struct quote *ret_quote)
 
 /* RFC 1191 5, 7: routers that are older than it say nothing; then it is the next plateau below. */
 static uint16_t
-mtu_guess(uint16_t total_bytes)
+mtu_guess(uint32_t total_bytes)
 {
     static const uint16_t plateaus[] = {65535, 32000, 17914, 8166, 4352, 2002,
                                         1492,  1006,  508,   296,  68};
@@ -156,8 +94,7 @@ error_input(struct lp_net *net, const struct net_packet *packet, struct lp_reade
 {
     const uint8_t type = packet->l4[0];
     const uint8_t code = packet->l4[1];
-    struct quote quote;
-    struct net_path path = {.family = LP_ADDRESS_IPV4};
+    struct net_icmp_quote quote;
     (void)lp_reader_u16be(reader);
     uint16_t mtu_bytes = lp_reader_u16be(reader);
     if (packet->to_group || !quote_parse(reader, &quote) ||
@@ -174,23 +111,7 @@ error_input(struct lp_net *net, const struct net_packet *packet, struct lp_reade
             return;
         }
     }
-    memcpy(path.local, quote.from, 4);
-    memcpy(path.remote, quote.to, 4);
-    const uint32_t owner = net_steer_owner_of(net, &path, quote.from_port, quote.to_port);
-    if (owner != net->config.shard) {
-        if (!net->from_fabric) {
-            net_fabric_forward(net, owner, packet->port, packet->frame);
-        }
-        return;
-    }
-    const struct tcp_icmp_error error = {
-        .kind = kind,
-        .local_port = quote.from_port,
-        .remote_port = quote.to_port,
-        .mtu_bytes = mtu_bytes,
-        .seq = quote.seq,
-    };
-    tcp_icmp_input(net, &path, &error);
+    net_icmp_error_pass(net, packet, &quote, kind, mtu_bytes);
 }
 
 void
@@ -201,13 +122,13 @@ net_icmp_input(struct lp_net *net, struct net_packet *packet)
     const uint8_t type = lp_reader_u8(&reader);
     (void)lp_reader_u8(&reader);    /* code */
     (void)lp_reader_u16be(&reader); /* checksum */
-    if (reader.failed || packet->l4_bytes < ICMP_BYTES || !net_l4_good(packet, 0)) {
+    if (reader.failed || packet->l4_bytes < NET_ICMP_HEAD_BYTES || !net_l4_good(packet, 0)) {
         net->counters.icmp_bad++;
         return;
     }
     switch (type) {
     case ICMP_ECHO:
-        echo_input(net, packet);
+        net_icmp_echo_input(net, packet);
         break;
     case ICMP_UNREACHABLE:
     case ICMP_TIME_EXCEEDED:
@@ -222,26 +143,10 @@ net_icmp_input(struct lp_net *net, struct net_packet *packet)
 void
 net_icmp_unreachable(struct lp_net *net, const struct net_packet *packet, uint8_t code)
 {
-    struct net_path path;
-    struct net_out out;
+    const uint8_t head[NET_ICMP_HEAD_BYTES] = {ICMP_UNREACHABLE, code};
     /* RFC 1122 3.2.2: never about what everybody got.  That it is no error, no fragment and from
      * one machine, ipv4.c has seen to. */
-    if (packet->to_group) {
-        return;
+    if (!packet->to_group) {
+        net_icmp_error_send(net, packet, head, QUOTE_BYTES_MAX);
     }
-    if (!net_bucket_take(net, &net->errors, ERRORS_A_SECOND)) {
-        net->counters.icmp_limited++;
-        return;
-    }
-    const uint32_t packet_bytes = (uint32_t)(packet->l4 - packet->l3) + packet->l4_bytes;
-    const uint32_t quoted = LP_MIN(packet_bytes, QUOTE_BYTES_MAX);
-    if (!net_path_back(net, packet, &path) ||
-        !net_out_begin(net, &path, NET_PROTOCOL_ICMP, ICMP_BYTES + quoted, &out)) {
-        return;
-    }
-    memset(out.l4, 0, ICMP_BYTES);
-    out.l4[0] = ICMP_UNREACHABLE;
-    out.l4[1] = code;
-    memcpy(out.l4 + ICMP_BYTES, packet->l3, quoted);
-    icmp_send(net, &out, ICMP_BYTES + quoted);
 }
