@@ -64,6 +64,13 @@ bool session_settle_one(struct lp_session *session, uint64_t number, const struc
 void session_tx_answered(struct lp_session *session, bool refused);
 /* Drop what waits for a commit; false: there is more than one step does. */
 bool session_tx_close(struct lp_session *session);
+
+/* ---- session_tx_publish.c: a transaction's publishes; false: more than a step's, or no room ----
+ */
+bool session_tx_publishes_send(struct lp_session *session);
+bool session_tx_publishes_drop(struct lp_session *session);
+/* Records that they are; `most` when it is as many, or when one of them has nowhere to go. */
+uint32_t session_tx_publish_records(const struct lp_session *session, uint32_t most);
 /* What its records to queues say of a commit that is under way. */
 static inline uint8_t
 session_tx_flags(const struct lp_session *session)
