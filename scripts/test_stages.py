@@ -10,12 +10,13 @@ which counts every meson test, every client test and every stage. Exit code 0 on
 A stage that needs an earlier one's build makes it when it is not there. Builds are kept, so the
 second run compiles what changed.
 
-The checks need processors, and tests of clients mostly wait: with more than one processor the checks
-run beside those, as a niced process, and are waited for, and reported, when it is their turn.
+Checks and sanitized unit tests need processors, and tests of clients mostly wait: with more than one
+processor the former run beside the latter, as a niced process, and are reported when it is their turn.
 
   LP_BUILDS      folder of the builds                  (this repository: build, build-clang, ...)
   LP_JOBS        compilers and tests at once           (number of processors)
   LP_FUZZ_S      seconds of fresh fuzzing a target     (10)
+  LP_TIMES       how often its time a test may take    (1)
 """
 import atexit
 import concurrent.futures
@@ -34,6 +35,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILDS = os.environ.get("LP_BUILDS") or ROOT
 JOBS = os.environ.get("LP_JOBS") or str(os.cpu_count() or 2)
 FUZZ_S = int(os.environ.get("LP_FUZZ_S", "10"))
+TIMES = os.environ.get("LP_TIMES", "1")
 RELEASE = os.path.join(BUILDS, "build")
 CLANG = os.path.join(BUILDS, "build-clang")
 ASAN = os.path.join(BUILDS, "build-asan")
@@ -76,7 +78,7 @@ def run(command, timeout=900, env=None, quiet=False):
                                errors="replace", stdout=subprocess.PIPE if quiet else None,
                                stderr=subprocess.STDOUT if quiet else None)
     try:
-        output, _ = process.communicate(timeout=timeout)
+        output, _ = process.communicate(timeout=timeout * int(TIMES))
         return process.returncode, output or ""
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
@@ -118,7 +120,7 @@ def meson_tests(folder, suites):
         os.remove(log)
     suite_words = [word for suite in suites for word in ("--suite", suite)]
     code, output = run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs",
-                        "--num-processes", JOBS] + suite_words, quiet=True)
+                        "--num-processes", JOBS, "--timeout-multiplier", TIMES] + suite_words, quiet=True)
     if not os.path.exists(log):
         if "No suitable tests" in output or "No tests defined" in output:
             print("    no tests in %s" % ", ".join(suites))
@@ -169,15 +171,17 @@ def stage_checks():
 
 
 class Aside:
-    """A stage in a process of its own, behind everything else."""
+    """Stages, one after the other, in a process of their own behind everything else."""
 
-    def __init__(self, name):
+    def __init__(self, names):
         self.began = time.monotonic()
-        self.output = tempfile.TemporaryFile("w+", errors="replace")
-        # It gets what the others leave: its time for clang-tidy has no limit but ours.
+        self.names = names
+        self.output = tempfile.NamedTemporaryFile("r", errors="replace")
+        # It gets what the others leave: its time for clang-tidy has no limit but ours, and tests have more of it.
         self.process = subprocess.Popen(
-            ["nice", "-n", "10", sys.executable, "-u", os.path.abspath(__file__), "--only", name], cwd=ROOT,
-            env=dict(ENV, LP_TIDY_S="0"), stdout=self.output, stderr=subprocess.STDOUT, start_new_session=True)
+            ["nice", "-n", "10", sys.executable, "-u", os.path.abspath(__file__), "--only", ",".join(names)], cwd=ROOT,
+            env=dict(ENV, LP_TIDY_S="0", LP_TIMES="4"), stdout=open(self.output.name, "w"), stderr=subprocess.STDOUT,
+            start_new_session=True)
         atexit.register(self.end)
 
     def end(self):
@@ -185,20 +189,43 @@ class Aside:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def join(self):
-        """Its output, and whether it passed."""
-        try:
-            code = self.process.wait(timeout=900)
-        except subprocess.TimeoutExpired:
-            self.end()
-            code = 124
+    def section(self, name):
+        """What a stage has said, and "passed", "FAILED" or None when it is not over."""
         self.output.seek(0)
-        lines = self.output.read().rstrip().split("\n")
-        print("\n".join(line for line in lines if line.startswith("    ")))
-        print("    begun %.0f s ago, beside others" % (time.monotonic() - self.began))
-        if code not in (0, 1):
-            print("    ended with %d" % code)
-        return code == 0
+        said = self.output.read()
+        found = re.search(r"^== %s: .*\n((?:.*\n)*?)   %s: (passed|FAILED) in (.*)$" % (name, name), said, re.M)
+        return (found.group(1), found.group(2), found.group(3)) if found else (said, None, None)
+
+    def join(self, name):
+        """Prints what the stage said when it is over; whether it passed."""
+        deadline = time.monotonic() + 1800
+        while self.section(name)[1] is None and self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        said, verdict, seconds = self.section(name)
+        if said.strip():
+            print(said.rstrip())
+        if verdict is None:
+            print("    did not come to its end (%s)" % self.process.poll())
+            self.end()
+        else:
+            print("    beside others, in %s" % seconds)
+        if name == self.names[-1]:
+            self.add_counts()
+        return verdict == "passed"
+
+    def add_counts(self):
+        """Every test counts here, too, but for the stages: main() counts those."""
+        self.process.wait()
+        self.output.seek(0)
+        said = self.output.read()
+        total = re.search(r"^(\d+) passed, (\d+) failed$", said, re.M)
+        if not total:
+            return
+        failures = re.findall(r"^failed: (.*)$", said, re.M)
+        tests = [name for name in failures if not name.startswith("stage ")]
+        count.passed += int(total.group(1)) - (len(self.names) - len(failures) + len(tests))
+        count.failed += len(tests)
+        count.failures += tests
 
 
 def stage_clang():
@@ -361,8 +388,8 @@ def stage_gates():
 STAGES = [(name, globals()["stage_" + name]) for name in
           ("setup", "gcc", "clients", "network", "rabbitmq", "checks", "clang", "asan", "tsan", "sim", "sanitized", "fuzz",
            "gates")]
-# Begun as soon as the stage before is over that it needs.
-ASIDE, ASIDE_AFTER = "checks", "gcc"
+# Those that compute; begun, beside those that mostly wait, as soon as the stage is over that they need.
+ASIDE, ASIDE_AFTER = ("checks", "clang", "asan", "tsan"), "gcc"
 
 
 def arguments(words):
@@ -401,10 +428,10 @@ def main():
             continue
         print("== %s: %s" % (name, function.__doc__))
         began = time.monotonic()
-        done = aside.join if aside and name == ASIDE else function
-        ok = count.add(done(), "stage " + name)
-        if name == ASIDE_AFTER and ASIDE in chosen and int(JOBS) > 1:
-            aside = Aside(ASIDE)
+        ok = count.add(aside.join(name) if aside and name in aside.names else function(), "stage " + name)
+        if name == ASIDE_AFTER and int(JOBS) > 1:
+            names = [other for other in ASIDE if other in chosen]
+            aside = Aside(names) if names else None
         print("   %s: %s in %.1f s" % (name, "passed" if ok else "FAILED", time.monotonic() - began))
     print("total %.0f s" % (time.monotonic() - began_all))
     for failure in count.failures:
