@@ -18,6 +18,10 @@ graph_open(struct scene *scene, uint32_t flavour)
     LP_ASSERT(graph);
     graph->scene = scene;
     graph->features = flavour;
+    if (flavour & GRAPH_MIX) {
+        graph->features |=
+            scene_below(scene, GRAPH_MIXED + 1) | scene_below(scene, GRAPH_MIXED + 1);
+    }
     book_init(&graph->book);
     graph->book.wall_offset_ns = scene->wall_offset_ns;
     graph->book.kept = true;
@@ -167,3 +171,5 @@ GRAPH(scenario_transient, "transient", 0,
       GRAPH_CRASH | GRAPH_TRANSIENT | GRAPH_TX | GRAPH_PURGE | GRAPH_CC);
 GRAPH(scenario_transient_letters, "transient_letters", 0,
       GRAPH_CRASH | GRAPH_TRANSIENT | GRAPH_DEAD | GRAPH_TTL | GRAPH_EXPIRATION);
+GRAPH(scenario_mix, "mix", 0, GRAPH_CRASH | GRAPH_MIX);
+GRAPH(scenario_mix_transient, "mix_transient", 0, GRAPH_CRASH | GRAPH_TRANSIENT | GRAPH_MIX);

@@ -28,7 +28,10 @@ enum graph_feature {
     GRAPH_PURGE = 1024,
     GRAPH_CRASH = 2048,     /* all processes of the node die, and begin again */
     GRAPH_TRANSIENT = 4096, /* most messages are, and little of them stays in memory */
+    GRAPH_MIX = 8192,       /* and any of the features above that the seed draws */
 };
+/* What a mix draws from. */
+#define GRAPH_MIXED (GRAPH_CRASH - 1u)
 
 #define GRAPH_CLIENTS_MAX 16u
 /* A commit-ok says that acknowledgements are on disk. */

@@ -8,6 +8,8 @@
  *       queue was not on disk yet, goes there again after a crash, as something new
  *   D3  what was confirmed, or committed, comes
  *   D4  what a transaction published to one queue is all there after a crash, or nothing of it
+ *   D5  a queue that was declared is there until its delete was said, whatever died meanwhile: a
+ *       consumer that hears 404 ends the run
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -312,6 +314,18 @@ publishers_away(const struct late *late)
     return away;
 }
 
+/* They have said so: a consumer whose node has just died is away, too, and will be back. */
+static bool
+consumers_finished(const struct late *late)
+{
+    for (uint32_t i = 0; i < CONSUMERS; i++) {
+        if (late->consumer[i].pilot.lives > 0 || !pilot_away(&late->consumer[i].pilot)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Nothing has come for long, and nothing is due. */
 static bool
 consumer_work(struct pilot *pilot)
@@ -363,13 +377,9 @@ static bool
 maker_work(struct pilot *pilot)
 {
     struct late *late = LP_CONTAINER_OF(pilot, struct late, maker);
-    bool away = publishers_away(late);
     char name[24];
     pilot->scene->set_up = true;
-    for (uint32_t i = 0; i < CONSUMERS; i++) {
-        away = away && pilot_away(&late->consumer[i].pilot);
-    }
-    if (!pilot->scene->calm || !away) {
+    if (!pilot->scene->calm || !publishers_away(late) || !consumers_finished(late)) {
         return false;
     }
     if (late->deleted < QUEUES) {

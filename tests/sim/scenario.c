@@ -32,6 +32,8 @@ static const struct scenario *const scenarios[] = {
     &scenario_transient,
     &scenario_transient_letters,
     &scenario_late,
+    &scenario_mix,
+    &scenario_mix_transient,
     &scenario_log,
     &scenario_log_broken,
     &scenario_log_rotten,

@@ -16,4 +16,4 @@ extern const struct scenario scenario_log, scenario_log_broken, scenario_log_rot
 extern const struct scenario scenario_bare, scenario_expiry, scenario_lengths, scenario_letters,
     scenario_ttl, scenario_limits, scenario_priorities, scenario_sole, scenario_quorum, scenario_tx,
     scenario_copies, scenario_policies, scenario_graph, scenario_durable, scenario_durable_letters,
-    scenario_transient, scenario_transient_letters;
+    scenario_transient, scenario_transient_letters, scenario_mix, scenario_mix_transient;
