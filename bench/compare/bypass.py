@@ -3,11 +3,17 @@
 memory link of DPDK's, with no kernel between; beside Lepus on the kernel's sockets, spinning and sleeping, and
 beside RabbitMQ and Mosquitto. Broker and generator have a processor each, and spin.
 
+What this machine's processors stop a thread for is in every latency: bench/stops looks at it just before and after.
+
 Memory that both map has to be in huge pages: as root they are asked of the kernel while a row is measured.
 """
 import contextlib
+import json
 import os
+import subprocess
 import tempfile
+
+import peers
 
 HUGE = "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 PAGES = 400
@@ -58,20 +64,31 @@ def others(bench, name, args):
         return bench.load(peer, args.replace("--auto-ack ", "") if name == "mosquitto" else args)
 
 
-def both(said, prefix=""):
-    return {prefix + "p50": said["delivery_us"]["p50"], prefix + "p99": said["delivery_us"]["p99"]}
+def tail(said, prefix=""):
+    return {prefix + key: said["delivery_us"][key] for key in ("p50", "p90", "p99")}
+
+
+def machine_p99(bench):
+    """The p99 that a broker would have that takes no time at all, with the processors that are used here."""
+    line = [os.path.join(peers.lepus_broker.binaries(), "lepus-stops"), "--json", "--seconds", "1",
+            "--cpus", "%d,%d" % (bench.options.broker_cpu, bench.options.load_cpu)]
+    return json.loads(subprocess.run(line, stdout=subprocess.PIPE, check=True, timeout=60).stdout)["p99_us"]
 
 
 def latency(bench, name):
     args = "--size 100 --auto-ack --rate 10000 "
     if name != "lepus":
-        return both(others(bench, name, args + "--spin " + bench.timing()))
+        return tail(others(bench, name, args + "--spin " + bench.timing()))
+    stops = [machine_p99(bench)]
     with over_bypass(bench) as (peer, net):
-        figures = both(bench.load(peer, net + args + bench.timing()))
-    figures.update(both(on_kernel(bench, "busy", args), "spin_"))
-    figures.update(both(on_kernel(bench, "adaptive", args), "sleep_"))
-    figures["ratio"] = figures["spin_p99"] / figures["p99"]
-    return figures
+        figures = tail(bench.load(peer, net + args + bench.timing()))
+    stops.append(machine_p99(bench))
+    figures.update(tail(on_kernel(bench, "busy", args), "spin_"))
+    stops.append(machine_p99(bench))
+    figures.update(tail(on_kernel(bench, "adaptive", args), "sleep_"))
+    for key in ("p90", "p99"):
+        figures[key + "_ratio"] = figures["spin_" + key] / figures[key]
+    return dict(figures, machine=bench.median(stops))
 
 
 def half(bench, name):
@@ -79,14 +96,14 @@ def half(bench, name):
     timing = bench.timing()
     if name != "lepus":
         most = others(bench, name, STREAM + timing)["delivered_per_s"]
-        return dict(both(others(bench, name, "--size 100 --auto-ack --spin --rate %d " % (most / 2) + timing)),
+        return dict(tail(others(bench, name, "--size 100 --auto-ack --spin --rate %d " % (most / 2) + timing)),
                     rate=most / 2)
     with over_bypass(bench) as (peer, net):
         most = bench.load(peer, net + STREAM + timing)["delivered_per_s"]
-        figures = both(bench.load(peer, net + "--size 100 --auto-ack --rate %d " % (most / 2) + timing))
+        figures = tail(bench.load(peer, net + "--size 100 --auto-ack --rate %d " % (most / 2) + timing))
     spin = on_kernel(bench, "busy", STREAM)["delivered_per_s"]
-    figures.update(both(on_kernel(bench, "busy", "--size 100 --auto-ack --rate %d " % (spin / 2)), "spin_"))
-    return dict(figures, rate=most / 2)
+    figures.update(tail(on_kernel(bench, "busy", "--size 100 --auto-ack --rate %d " % (spin / 2)), "spin_"))
+    return dict(figures, rate=most / 2, machine=machine_p99(bench))
 
 
 def cpu(bench, name):

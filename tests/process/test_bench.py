@@ -7,11 +7,14 @@ swaps or damages one delivery: each has to be an exit code and a count.
 """
 import json
 import os
+import select
+import signal
 import socket
 import struct
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -188,6 +191,45 @@ class Relay(unittest.TestCase):
         self.assertEqual((code, said["received"]), (0, 10000))
         self.assertTrue(text.startswith("<svg") and text.endswith("</svg>\n"))
         self.assertIn("a &lt; b", text)
+
+
+class Stops(unittest.TestCase):
+    STOPS = os.path.join(BIN, "lepus-stops")
+
+    def test_a_stop_of_the_whole_program_is_in_every_figure(self):
+        line = [self.STOPS, "--json", "--seconds", "0.5", "--cpus", "%d" % min(os.sched_getaffinity(0))]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+            self.wait_spinning(process.pid)
+            os.kill(process.pid, signal.SIGSTOP)
+            began = time.monotonic()
+            select.select([], [], [], 0.1)
+            stopped_us = (time.monotonic() - began) * 1e6
+            os.kill(process.pid, signal.SIGCONT)
+            said = json.loads(process.communicate(timeout=60)[0])
+        self.assertGreaterEqual(said["max_us"], stopped_us * 0.9)
+        # A hundredth of the moments of half a second waited for all of it but 5 ms.
+        self.assertGreater(said["p99_us"], stopped_us * 0.9 - 0.011 * said["seconds"] * 1e6)
+        self.assertLessEqual(said["p99_us"], said["p999_us"])
+        self.assertLessEqual(said["p999_us"], said["max_us"])
+
+    @staticmethod
+    def wait_spinning(pid):
+        """Until its threads have used processor time for a while."""
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with open("/proc/%d/stat" % pid) as file:
+                if int(file.read().rsplit(")", 1)[1].split()[11]) >= 3:
+                    return
+            select.select([], [], [], 0.005)
+        raise AssertionError("lepus-stops does not spin")
+
+    def test_processors_and_times_that_are_none_are_refused(self):
+        for words in (["--cpus", "x"], ["--cpus", "0,"], ["--cpus", "1023"], ["--seconds", "0"], ["--seconds", "nan"],
+                      ["more"]):
+            done = subprocess.run([self.STOPS] + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  timeout=60)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), words)
+            self.assertIn("--cpus", done.stderr)
 
 
 class Compare(unittest.TestCase):
