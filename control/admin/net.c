@@ -170,6 +170,9 @@ port_object(const struct lp_control *control, const struct lp_net_page *page, ui
     admin_set(object, "link", json_string(lp_load_relaxed(&port->link_up) ? "up" : "down"));
     admin_set(object, "mtu", json_integer(port->mtu_bytes));
     admin_set(object, "vlan", json_integer(port->vlan));
+    admin_set(object, "exception",
+              json_stringn_nocheck(port->exception,
+                                   strnlen(port->exception, LP_NET_EXCEPTION_NAME_BYTES)));
     admin_set(object, "queues", json_integer(queues));
     admin_set(object, "offloads", offloads_of(port->offloads));
     admin_set(object, "addresses", addresses_of(port));
@@ -222,6 +225,8 @@ port_text(struct lp_bytebuf *text, const json_t *port)
                number_at(port, "vlan"), number_at(port, "queues"));
     list_line(text, "addresses", json_object_get(port, "addresses"));
     list_line(text, "offloads", json_object_get(port, "offloads"));
+    const char *exception = text_at(port, "exception");
+    admin_line(text, "    exception  %s", *exception != '\0' ? exception : "none");
     admin_line(text, "    received   %lld frames, %lld bytes; %lld missed, %lld bad",
                number_at(port, "received_frames"), number_at(port, "received_bytes"),
                number_at(port, "missed_frames"), number_at(port, "bad_frames"));

@@ -159,6 +159,7 @@ const struct config_key config_keys[] = {
     NAMED("lepus.net.port.$number.vlan", CONFIG_INTEGER, "", 1, 4094, "The 802.1Q tag of all its frames; default: none."),
     NAMED("lepus.net.port.$number.mtu", CONFIG_INTEGER, "", 576, 65535, "The longest IP packet there; default: the device's."),
     NAMED("lepus.net.port.$number.mac", CONFIG_MAC, "", 0, 0, "Our station's address there; default: the device's, and of a tap one next to the kernel's."),
+    NAMED("lepus.net.port.$number.exception", CONFIG_INTERFACE, "", 0, 0, "An interface of the kernel's, made for what is not ours there (ssh, other addresses and protocols); its addresses are the operator's to give. Default: there is none, and such frames are dropped or refused."),
     NAMED("lepus.net.route.$number", CONFIG_ROUTE, "", 0, 0, "A network behind a router: 10.1.0.0/16 via 10.0.0.1."),
     ENUM("lepus.net.listeners", "both", "both|net|kernel", "Where TCP listeners without an address are: on our ports and the kernel's interfaces, or only on one of them. One with an address of a port's is there only."),
     KEY("lepus.net.memory", CONFIG_BYTES, "auto", 8 * MIB, 65536 * GIB, "Memory for connections over lepus.net ports, all shards together; default: an eighth of lepus.memory, or 64 MiB a shard if that is more."),

@@ -24,7 +24,8 @@ enum config_type {
     CONFIG_IP,
     CONFIG_PREFIX, /* an address and how many of its bits name the link */
     CONFIG_MAC,
-    CONFIG_ROUTE, /* "PREFIX via IP" */
+    CONFIG_INTERFACE, /* the name of an interface of the kernel */
+    CONFIG_ROUTE,     /* "PREFIX via IP" */
 };
 
 enum config_status {
@@ -69,4 +70,5 @@ LP_MUST_CHECK bool config_value_parse(const struct config_key *key, const char *
                                       int64_t *ret_integer, char *ret_why, size_t why_bytes);
 bool config_prefix_good(const char *value);
 bool config_mac_good(const char *value);
+bool config_interface_good(const char *value);
 const char *config_type_text(enum config_type type);

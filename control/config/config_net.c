@@ -64,6 +64,15 @@ config_mac_good(const char *value)
 }
 
 bool
+config_interface_good(const char *value)
+{
+    /* As the kernel has it: dev_valid_name(). */
+    const size_t bytes = strlen(value);
+    return bytes > 0 && bytes <= 15 && strpbrk(value, "/:% \t") == NULL &&
+           strcmp(value, ".") != 0 && strcmp(value, "..") != 0;
+}
+
+bool
 lp_config_route(const char *value, char ret_to[LP_CONFIG_PREFIX_BYTES],
                 char ret_gateway[LP_CONFIG_IP_BYTES])
 {

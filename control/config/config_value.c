@@ -206,6 +206,8 @@ typed_parse(const struct config_key *key, const char *text, int64_t *ret_integer
         return config_prefix_good(text);
     case CONFIG_MAC:
         return config_mac_good(text);
+    case CONFIG_INTERFACE:
+        return config_interface_good(text);
     case CONFIG_ROUTE:
         return lp_config_route(text, prefix, ip);
     }
@@ -231,6 +233,7 @@ wanted_print(const struct config_key *key, char *ret_why, size_t why_bytes)
         "an address such as 10.0.0.1 or 2001:db8::1",
         "an address and the bits of its network, such as 10.0.0.2/24 or 2001:db8::2/64",
         "a station's address such as 02:00:00:00:00:01, with an even first octet",
+        "the name of an interface such as lepus0: 1 to 15 characters, without spaces, / : or %",
         "a network and its router, such as 10.1.0.0/16 via 10.0.0.1",
     };
     LP_ASSERT((unsigned)key->type < LP_COUNT_OF(wanted));

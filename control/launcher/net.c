@@ -188,6 +188,46 @@ numbers_add(struct net_plan *net)
     }
 }
 
+struct exception_search {
+    const struct lp_config *config;
+    const char *wanted;
+    unsigned ports;
+    unsigned exceptions;
+};
+
+/* Is an interface of this name a port, or another port's exception? */
+static void
+exception_compare(void *context, const char *name, const char *value)
+{
+    struct exception_search *search = context;
+    const char *device = lp_config_text_named(search->config, PORT "device", name);
+    (void)value;
+    search->ports += strncmp(device, "tap:", 4) == 0 && strcmp(device + 4, search->wanted) == 0;
+    search->exceptions +=
+        strcmp(lp_config_text_named(search->config, PORT "exception", name), search->wanted) == 0;
+}
+
+static void
+exception_add(struct net_plan *net)
+{
+    const struct lp_config *config = net->plan->config;
+    struct exception_search search = {
+        .config = config, .wanted = lp_config_text_named(config, PORT "exception", net->port)};
+    if (*search.wanted == '\0') {
+        return;
+    }
+    lp_config_names(config, PORT, exception_compare, &search);
+    if (search.ports > 0) {
+        refuse(net, "exception", "cannot be \"%s\": that tap is a port itself", search.wanted);
+        return;
+    }
+    if (search.exceptions > 1) {
+        refuse(net, "exception", "cannot be \"%s\": each port has one of its own", search.wanted);
+        return;
+    }
+    argument_add(net, "--net-exception=%s", search.wanted);
+}
+
 static void
 port_add(void *context, const char *name, const char *value)
 {
@@ -213,6 +253,7 @@ port_add(void *context, const char *name, const char *value)
     gateway_add(net, "gateway", false);
     gateway_add(net, "gateway6", true);
     numbers_add(net);
+    exception_add(net);
     const char *mac = lp_config_text_named(config, PORT "mac", name);
     if (*mac != '\0') {
         argument_add(net, "--net-mac=%s", mac);

@@ -138,6 +138,10 @@ net_arp_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *r
     conflict_look(net, packet, &arp);
     const struct net_address *ours =
         net_address_find(net, packet->port, LP_ADDRESS_IPV4, arp.target);
+    /* Who asks for us gets one answer; everything else the kernel may want to know, too. */
+    if (arp.op != OP_REQUEST || !net_address_held(ours)) {
+        net_exception_copy(net, packet);
+    }
     const bool to_us = ours != NULL && net_address_usable(net, ours);
     if (on_link(net, packet->port, arp.sender)) {
         /* RFC 826: the merge flag.  What was not for us makes no entry. */

@@ -90,6 +90,14 @@ port_good(const struct lp_net_config *config, const struct lp_net_port *port)
         (caps.tso && !caps.l4_fill) || (caps.mac[0] & 1u) != 0) {
         return false;
     }
+    if (port->exception.ops != NULL) {
+        struct lp_nic_caps other;
+        port->exception.ops->caps(port->exception.self, &other);
+        if (other.frame_bytes_max < mtu_bytes + NET_ETHERNET_BYTES + NET_VLAN_BYTES ||
+            (other.tso && !other.l4_fill)) {
+            return false;
+        }
+    }
     for (uint32_t i = 0; i < port->address_count; i++) {
         const struct lp_net_prefix *address = &port->address[i];
         if (!address_good(address) || address_count(config, address->family, address->ip) != 1 ||

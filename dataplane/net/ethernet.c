@@ -56,6 +56,18 @@ tag_take(const struct net_port *port, struct lp_reader *reader, uint16_t *type)
     return (tag & VLAN_ID) == port->config.vlan;
 }
 
+/* Of another VLAN, of a group that we are not in, or of another station: that is nobody's here. */
+static void
+foreign_input(struct lp_net *net, const struct net_packet *packet, const uint8_t *to)
+{
+    const bool station = (to[0] & 1u) == 0;
+    if ((packet->from_mac[0] & 1u) != 0 ||
+        (station && memcmp(to, net->port[packet->port].caps.mac, 6) != 0) ||
+        !net_exception_give(net, packet)) {
+        net->counters.frames_foreign++;
+    }
+}
+
 bool
 net_frame_input(struct lp_net *net, uint32_t port_index, struct lp_nic_frame *frame)
 {
@@ -82,7 +94,7 @@ net_frame_input(struct lp_net *net, uint32_t port_index, struct lp_nic_frame *fr
     /* A group never sends (802.3 3.2.3). */
     if (LP_UNLIKELY(!tagged || !destination_ours(port, to, &packet.to_group) ||
                     (packet.from_mac[0] & 1u) != 0)) {
-        net->counters.frames_foreign++;
+        foreign_input(net, &packet, to);
         return false;
     }
     switch (type) {
@@ -96,7 +108,7 @@ net_frame_input(struct lp_net *net, uint32_t port_index, struct lp_nic_frame *fr
         net_arp_input(net, &packet, &reader);
         break;
     default: /* 802.3 lengths, too: RFC 1122 2.3.3 wants Ethernet II only */
-        net->counters.frames_unknown++;
+        net->counters.frames_unknown += !net_exception_give(net, &packet);
         break;
     }
     return packet.lent;

@@ -99,7 +99,7 @@ error_input(struct lp_net *net, const struct net_packet *packet, struct lp_reade
     uint16_t mtu_bytes = lp_reader_u16be(reader);
     if (packet->to_group || !quote_parse(reader, &quote) ||
         memcmp(quote.from, packet->to, 4) != 0) {
-        net->counters.icmp_bad++;
+        net->counters.icmp_bad += !net_exception_give(net, packet);
         return;
     }
     const enum tcp_icmp kind = error_kind(type, code);
@@ -107,8 +107,7 @@ error_input(struct lp_net *net, const struct net_packet *packet, struct lp_reade
         mtu_bytes = mtu_bytes != 0 ? mtu_bytes : mtu_guess(quote.total_bytes);
         /* RFC 1191 4: no smaller than any link, and smaller than what it is about. */
         if (mtu_bytes < MTU_MIN || mtu_bytes >= quote.total_bytes) {
-            net->counters.icmp_bad++;
-            return;
+            mtu_bytes = 0;
         }
     }
     net_icmp_error_pass(net, packet, &quote, kind, mtu_bytes);
@@ -136,6 +135,7 @@ net_icmp_input(struct lp_net *net, struct net_packet *packet)
         error_input(net, packet, &reader);
         break;
     default:
+        (void)net_exception_give(net, packet);
         break; /* RFC 1122 3.2.2: an unknown type is ignored; RFC 6633: source quench, too */
     }
 }

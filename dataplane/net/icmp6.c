@@ -61,16 +61,15 @@ error_input(struct lp_net *net, const struct net_packet *packet, struct lp_reade
 {
     struct net_icmp_quote quote;
     const enum tcp_icmp kind = error_kind(packet->l4[0], packet->l4[1]);
-    const uint32_t mtu_bytes = lp_reader_u32be(reader);
+    uint32_t mtu_bytes = lp_reader_u32be(reader);
     if (packet->to_group || !quote_parse(reader, &quote) ||
         memcmp(quote.from, packet->to, 16) != 0) {
-        net->counters.icmp_bad++;
+        net->counters.icmp_bad += !net_exception_give(net, packet);
         return;
     }
     /* RFC 8201 4: no smaller than any link, and smaller than what it is about. */
     if (kind == TCP_ICMP_TOO_BIG && (mtu_bytes < MTU_MIN || mtu_bytes >= quote.total_bytes)) {
-        net->counters.icmp_bad++;
-        return;
+        mtu_bytes = 0;
     }
     net_icmp_error_pass(net, packet, &quote, kind, mtu_bytes);
 }
@@ -114,7 +113,8 @@ net_icmp6_input(struct lp_net *net, struct net_packet *packet)
         break;
     default:
         /* RFC 4443 2.4 (b): unknown information is dropped.  Routers' advertisements and redirects
-         * are: addresses and routes are the operator's. */
+         * are: addresses and routes are the operator's.  But the kernel may follow them. */
+        (void)net_exception_give(net, packet);
         break;
     }
 }

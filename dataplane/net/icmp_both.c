@@ -64,6 +64,7 @@ net_icmp_echo_input(struct lp_net *net, const struct net_packet *packet)
 {
     /* RFC 1122 3.2.2.6, RFC 4443 4.2: one to a group may be ignored, and is. */
     if (packet->to_group) {
+        (void)net_exception_give(net, packet);
         return;
     }
     if (net_answers(net)) {
@@ -94,7 +95,11 @@ net_icmp_error_pass(struct lp_net *net, const struct net_packet *packet,
         .mtu_bytes = (uint16_t)LP_MIN(mtu_bytes, UINT16_MAX),
         .seq = quote->seq,
     };
-    tcp_icmp_input(net, &path, &error);
+    if (!tcp_icmp_input(net, &path, &error) &&
+        (tcp_listen_knows(net, &path, error.local_port, error.remote_port) ||
+         !net_exception_give(net, packet))) {
+        net->counters.icmp_bad += kind == TCP_ICMP_TOO_BIG && mtu_bytes == 0;
+    }
 }
 
 void

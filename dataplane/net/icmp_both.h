@@ -19,7 +19,8 @@ struct net_icmp_quote {
 
 /* An echo that was asked for: answered by the first shard, within a limit. */
 void net_icmp_echo_input(struct lp_net *net, const struct net_packet *packet);
-/* An error that may be believed: to the shard whose connection it is about. */
+/* An error about TCP: to the shard whose connection it is about.  Too big, with an MTU of 0: one
+ * that cannot be. */
 void net_icmp_error_pass(struct lp_net *net, const struct net_packet *packet,
                          const struct net_icmp_quote *quote, enum tcp_icmp kind,
                          uint32_t mtu_bytes);

@@ -135,7 +135,9 @@ net_tcp_steer(struct lp_net *net, struct net_packet *packet)
     const uint16_t to_port = lp_reader_u16be(&reader);
     /* RFC 9293 3.9.2.3 (MUST-57): no connection has a group at its end. */
     if (LP_UNLIKELY(reader.failed || packet->to_group)) {
-        net->counters.tcp_bad++;
+        if (!packet->to_group || !net_exception_give(net, packet)) {
+            net->counters.tcp_bad++;
+        }
         return;
     }
     if ((packet->frame->flags & LP_NIC_L4_BAD) != 0) {
@@ -163,6 +165,9 @@ deliver(struct lp_net *net, struct net_packet *packet)
         net_icmp_input(net, packet);
         break;
     default:
+        if (net_exception_give(net, packet)) {
+            break;
+        }
         /* RFC 1122 3.2.2.1: nobody here speaks it; of UDP, nobody has the port. */
         net->counters.ip_protocol++;
         net_icmp_unreachable(net, packet,
@@ -192,15 +197,7 @@ net_ipv4_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *
     packet->from = ip.from;
     packet->to = ip.to;
     if (LP_UNLIKELY(!addresses_good(net, packet))) {
-        net->counters.ip_foreign++;
-        return;
-    }
-    if (LP_UNLIKELY((ip.fragment & (FRAGMENT_MORE | FRAGMENT_OFFSET)) != 0)) {
-        net->counters.ip_fragments++;
-        return;
-    }
-    if (LP_UNLIKELY(ip.header_bytes > NET_IPV4_BYTES && !options_good(&ip))) {
-        net->counters.ip_options++;
+        net_exception_foreign(net, packet);
         return;
     }
     /* RFC 894: what Ethernet padded is not the packet's. */
@@ -209,5 +206,13 @@ net_ipv4_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *
     packet->l4_bytes = ip.total_bytes - ip.header_bytes;
     packet->l4_checked = (packet->frame->flags & LP_NIC_L4_GOOD) != 0;
     packet->segment_bytes = packet->frame->segment_bytes;
+    if (LP_UNLIKELY((ip.fragment & (FRAGMENT_MORE | FRAGMENT_OFFSET)) != 0)) {
+        net_exception_fragment(net, packet, (ip.fragment & FRAGMENT_OFFSET) == 0);
+        return;
+    }
+    if (LP_UNLIKELY(ip.header_bytes > NET_IPV4_BYTES && !options_good(&ip))) {
+        net->counters.ip_options++;
+        return;
+    }
     deliver(net, packet);
 }

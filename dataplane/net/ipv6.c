@@ -41,6 +41,8 @@ struct walk {
     bool answer;
     uint8_t code;
     uint32_t pointer;
+    bool fragment; /* it ended at a part of a packet; `head`: the first */
+    bool head;
 };
 
 static bool
@@ -109,13 +111,16 @@ routing_good(struct walk *walk, const struct lp_bytes *body)
 
 /* RFC 6946: a fragment that is the whole packet is none. */
 static bool
-fragment_whole(struct lp_reader *reader, uint8_t *ret_next)
+fragment_whole(struct walk *walk)
 {
-    *ret_next = lp_reader_u8(reader);
+    struct lp_reader *reader = walk->reader;
+    walk->next = lp_reader_u8(reader);
     (void)lp_reader_u8(reader);
     const uint16_t offset = lp_reader_u16be(reader);
     (void)lp_reader_u32be(reader);
-    return !reader->failed && (offset & 0xfff9u) == 0;
+    walk->fragment = !reader->failed && (offset & 0xfff9u) != 0;
+    walk->head = (offset & 0xfff8u) == 0;
+    return !reader->failed && !walk->fragment;
 }
 
 /* One header of options or of routing. */
@@ -155,8 +160,8 @@ extensions_walk(struct lp_net *net, struct walk *walk, bool to_group)
             good = i < EXTENSIONS_MAX && extension_step(walk, to_group);
         } else if (walk->next == NEXT_FRAGMENT) {
             walk->next_at = (uint32_t)(walk->reader->at - walk->start);
-            if (!fragment_whole(walk->reader, &walk->next)) {
-                net->counters.ip_fragments++;
+            if (!fragment_whole(walk)) {
+                net->counters.ip_fragments += !walk->fragment;
                 return false;
             }
             good = i < EXTENSIONS_MAX;
@@ -215,13 +220,18 @@ addresses_good(const struct lp_net *net, struct net_packet *packet)
 static void
 deliver(struct lp_net *net, struct net_packet *packet, const struct walk *walk)
 {
-    switch (packet->protocol) {
-    case NET_PROTOCOL_TCP:
+    if (LP_LIKELY(packet->protocol == NET_PROTOCOL_TCP)) {
         net_tcp_steer(net, packet);
-        break;
-    case NET_PROTOCOL_ICMP6:
+        return;
+    }
+    if (packet->protocol == NET_PROTOCOL_ICMP6) {
         net_icmp6_input(net, packet);
-        break;
+        return;
+    }
+    if (net_exception_give(net, packet)) {
+        return;
+    }
+    switch (packet->protocol) {
     case NEXT_NONE:
         break; /* RFC 8200 4.7 */
     case NET_PROTOCOL_UDP:
@@ -254,7 +264,7 @@ net_ipv6_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *
         return;
     }
     if (LP_UNLIKELY(!addresses_good(net, packet))) {
-        net->counters.ip_foreign++;
+        net_exception_foreign(net, packet);
         return;
     }
     /* What Ethernet padded is not the packet's. */
@@ -266,6 +276,9 @@ net_ipv6_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *
     packet->segment_bytes = packet->frame->segment_bytes;
     packet->protocol = walk.next;
     if (LP_UNLIKELY(!walked)) {
+        if (walk.fragment) {
+            net_exception_fragment(net, packet, walk.head);
+        }
         if (walk.answer) {
             net_icmp6_error(net, packet, ICMP6_PARAMETER_PROBLEM, walk.code, walk.pointer);
         }

@@ -300,6 +300,11 @@ net_ndp_input(struct lp_net *net, struct net_packet *packet)
     if (memcmp(packet->from_mac, net->port[packet->port].caps.mac, 6) == 0) {
         return;
     }
+    /* Who asks for us gets one answer; everything else the kernel may want to know, too. */
+    if (ndp.type != TYPE_SOLICITATION ||
+        !net_address_held(net_address_find(net, packet->port, LP_ADDRESS_IPV6, ndp.target))) {
+        net_exception_copy(net, packet);
+    }
     if (ndp.type == TYPE_SOLICITATION) {
         solicitation_input(net, packet, &ndp);
     } else {
@@ -366,6 +371,7 @@ net_mld_query(struct lp_net *net, const struct net_packet *packet)
 {
     /* RFC 3810 5.1.14, 6.2: from the link, and nobody gets more reports out of us than questions
      * and a limit. */
+    net_exception_copy(net, packet);
     if (!net_answers(net)) {
         if (!net->from_fabric) {
             net_fabric_forward(net, 0, packet->port, packet->frame);

@@ -14,10 +14,6 @@
 /* Newcomers' pressure begins here: what is there may still grow (memory.h). */
 #define WATERMARK_EIGHTHS 7u
 #define MEMORY_MIN        (1u << 20) /* memory.h */
-/* A device that cannot wake anybody is looked at so often. */
-#define LOOK_NS (50u * 1000u)
-/* Frames that the device would not take are offered again after this. */
-#define RETRY_NS (20u * 1000u)
 
 /* ---- made and unmade ---- */
 
@@ -28,7 +24,10 @@ port_init_boot(struct lp_net *net, uint32_t index)
     port->config = net->config.port[index];
     port->config.nic.ops->caps(port->config.nic.self, &port->caps);
     port->mtu_bytes = port->config.mtu_bytes != 0 ? port->config.mtu_bytes : port->caps.mtu_bytes;
-    const enum lp_err err = net_neighbours_init_boot(net, index);
+    enum lp_err err = net_exception_init_boot(net, index);
+    if (err == LP_OK) {
+        err = net_neighbours_init_boot(net, index);
+    }
     return err != LP_OK ? err : dad_init_boot(net, index);
 }
 
@@ -120,6 +119,7 @@ lp_net_close(struct lp_net **net_at)
         for (uint32_t f = 0; f < port->sending_count; f++) {
             nic->ops->put(nic->self, &port->sending[f]);
         }
+        net_exception_fini(net, i);
         net_neighbours_fini(net, i);
     }
     struct lp_memory *memory = net->memory;
@@ -212,7 +212,13 @@ net_flush(void *self)
 {
     struct lp_net *net = self;
     tcp_flush(net);
+    if (LP_UNLIKELY(net->exceptions)) {
+        net_exception_take(net);
+    }
     net_out_flush(net);
+    if (LP_UNLIKELY(net->exceptions)) {
+        net_exception_flush(net);
+    }
     if (net->fabric != NULL) {
         fabric_publish(net);
     }
@@ -306,6 +312,7 @@ devices_disarm(struct lp_net *net, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         const struct lp_nic *nic = &net->port[i].config.nic;
         nic->ops->sleep_end(nic->self);
+        net_exception_sleep_end(net, i);
     }
 }
 
@@ -320,10 +327,14 @@ devices_arm(struct lp_net *net, uint64_t *next_ns)
             return false;
         }
         if (nic->ops->wait_fd(nic->self) < 0) {
-            *next_ns = LP_MIN(*next_ns, net->now_ns + LOOK_NS);
+            *next_ns = LP_MIN(*next_ns, net->now_ns + NET_LOOK_NS);
         }
         if (port->sending_count > 0) {
-            *next_ns = LP_MIN(*next_ns, net->now_ns + RETRY_NS);
+            *next_ns = LP_MIN(*next_ns, net->now_ns + NET_RETRY_NS);
+        }
+        if (!net_exception_sleep_begin(net, i, next_ns)) {
+            devices_disarm(net, i + 1);
+            return false;
         }
     }
     return true;

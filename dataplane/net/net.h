@@ -52,8 +52,12 @@ struct lp_net_route {
 struct lp_net_port {
     char name[LP_NET_PORT_NAME_BYTES]; /* for people: as the configuration has it */
     struct lp_nic nic;
-    uint16_t vlan;      /* 802.1Q tag of all its frames; 0: none */
-    uint16_t mtu_bytes; /* 0: the device's */
+    /* What is not ours goes there, and what comes from there goes out of the port: exception.c.
+     * `ops` NULL: there is none. */
+    struct lp_nic exception;
+    char exception_name[LP_NET_EXCEPTION_NAME_BYTES]; /* for people: the kernel's interface */
+    uint16_t vlan;                                    /* 802.1Q tag of all its frames; 0: none */
+    uint16_t mtu_bytes;                               /* 0: the device's */
     uint32_t address_count;
     struct lp_net_prefix address[LP_NET_ADDRESSES_MAX];
 };

@@ -65,6 +65,7 @@ struct net_out {
     const struct net_path *path;
 };
 
+struct net_exception;
 struct net_neighbours;
 struct net_steer;
 struct tcp;
@@ -77,6 +78,7 @@ struct net_port {
     /* Frames for the device that wait for the end of the turn; what it refuses stays. */
     uint32_t sending_count;
     struct lp_nic_frame sending[LP_NIC_BURST_MAX];
+    struct net_exception *exception;   /* exception.c; NULL: there is none */
     struct net_neighbours *neighbours; /* neighbour.c */
     uint32_t address_count;            /* those of config, and one of the link (fe80::/10) */
     struct net_address *addresses;     /* dad.c */
@@ -111,6 +113,7 @@ struct lp_net {
     uint8_t lent_port[LP_NIC_BURST_MAX * LP_NET_PORTS_MAX];
     bool accepting; /* until accept_stop() */
     bool accept_paused;
+    bool exceptions;  /* some port has one */
     bool from_fabric; /* the frame that is worked on came from another shard: it is not given on */
     uint32_t woken;   /* wake_any(): written by any thread */
     struct net_bucket errors; /* icmp.c: RFC 1812 4.3.2.8, RFC 4443 2.4 (f) */
@@ -141,6 +144,13 @@ struct net_address {
     uint64_t defended_ns; /* RFC 5227 2.4: when a conflict was last answered; 0: never */
     struct lp_timer timer;
 };
+
+/* It is ours, or may become so; nobody else has it. */
+static inline bool
+net_address_held(const struct net_address *address)
+{
+    return address != NULL && address->state != NET_DUPLICATE;
+}
 
 static inline uint32_t
 net_ip_bytes(uint8_t family)
@@ -181,6 +191,30 @@ net_ethernet_bytes(const struct net_port *port)
 {
     return NET_ETHERNET_BYTES + (port->config.vlan != 0 ? NET_VLAN_BYTES : 0u);
 }
+
+/* ---- exception.c ---- */
+LP_MUST_CHECK enum lp_err net_exception_init_boot(struct lp_net *net, uint32_t port);
+void net_exception_fini(struct lp_net *net, uint32_t port);
+/* Nobody here claims this frame.  True: the kernel gets it, or its loss is counted; nothing else is
+ * to be done or counted.  False: the port has no exception path. */
+bool net_exception_give(struct lp_net *net, const struct net_packet *packet);
+/* Both want it: of those that are shown to all shards, the first to see it gives it. */
+void net_exception_copy(struct lp_net *net, const struct net_packet *packet);
+/* A packet from or to an address with which we have nothing to do: the kernel's, or counted. */
+void net_exception_foreign(struct lp_net *net, const struct net_packet *packet);
+/* A fragment; `head`: its ports are in it.  The kernel's, or counted. */
+void net_exception_fragment(struct lp_net *net, const struct net_packet *packet, bool head);
+/* The end of a turn, twice: what the kernel sends goes behind what we send, and when that has left,
+ * the kernel gets its frames. */
+void net_exception_take(struct lp_net *net);
+void net_exception_flush(struct lp_net *net);
+/* sleep_begin(): as with devices. */
+LP_MUST_CHECK bool net_exception_sleep_begin(struct lp_net *net, uint32_t port, uint64_t *next_ns);
+void net_exception_sleep_end(struct lp_net *net, uint32_t port);
+/* Devices that cannot wake anybody are looked at so often. */
+#define NET_LOOK_NS (50u * 1000u)
+/* Frames that a device would not take are offered again after this. */
+#define NET_RETRY_NS (20u * 1000u)
 
 /* ---- arp.c ---- */
 void net_arp_input(struct lp_net *net, struct net_packet *packet, struct lp_reader *reader);

@@ -29,6 +29,7 @@ port_describe(const struct net_port *port, struct lp_net_page_port *page)
     page->offloads = (port->caps.l4_fill ? LP_NET_OFFLOAD_CHECKSUM : 0u) |
                      (port->caps.tso ? LP_NET_OFFLOAD_TSO : 0u) |
                      (port->caps.hash ? LP_NET_OFFLOAD_HASH : 0u);
+    memcpy(page->exception, config->exception_name, sizeof(page->exception));
     page->address_count = (uint8_t)LP_MIN(config->address_count, LP_NET_PAGE_ADDRESSES);
     for (uint32_t i = 0; i < page->address_count; i++) {
         page->address[i].family = config->address[i].family;

@@ -59,6 +59,7 @@ struct host_net_port {
     uint16_t vlan;
     uint16_t mtu_bytes;
     uint8_t mac[6];
+    const char *exception; /* the kernel's interface for what is not ours; NULL: none */
     uint32_t address_count;
     struct lp_net_prefix address[LP_NET_ADDRESSES_MAX];
     struct lp_net_prefix gateway[2]; /* IPv4, IPv6; family 0: none */
@@ -148,6 +149,7 @@ struct host_shard {
     struct host_capture capture;
     struct lp_net *net; /* NULL: there are no packet devices */
     struct lp_nic nic[LP_NET_PORTS_MAX];
+    struct lp_nic exception[LP_NET_PORTS_MAX]; /* ops NULL: the port has none */
     struct lp_pair pair;
     struct host_entropy net_entropy;
     uint64_t net_reported;  /* frames that the last report counted */

@@ -37,8 +37,13 @@ host_net_watch(const struct host *host, uint32_t shard, struct lp_socket_options
         if (fd >= 0) {
             options->watch_fd[options->watch_count++] = fd;
         }
+        const struct lp_nic *exception = &host->shard[shard].exception[p];
+        if (exception->ops != NULL) {
+            options->watch_fd[options->watch_count++] = exception->ops->wait_fd(exception->self);
+        }
     }
 }
+LP_STATIC_ASSERT(2 * LP_NET_PORTS_MAX <= LP_WATCH_MAX, "each port's two devices are watched");
 
 /* --- Addresses and routes. ------------------------------------------------------------------- */
 
@@ -136,6 +141,10 @@ port_fill(const struct host *host, uint32_t index, struct lp_net_config *config,
     struct lp_nic_caps caps;
     to->nic = host->shard[config->shard].nic[index];
     to->nic.ops->caps(to->nic.self, &caps);
+    to->exception = host->shard[config->shard].exception[index];
+    if (port->exception != NULL) {
+        (void)snprintf(to->exception_name, sizeof(to->exception_name), "%s", port->exception);
+    }
     if (port->mtu_bytes > caps.mtu_bytes) {
         return host_net_complain(ret_why, port, "mtu: %u, but the device has %u at most",
                                  port->mtu_bytes, caps.mtu_bytes);

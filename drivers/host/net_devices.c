@@ -81,6 +81,35 @@ dpdk_open(struct host *host, uint32_t index, struct lp_nic *nics, char *ret_why)
     return true;
 }
 
+/* The kernel's interface for what is not ours: the port as the kernel sees it. */
+static bool
+exception_open(struct host *host, uint32_t index, const struct lp_nic *of, char *ret_why)
+{
+    const struct host_net_port *port = &host->options.net.port[index];
+    struct lp_nic nics[LP_SHARDS_MAX] = {0};
+    struct lp_nic_caps caps;
+    of->ops->caps(of->self, &caps);
+    struct lp_tap_options options = {
+        .queues = host->options.shard.count,
+        .mtu_bytes = port->mtu_bytes != 0 ? port->mtu_bytes : caps.mtu_bytes,
+        .plain_receive = true,
+    };
+    char why[LP_TAP_WHY_BYTES];
+    if (strlen(port->exception) >= sizeof(options.name)) {
+        return host_net_complain(ret_why, port, "exception: %s: a name has at most 15 characters",
+                                 port->exception);
+    }
+    memcpy(options.name, port->exception, strlen(port->exception));
+    memcpy(options.kernel_mac, caps.mac, sizeof(options.kernel_mac));
+    if (lp_tap_open_boot(&options, nics, why) != LP_OK) {
+        return host_net_complain(ret_why, port, "exception: %s", why);
+    }
+    for (uint32_t i = 0; i < host->options.shard.count; i++) {
+        host->shard[i].exception[index] = nics[i];
+    }
+    return true;
+}
+
 bool
 host_net_devices_open(struct host *host, char *ret_why)
 {
@@ -99,8 +128,23 @@ host_net_devices_open(struct host *host, char *ret_why)
         for (uint32_t i = 0; i < host->options.shard.count; i++) {
             host->shard[i].nic[p] = nics[i];
         }
+        if (net->port[p].exception != NULL && !exception_open(host, p, &nics[0], ret_why)) {
+            host_net_close(host);
+            return false;
+        }
     }
     return true;
+}
+
+static void
+exception_close(struct host *host, uint32_t index)
+{
+    struct lp_nic nics[LP_SHARDS_MAX] = {0};
+    for (uint32_t i = 0; i < host->options.shard.count; i++) {
+        nics[i] = host->shard[i].exception[index];
+        host->shard[i].exception[index] = (struct lp_nic){0};
+    }
+    lp_tap_close(nics, host->options.shard.count);
 }
 
 void
@@ -118,6 +162,7 @@ host_net_devices_close(struct host *host)
         } else {
             lp_dpdk_port_close(nics, host->options.shard.count);
         }
+        exception_close(host, p);
     }
     if (host->dpdk) {
         lp_dpdk_stop();

@@ -130,6 +130,10 @@ port_option_take(struct host_net_port *port, const char *name, const char *value
     if (strcmp(name, "net-mac") == 0) {
         return mac_take(port, value);
     }
+    if (strcmp(name, "net-exception") == 0) {
+        port->exception = value;
+        return *value != '\0';
+    }
     if (strcmp(name, "net-vlan") == 0) {
         return small_take(value, 4094, &port->vlan);
     }

@@ -90,8 +90,9 @@ queue_attach(struct opening *opening, struct tap_queue *queue)
         return attach_refused(opening);
     }
     const int header_bytes = TAP_HEADER_BYTES;
-    const unsigned long offloads =
-        opening->options->plain ? 0 : TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    const unsigned long offloads = opening->options->plain || opening->options->plain_receive
+                                       ? 0
+                                       : TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
     if (ioctl(queue->fd, TUNSETVNETHDRSZ, &header_bytes) != 0 ||
         ioctl(queue->fd, TUNSETOFFLOAD, offloads) != 0) {
         return fail_errno(opening, LP_ERR_UNSUPPORTED, "no virtio-net headers or no offloads");
@@ -118,6 +119,28 @@ queue_memory(struct tap_queue *queue)
 
 /* --- The kernel's end. ----------------------------------------------------------------------- */
 
+static enum lp_err
+kernel_mac_set(const struct opening *opening)
+{
+    static const uint8_t none[6];
+    const uint8_t *wanted = opening->options->kernel_mac;
+    struct ifreq request = request_of(opening);
+    if (memcmp(wanted, none, sizeof(none)) == 0) {
+        return LP_OK;
+    }
+    if (ioctl(opening->control_fd, SIOCGIFHWADDR, &request) != 0) {
+        return fail_errno(opening, LP_ERR_IO, "SIOCGIFHWADDR");
+    }
+    if (memcmp(request.ifr_hwaddr.sa_data, wanted, sizeof(none)) == 0) {
+        return LP_OK;
+    }
+    memcpy(request.ifr_hwaddr.sa_data, wanted, sizeof(none));
+    if (ioctl(opening->control_fd, SIOCSIFHWADDR, &request) != 0) {
+        return fail_errno(opening, LP_ERR_REFUSED, "cannot set the MAC address");
+    }
+    return LP_OK;
+}
+
 /* Its MTU, its address, up. */
 static enum lp_err
 device_arrange(const struct opening *opening, struct tap_queue *queue)
@@ -133,6 +156,10 @@ device_arrange(const struct opening *opening, struct tap_queue *queue)
         return fail_errno(opening, LP_ERR_IO, "SIOCGIFMTU");
     }
     queue->mtu_bytes = (uint16_t)LP_MIN(request.ifr_mtu, UINT16_MAX);
+    const enum lp_err err = kernel_mac_set(opening);
+    if (err != LP_OK) {
+        return err;
+    }
     request = request_of(opening);
     if (ioctl(opening->control_fd, SIOCGIFFLAGS, &request) != 0) {
         return fail_errno(opening, LP_ERR_IO, "SIOCGIFFLAGS");

@@ -21,8 +21,11 @@
 struct lp_tap_options {
     char name[LP_TAP_NAME_BYTES]; /* of the kernel's end; made when there is none */
     uint32_t queues;
-    uint16_t mtu_bytes; /* 0: as the kernel's end has it */
-    uint8_t mac[6];     /* of our end; zeros: the kernel's with another last octet */
+    uint16_t mtu_bytes;    /* 0: as the kernel's end has it */
+    uint8_t mac[6];        /* of our end; zeros: the kernel's with another last octet */
+    uint8_t kernel_mac[6]; /* of the kernel's end; zeros: as it is */
+    bool plain_receive; /* what the kernel sends has its checksums and fits the MTU; to it, as ever
+                         */
     bool plain;         /* no offloads: every checksum is right, no frame above the MTU */
     const char *netns;  /* a file that names the network namespace; NULL: this process's */
 };

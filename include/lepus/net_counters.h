@@ -41,6 +41,16 @@
     X(icmp_sent, "ICMP packets sent")                                                          \
     X(icmp_bad, "ICMP packets dropped: malformed or implausible")                              \
     X(icmp_limited, "ICMP packets not sent: too many")                                         \
+    /* The exception path (exception.c). */                                                    \
+    X(exception_to_kernel, "frames handed to the kernel: not ours")                            \
+    X(exception_to_kernel_bytes, "bytes of them")                                              \
+    X(exception_from_kernel, "frames sent for the kernel")                                     \
+    X(exception_from_kernel_bytes, "bytes of them")                                            \
+    X(exception_full, "frames not handed to the kernel: too many in one turn")                 \
+    X(exception_no_buffer, "frames not handed to the kernel: its interface has no buffer")     \
+    X(exception_joined, "frames not handed to the kernel: several joined, and it takes single ones") \
+    X(exception_echoed, "frames not handed to the kernel: its own that came back")             \
+    X(exception_refused, "frames of the kernel dropped: cut short, or longer than the MTU")    \
     /* Segments. */                                                                            \
     X(tcp_received, "segments received")                                                       \
     X(tcp_sent, "segments sent")                                                               \

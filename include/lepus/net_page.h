@@ -16,10 +16,11 @@
 #include <lepus/net_counters.h>
 #include <lepus/nic.h>
 
-#define LP_NET_PAGE_OFFSET     8192u
-#define LP_NET_PAGE_PORTS      8u
-#define LP_NET_PAGE_ADDRESSES  16u
-#define LP_NET_PORT_NAME_BYTES 96u
+#define LP_NET_PAGE_OFFSET          8192u
+#define LP_NET_PAGE_PORTS           8u
+#define LP_NET_PAGE_ADDRESSES       16u
+#define LP_NET_PORT_NAME_BYTES      96u
+#define LP_NET_EXCEPTION_NAME_BYTES 16u /* IFNAMSIZ */
 
 struct lp_net_page_address {
     uint8_t family; /* LP_ADDRESS_IPV4 or LP_ADDRESS_IPV6 */
@@ -28,8 +29,9 @@ struct lp_net_page_address {
 };
 
 struct lp_net_page_port {
-    char name[LP_NET_PORT_NAME_BYTES];   /* as the configuration has it */
-    char driver[LP_NET_PORT_NAME_BYTES]; /* lp_nic_ops.name */
+    char name[LP_NET_PORT_NAME_BYTES];           /* as the configuration has it */
+    char driver[LP_NET_PORT_NAME_BYTES];         /* lp_nic_ops.name */
+    char exception[LP_NET_EXCEPTION_NAME_BYTES]; /* the kernel's interface; "": none */
     uint8_t mac[6];
     uint16_t mtu_bytes;
     uint16_t vlan;

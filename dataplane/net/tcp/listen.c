@@ -440,6 +440,25 @@ entry_input(struct lp_net *net, struct half_open *entry, struct tcp_segment *seg
 }
 
 bool
+tcp_listen_knows(const struct lp_net *net, const struct net_path *path, uint16_t local_port,
+                 uint16_t remote_port)
+{
+    return half_open_find(net, &net->tcp->listeners->table, path, local_port, remote_port) !=
+               NULL ||
+           tcp_time_wait_has(net, path, local_port, remote_port);
+}
+
+bool
+tcp_listens(const struct lp_net *net, const struct net_packet *packet)
+{
+    const struct net_path path = tcp_path_of(packet);
+    struct lp_reader reader = lp_reader_of(packet->l4, packet->l4_bytes);
+    (void)lp_reader_u16be(&reader);
+    const uint16_t port = lp_reader_u16be(&reader);
+    return !reader.failed && listener_find(net, &path, port) < net->config.listener_count;
+}
+
+bool
 tcp_listen_input(struct lp_net *net, struct tcp_segment *segment)
 {
     const struct net_path path = tcp_path_of(segment->packet);
@@ -452,11 +471,14 @@ tcp_listen_input(struct lp_net *net, struct tcp_segment *segment)
     if (tcp_time_wait_input(net, segment, &isn_above)) {
         return true;
     }
+    const uint32_t listener = listener_find(net, &path, segment->to_port);
+    const bool listens = listener < net->config.listener_count;
+    if (!listens && net_exception_give(net, segment->packet)) {
+        return true;
+    }
     if ((segment->flags & TCP_RST) != 0) {
         return true;
     }
-    const uint32_t listener = listener_find(net, &path, segment->to_port);
-    const bool listens = listener < net->config.listener_count;
     if ((segment->flags & TCP_ACK) != 0) {
         struct tcp_agreed agreed;
         if (!listens || (segment->flags & TCP_SYN) != 0) {

@@ -110,18 +110,21 @@ too_big(struct lp_net *net, struct tcp_stream *stream, uint32_t mtu_bytes)
     stream->pmtu_claimed = (uint16_t)mtu;
 }
 
-void
+bool
 tcp_icmp_input(struct lp_net *net, const struct net_path *path, const struct tcp_icmp_error *error)
 {
     const uint32_t seq = error->seq;
     struct tcp_stream *stream = tcp_find(net, path, error->local_port, error->remote_port);
-    if (stream == NULL || stream->state == TCP_CLOSED) {
-        return;
+    if (stream == NULL) {
+        return false;
+    }
+    if (stream->state == TCP_CLOSED) {
+        return true;
     }
     /* RFC 5927 4.1. */
     if (tcp_lt(seq, stream->send_una) || tcp_le(stream->send_next, seq)) {
         net->counters.icmp_bad++;
-        return;
+        return true;
     }
     switch (error->kind) {
     case TCP_ICMP_SOFT:
@@ -133,9 +136,14 @@ tcp_icmp_input(struct lp_net *net, const struct net_path *path, const struct tcp
         }
         break;
     case TCP_ICMP_TOO_BIG:
-        too_big(net, stream, error->mtu_bytes);
+        if (error->mtu_bytes == 0) {
+            net->counters.icmp_bad++;
+        } else {
+            too_big(net, stream, error->mtu_bytes);
+        }
         break;
     }
+    return true;
 }
 
 /* --- Silence. ----------------------------------------------------------------------------------

@@ -442,6 +442,12 @@ struct tcp_icmp_error {
     uint16_t mtu_bytes;
     uint32_t seq;
 };
-/* icmp.c, icmp6.c.  Of `path` only the family and the addresses count. */
-void tcp_icmp_input(struct lp_net *net, const struct net_path *path,
+/* Is this flow half-open, or in TIME-WAIT? */
+bool tcp_listen_knows(const struct lp_net *net, const struct net_path *path, uint16_t local_port,
+                      uint16_t remote_port);
+/* Does somebody listen where this packet of TCP goes? */
+bool tcp_listens(const struct lp_net *net, const struct net_packet *packet);
+/* icmp_both.c.  Of `path` only the family and the addresses count.  False: no connection of ours.
+ */
+bool tcp_icmp_input(struct lp_net *net, const struct net_path *path,
                     const struct tcp_icmp_error *error);
