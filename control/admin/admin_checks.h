@@ -7,7 +7,9 @@
 #define ADMIN_CHECKS(X)             \
     X(add_user)                     \
     X(await_online_nodes)           \
+    X(check_certificate_expiration) \
     X(check_port_listener)          \
+    X(cipher_suites)                \
     X(close_all_connections)        \
     X(delete_queue)                 \
     X(enable_feature_flag)          \

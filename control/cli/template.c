@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 bool
 cli_for_people(const struct cli_request *request)
@@ -92,7 +93,7 @@ static bool
 condition_holds(const struct cli_request *request, const char *name, const char *value)
 {
     const char *given = named_value(request, name);
-    return given != NULL && (value == NULL || strcmp(given, value) == 0);
+    return given != NULL && (value == NULL || strcasecmp(given, value) == 0);
 }
 
 void

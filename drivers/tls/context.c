@@ -60,17 +60,26 @@ names_add(struct names *names, const char *name)
     names->count++;
 }
 
-/* As OpenSSL calls it; NULL: it has no such thing, and one word is one cipher here. */
+/*
+ * As OpenSSL calls it; NULL: it has no such thing, and one word is one cipher
+ * here.  What needs no certificate is no cipher of ours: nobody could log in
+ * over it who knows whom he talks to.
+ */
 static const char *
 cipher_name(SSL_CTX *context, const char *given)
 {
+    static const char every_old[] = "ALL:!aNULL:!PSK:!SRP:@SECLEVEL=0";
+    static const char every_new[] = "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:"
+                                    "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:"
+                                    "TLS_AES_128_CCM_8_SHA256";
     const char *name = strncmp(given, "TLS_", 4) == 0 ? OPENSSL_cipher_name(given) : given;
     STACK_OF(SSL_CIPHER) *all = NULL;
     const char *found = NULL;
     if (name == NULL || strcmp(name, "(NONE)") == 0) {
         return NULL;
     }
-    if (SSL_CTX_set_cipher_list(context, "ALL:COMPLEMENTOFALL:@SECLEVEL=0") == 1) {
+    if (SSL_CTX_set_ciphersuites(context, every_new) == 1 &&
+        SSL_CTX_set_cipher_list(context, every_old) == 1) {
         all = SSL_CTX_get_ciphers(context);
     }
     for (int i = 0; found == NULL && i < sk_SSL_CIPHER_num(all); i++) {
@@ -88,8 +97,8 @@ ciphers_sort(SSL_CTX *context, const struct lp_tls_settings *settings, struct na
         const char *name = cipher_name(context, settings->cipher[i]);
         if (name == NULL || ret_old->used + ret_new->used + strlen(name) + 2 > CIPHERS_BYTES) {
             (void)snprintf(why, LP_TLS_WHY_BYTES,
-                           "ssl_options.ciphers: OpenSSL has no \"%.100s\"; 'openssl ciphers' "
-                           "lists what it has",
+                           "ssl_options.ciphers: OpenSSL has no \"%.100s\"; 'rabbitmq-diagnostics "
+                           "cipher_suites --all' lists what can be offered",
                            settings->cipher[i]);
             return false;
         }
