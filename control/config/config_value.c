@@ -46,9 +46,10 @@ static const struct config_suffix none[] = {{"", 1}, {NULL, 0}};
 const char *
 config_type_text(enum config_type type)
 {
-    static const char *const text[] = {"text",  "integer", "bool", "bytes", "time (ms)", "time (s)",
-                                       "share", "address", "path", "enum",  "limit",     "pattern",
-                                       "ip",    "prefix",  "mac",  "route"};
+    static const char *const text[] = {"text",      "integer", "bool",    "bytes",  "time (ms)",
+                                       "time (s)",  "share",   "address", "path",   "enum",
+                                       "limit",     "pattern", "ip",      "prefix", "mac",
+                                       "interface", "route"};
     LP_ASSERT((unsigned)type < LP_COUNT_OF(text));
     return text[type];
 }
