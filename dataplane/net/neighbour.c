@@ -12,7 +12,9 @@
  *   Memory    a pool of NET_NEIGHBOURS_MAX; one frame each, and no more than
  *             NET_PENDING_MAX a port, wait for an answer
  *   Overload  who was not asked for lately makes room; when everybody was, the
- *             newcomer is refused
+ *             newcomer is refused.  Those of whom nothing is known yet push out
+ *             each other only: who makes us ask for many that are not there
+ *             (SYNs from made-up neighbours) takes nobody's place who is
  */
 #include <string.h>
 
@@ -24,6 +26,8 @@
 #define DELAY_NS      (5 * SECOND_NS)
 #define REACHABLE_NS  (30 * SECOND_NS)
 #define SOLICITS_MAX  3u
+/* So long what TCP hears may answer what went to the address before. */
+#define MOVED_NS (2 * SECOND_NS)
 /* Of a look for somebody to forget. */
 #define EVICT_TRIES 16u
 /* A name: an index of the pool, and the low bits of the generation above it. */
@@ -40,9 +44,10 @@ enum neighbour_state {
 
 struct net_neighbour {
     struct lp_hash_node node;
-    struct lp_list link; /* by age; who was used gets another round */
+    struct lp_list link; /* INCOMPLETE: of `asked`; else by age, who was used gets another round */
     struct lp_timer timer;
     uint64_t reachable_ns; /* REACHABLE until then */
+    uint64_t moved_ns;     /* when its address became another one; 0: never */
     uint8_t state;         /* enum neighbour_state */
     uint8_t family;
     uint8_t port;
@@ -59,6 +64,8 @@ struct net_neighbours {
     struct lp_pool pool;
     struct lp_hash table;
     struct lp_list ages;
+    struct lp_list asked; /* INCOMPLETE, the oldest first */
+    uint32_t asked_count;
     uint32_t pending; /* frames that wait */
     uint64_t reachable_ns;
 };
@@ -72,6 +79,7 @@ net_neighbours_init_boot(struct lp_net *net, uint32_t port)
     }
     memset(all, 0, sizeof(*all));
     lp_list_init(&all->ages);
+    lp_list_init(&all->asked);
     /* RFC 4861 6.3.2: by chance, so that neighbours do not ask all at once. */
     all->reachable_ns = REACHABLE_NS / 2 + REACHABLE_NS / 1024 * (net_random(net) % 1024);
     enum lp_err err = lp_pool_init_boot(&all->pool, "neighbours", net->memory,
@@ -185,6 +193,7 @@ forget(struct lp_net *net, struct net_neighbour *neighbour)
     lp_timer_disarm(&net->wheel, &neighbour->timer);
     lp_hash_remove(&all->table, &neighbour->node);
     lp_list_remove(&neighbour->link);
+    all->asked_count -= neighbour->state == NEIGHBOUR_INCOMPLETE ? 1u : 0u;
     lp_pool_release(&all->pool, lp_pool_self(neighbour));
 }
 
@@ -271,11 +280,21 @@ evict(struct lp_net *net, struct net_neighbours *all)
     return false;
 }
 
+static void
+asked_evict(struct lp_net *net, struct net_neighbours *all)
+{
+    net->counters.neighbour_full++;
+    forget(net, LP_LIST_ITEM(all->asked.next, struct net_neighbour, link));
+}
+
 static struct net_neighbour *
 make(struct lp_net *net, uint32_t port, uint8_t family, const uint8_t *ip)
 {
     struct net_neighbours *all = net->port[port].neighbours;
     lp_handle handle;
+    if (all->asked_count == NET_ASKED_MAX) {
+        asked_evict(net, all);
+    }
     struct net_neighbour *neighbour = lp_pool_alloc(&all->pool, &handle);
     if (neighbour == NULL && evict(net, all)) {
         neighbour = lp_pool_alloc(&all->pool, &handle);
@@ -288,7 +307,8 @@ make(struct lp_net *net, uint32_t port, uint8_t family, const uint8_t *ip)
     neighbour->state = NEIGHBOUR_INCOMPLETE;
     memcpy(neighbour->ip, ip, net_ip_bytes(family));
     lp_hash_insert(&all->table, &neighbour->node, key_of(net, family, ip));
-    lp_list_push_back(&all->ages, &neighbour->link);
+    lp_list_push_back(&all->asked, &neighbour->link);
+    all->asked_count++;
     return neighbour;
 }
 
@@ -379,17 +399,36 @@ net_path_confirm(struct lp_net *net, struct net_path *path)
         path->neighbour = net_neighbour_find(net, path->port, path->family, hop);
         neighbour = named(net, path->port, path->neighbour);
     }
-    if (neighbour != NULL && neighbour->state != NEIGHBOUR_INCOMPLETE) {
+    if (neighbour == NULL || neighbour->state == NEIGHBOUR_INCOMPLETE) {
+        return;
+    }
+    /* Whoever took this address a moment ago is not the one who acknowledges: were it believed, one
+     * spoofed packet would cost half a minute. */
+    if (LP_LIKELY(neighbour->moved_ns == 0 || net->now_ns - neighbour->moved_ns >= MOVED_NS)) {
         reachable(net, neighbour);
+    }
+}
+
+/* Its address is there: it is one of those that are known. */
+static void
+found(const struct lp_net *net, struct net_neighbour *neighbour)
+{
+    struct net_neighbours *all = net->port[neighbour->port].neighbours;
+    if (neighbour->state == NEIGHBOUR_INCOMPLETE) {
+        all->asked_count--;
+        lp_list_remove(&neighbour->link);
+        lp_list_push_back(&all->ages, &neighbour->link);
     }
 }
 
 /* RFC 4861 7.2.3, and 7.2.5 without the solicited flag: `mac` is news, whether it hears us is not
  * known. */
 static void
-told(struct net_neighbour *neighbour, const uint8_t *mac)
+told(const struct lp_net *net, struct net_neighbour *neighbour, const uint8_t *mac)
 {
     if (neighbour->state == NEIGHBOUR_INCOMPLETE || memcmp(neighbour->mac, mac, 6) != 0) {
+        neighbour->moved_ns = neighbour->state == NEIGHBOUR_INCOMPLETE ? 0 : net->now_ns;
+        found(net, neighbour);
         memcpy(neighbour->mac, mac, 6);
         neighbour->state = NEIGHBOUR_STALE;
     }
@@ -409,16 +448,24 @@ kept(struct net_neighbour *neighbour, const uint8_t *mac)
     return true;
 }
 
-/* Who has answered is reachable, but not at another address that may not override. */
+/* Who has answered is reachable, but not at another address that may not override.  An answer that
+ * nobody asked for is a claim. */
 static void
 answered(struct lp_net *net, struct net_neighbour *neighbour, const uint8_t *mac, bool override)
 {
+    const bool asked =
+        neighbour->state == NEIGHBOUR_INCOMPLETE || neighbour->state == NEIGHBOUR_PROBE;
     if (!override && kept(neighbour, mac)) {
+        return;
+    }
+    if (!asked && mac != NULL && memcmp(neighbour->mac, mac, 6) != 0) {
+        told(net, neighbour, mac);
         return;
     }
     if (mac != NULL) {
         memcpy(neighbour->mac, mac, 6);
     }
+    found(net, neighbour);
     reachable(net, neighbour);
 }
 
@@ -430,12 +477,12 @@ news_take(struct lp_net *net, struct net_neighbour *neighbour, const uint8_t *ma
     case NET_NEIGHBOUR_HINT:
     case NET_NEIGHBOUR_TOLD:
         if (mac != NULL) {
-            told(neighbour, mac);
+            told(net, neighbour, mac);
         }
         break;
     case NET_NEIGHBOUR_KEPT:
         if (mac != NULL && !kept(neighbour, mac)) {
-            told(neighbour, mac);
+            told(net, neighbour, mac);
         }
         break;
     case NET_NEIGHBOUR_ANSWERED:
@@ -492,11 +539,13 @@ net_neighbours_check(const struct lp_net *net, uint32_t port)
     uint32_t cursor = 0;
     uint32_t count = 0;
     uint32_t pending = 0;
+    uint32_t asked = 0;
     lp_handle handle;
     const struct net_neighbour *neighbour;
     while ((neighbour = lp_pool_next(&all->pool, &cursor, &handle)) != NULL) {
         count++;
         pending += neighbour->has_frame;
+        asked += neighbour->state == NEIGHBOUR_INCOMPLETE;
         LP_ASSERT(lookup(net, port, neighbour->family, neighbour->ip) == neighbour);
         LP_ASSERT(!neighbour->has_frame || neighbour->state == NEIGHBOUR_INCOMPLETE);
         /* Whoever is being asked is not forgotten. */
@@ -507,4 +556,5 @@ net_neighbours_check(const struct lp_net *net, uint32_t port)
     }
     LP_ASSERT(count == all->table.count && count <= NET_NEIGHBOURS_MAX);
     LP_ASSERT(pending == all->pending && pending <= NET_PENDING_MAX);
+    LP_ASSERT(asked == all->asked_count && asked <= NET_ASKED_MAX);
 }

@@ -20,7 +20,9 @@
 /* Of a port; those that nobody asked for lately go first. */
 #define NET_NEIGHBOURS_MAX 1024u
 /* Of a port: the device's frames that may wait for neighbours to answer. */
-#define NET_PENDING_MAX  64u
+#define NET_PENDING_MAX 64u
+/* Of a port: neighbours that are asked for and have not answered; the oldest goes first. */
+#define NET_ASKED_MAX    256u
 #define NET_FORWARDS_MAX 64u /* frames a poll() takes from each other shard */
 
 /* A received packet: pointers into its frame, all of them checked. */

@@ -248,11 +248,12 @@ an_advertisement_changes_what_its_flags_say(void **state)
         {true, 0, false, true}, /* not overridden, but doubted */
         {true, OVERRIDE, true, true},
         {true, SOLICITED, false, true},
-        {true, SOLICITED | OVERRIDE, true, false},
+        {true, SOLICITED | OVERRIDE, true,
+         true}, /* nobody had asked: stricter than RFC 4861 7.2.5 */
         {false, 0, false, true},
         {false, OVERRIDE, true, true},
         {false, SOLICITED, false, true},
-        {false, SOLICITED | OVERRIDE, true, false},
+        {false, SOLICITED | OVERRIDE, true, true},
     };
     for (uint32_t i = 0; i < LP_COUNT_OF(changes); i++) {
         const struct change *change = &changes[i];

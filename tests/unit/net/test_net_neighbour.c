@@ -262,6 +262,37 @@ a_neighbour_may_move_and_is_asked_there(void **state)
     rig_close(&rig);
 }
 
+/* One spoofed packet, a request or an answer that nobody asked for, must not last: what was on its
+ * way is acknowledged by the real one, which says nothing about the new address. */
+static void
+who_claims_a_neighbours_address_is_asked_soon_whatever_tcp_hears(void **state)
+{
+    (void)state;
+    for (uint32_t op = 1; op <= 2; op++) {
+        struct rig rig;
+        struct net_path path;
+        bool to_all = false;
+        hear_promiscuously(&rig);
+        peer_says(&rig, 1, peer_mac, our_ip4);
+        assert_true(net_path_find(rig.net, LP_ADDRESS_IPV4, peer_ip4, NULL, &path));
+        assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
+        net_path_confirm(rig.net, &path);
+        rig_drain(&rig);
+        peer_says(&rig, (uint16_t)op, other_mac, our_ip4);
+        net_path_confirm(rig.net, &path); /* of what was on its way */
+        assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
+        rig_drain(&rig);
+        /* 5 s of DELAY, three questions to whoever it was, and then to all. */
+        rig_pass(&rig, 9 * SECOND);
+        assert_int_equal(count_requests(&rig, &to_all), 3);
+        assert_false(to_all);
+        assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
+        assert_int_equal(count_requests(&rig, &to_all), 1);
+        assert_true(to_all);
+        rig_close(&rig);
+    }
+}
+
 static void
 an_answer_that_nobody_asked_for_makes_no_neighbour(void **state)
 {
@@ -302,6 +333,32 @@ a_flood_of_newcomers_does_not_push_out_who_is_talked_to(void **state)
     rig_close(&rig);
 }
 
+/* SYNs from made-up neighbours make us ask for them: 2000 that do not answer, between two words to
+ * one who is there. */
+static void
+who_does_not_answer_pushes_out_nobody_who_did(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    rig.config.port[0].address[0].bits = 8;
+    rig_open(&rig);
+    rig_pass(&rig, RIG_SETTLE_NS);
+    rig_drain(&rig);
+    peer_says(&rig, 1, peer_mac, our_ip4);
+    const uint32_t name = net_neighbour_find(rig.net, 0, LP_ADDRESS_IPV4, peer_ip4);
+    for (uint32_t i = 0; i < 2 * NET_NEIGHBOURS_MAX; i++) {
+        const uint8_t ip[4] = {10, 1, (uint8_t)(i >> 8), (uint8_t)i};
+        assert_true(rig_send(&rig, LP_ADDRESS_IPV4, ip));
+        rig_drain(&rig);
+    }
+    assert_int_equal(rig.net->counters.neighbour_full, 2 * NET_NEIGHBOURS_MAX - NET_ASKED_MAX);
+    assert_int_equal(net_neighbour_find(rig.net, 0, LP_ADDRESS_IPV4, peer_ip4), name);
+    rig_pass(&rig, 5 * SECOND);
+    assert_int_equal(lp_sim_wire_lent(rig.wire, 0, 0), 0);
+    rig_close(&rig);
+}
+
 static void
 frames_that_wait_go_back_when_the_instance_ends(void **state)
 {
@@ -327,8 +384,10 @@ main(void)
         cmocka_unit_test(what_tcp_confirms_is_not_asked),
         cmocka_unit_test(a_name_of_a_neighbour_that_is_gone_is_looked_up_again),
         cmocka_unit_test(a_neighbour_may_move_and_is_asked_there),
+        cmocka_unit_test(who_claims_a_neighbours_address_is_asked_soon_whatever_tcp_hears),
         cmocka_unit_test(an_answer_that_nobody_asked_for_makes_no_neighbour),
         cmocka_unit_test(a_flood_of_newcomers_does_not_push_out_who_is_talked_to),
+        cmocka_unit_test(who_does_not_answer_pushes_out_nobody_who_did),
         cmocka_unit_test(frames_that_wait_go_back_when_the_instance_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
