@@ -16,10 +16,10 @@ enum world {
     WORLD_FILL = 1 << 0,
     WORLD_TSO = 1 << 1,
     WORLD_VLAN = 1 << 2,
-    WORLD_TWO = 1 << 3,     /* shards */
-    WORLD_WAIT = 1 << 4,    /* addresses_wait */
-    WORLD_COOKIES = 1 << 5, /* almost no room for what is half-open */
-    WORLD_NEWRENO = 1 << 6,
+    WORLD_TWO = 1 << 3,      /* shards */
+    WORLD_WAIT = 1 << 4,     /* addresses_wait */
+    WORLD_COOKIES = 1 << 5,  /* almost no room for what is half-open */
+    WORLD_NEWRENO = 1 << 6,  /* and an exception path */
     WORLD_STRANGER = 1 << 7, /* nobody has connected */
 };
 
@@ -30,6 +30,7 @@ enum flag {
     FLAG_GOOD = 1 << 3,     /* the device vouches for it */
     FLAG_JOINED = 1 << 4,   /* ... and has joined it from segments of 536 */
     FLAG_SECOND = 1 << 5,   /* it comes to the second shard */
+    FLAG_KERNEL = 1 << 6,   /* it comes from the kernel, where there is an exception path */
 };
 
 #define SHARDS_MAX   2u
@@ -53,7 +54,7 @@ struct flow {
 struct run;
 struct shard {
     struct run *run;
-    struct lp_net *net;
+    struct lp_net *net; /* NULL: it is an exception device, and uses only what is of a device */
     struct lp_transport transport;
     void *memory;
     uint8_t *in; /* a frame that waits to be received */
@@ -70,6 +71,7 @@ struct run {
     uint64_t seed;
     void *fabric;
     struct shard shard[SHARDS_MAX];
+    struct shard kernel[SHARDS_MAX]; /* their exception devices */
     struct flow flow[FLOWS];
 };
 
@@ -156,12 +158,12 @@ nic_transmit(void *self, struct lp_nic_frame *frames, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *data = frames[i].data;
         const uint32_t bytes = frames[i].bytes;
-        uint32_t sum = 0;
+        uint32_t sum = 1;
         for (uint32_t b = 0; b < bytes; b++) {
             sum += data[b]; /* all of it is there */
         }
         const uint32_t at = tcp_at(data, bytes);
-        if (at != 0) {
+        if (at != 0 && shard->net != NULL) {
             const uint8_t *tcp = data + at;
             struct flow *flow = &shard->run->flow[tcp[3] % FLOWS];
             flow->next = u32_get(tcp + 4) + (bytes - at - (tcp[12] >> 4) * 4u) +
@@ -244,6 +246,9 @@ config_make(struct run *run, uint32_t index, struct lp_net_config *config)
                                      .streams_max = 8,
                                      .listener_count = 2};
     port->nic = (struct lp_nic){&nic_ops, &run->shard[index]};
+    if ((run->world & WORLD_NEWRENO) != 0) {
+        port->exception = (struct lp_nic){&nic_ops, &run->kernel[index]};
+    }
     port->vlan = (run->world & WORLD_VLAN) != 0 ? 42 : 0;
     port->address_count = 2;
     port->address[0] = (struct lp_net_prefix){LP_ADDRESS_IPV4, 24, {10, 0, 0, 1}};
@@ -272,6 +277,7 @@ run_open(struct run *run)
         struct shard *shard = &run->shard[i];
         struct lp_net_config config;
         shard->run = run;
+        run->kernel[i].run = run;
         shard->memory = aligned_alloc(LP_SPAN_BYTES, MEMORY_BYTES);
         LP_ASSERT(shard->memory != NULL);
         memset(shard->memory, 0, MEMORY_BYTES);
@@ -293,7 +299,7 @@ run_close(struct run *run)
     for (uint32_t i = 0; i < run->shard_count; i++) {
         struct shard *shard = &run->shard[i];
         lp_net_close(&shard->net);
-        LP_ASSERT(shard->frames_out == 0);
+        LP_ASSERT(shard->frames_out == 0 && run->kernel[i].frames_out == 0);
         free(shard->memory);
     }
     free(run->fabric);
@@ -418,14 +424,17 @@ static void
 frame_give(struct run *run, const uint8_t *data, uint32_t bytes, uint8_t flags)
 {
     const uint32_t index = (flags & FLAG_SECOND) != 0 ? run->shard_count - 1 : 0;
-    struct shard *shard = &run->shard[index];
+    const bool kernel = (flags & FLAG_KERNEL) != 0 && (run->world & WORLD_NEWRENO) != 0;
+    struct shard *shard = kernel ? &run->kernel[index] : &run->shard[index];
     if (bytes == 0) {
         return;
     }
     shard->in = malloc(bytes);
     LP_ASSERT(shard->in != NULL);
     memcpy(shard->in, data, bytes);
-    frame_fix(run, shard->in, bytes, flags);
+    if (!kernel) {
+        frame_fix(run, shard->in, bytes, flags);
+    }
     shard->in_frame = (struct lp_nic_frame){
         .data = shard->in, .bytes = bytes, .driver_frame = (uintptr_t)shard->in};
     if ((flags & FLAG_GOOD) != 0) {
@@ -434,5 +443,6 @@ frame_give(struct run *run, const uint8_t *data, uint32_t bytes, uint8_t flags)
     if ((flags & FLAG_JOINED) != 0) {
         shard->in_frame.segment_bytes = 536;
     }
+    run->now_ns += kernel ? MS : 0; /* it is not looked at in each turn */
     run_turn(run);
 }

@@ -13,7 +13,7 @@ OUR_MAC, PEER_MAC, ALL = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2", b"\xff" * 6
 OUR4, PEER4 = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 OUR6, PEER6 = b"\xfd" + b"\0" * 14 + b"\1", b"\xfd" + b"\0" * 14 + b"\2"
 FILL, TSO, VLAN, TWO, WAIT, COOKIES, NEWRENO, STRANGER = (1 << bit for bit in range(8))
-IP, L4, RELATIVE, GOOD, JOINED, SECOND = (1 << bit for bit in range(6))
+IP, L4, RELATIVE, GOOD, JOINED, SECOND, KERNEL = (1 << bit for bit in range(7))
 FIX = IP | L4 | RELATIVE
 FIN, SYN, RST, PSH, ACK, URG = (1 << bit for bit in range(6))
 FRAME, TIME, SEND, STOP, START, CLOSE, CONNECT, DRY = range(8)
@@ -103,10 +103,19 @@ STORIES = {
     "headers": [frame(ip4(1, b"\x08" + b"\0" * 15, b"\x83\7\4\1\2\3\4\0")), frame(ip4(1, b"\x08" + b"\0" * 15, b"\x94\4\0\0")),
                 frame(ip6(0, bytes([60, 0, 5, 2, 0, 0, 1, 0, 43, 0, 1, 4, 0, 0, 0, 0, 6, 0, 4, 0, 0, 0, 0, 0]) +
                           tcp(ACK, ports=(1002, 5672)))), frame(ip6(60, bytes([58, 0, 0x80, 4, 0, 0, 0, 0]) + b"\x80" * 16))],
+    "not_ours": [frame(ip4(6, tcp(SYN, ports=(40000, 22))), FIX), frame(ip4(6, tcp(ACK, data=b"z" * 3000, ports=(40000, 22))),
+                                                                        FIX | GOOD | JOINED),
+                 frame(ip4(17, struct.pack(">HHHH", 5353, 53, 12, 7) + b"data"), IP | GOOD),
+                 frame(ip6(17, struct.pack(">HHHH", 5353, 53, 12, 7) + b"data"), IP | GOOD | SECOND),
+                 frame(link(0x88cc, b"\1\x80\xc2\0\0\x0e") + b"lldp" * 12, 0), arp(1, PEER4, PEER4), do(DRY),
+                 frame(ip4(6, tcp(SYN, ports=(40001, 22))), FIX), do(DRY), icmp(3, 3, 0, quote4(0)),
+                 frame(PEER_MAC + OUR_MAC + b"\x08\0" + b"the kernel's" * 9, KERNEL), frame(b"\0" * 1600, KERNEL),
+                 frame(b"short", KERNEL), do(TIME, 3)],
     "joined": [segment(ACK, data=b"j" * 3000, flags=FIX | GOOD | JOINED), do(DRY), segment(ACK, 3000, data=b"k" * 9), do(TIME, 9),
                do(DRY), do(TIME, 9)],
 }
-WORLDS = {"plain": 0, "tso": TSO, "two": TWO, "cookies_newreno": COOKIES | NEWRENO}
+WORLDS = {"plain": 0, "tso": TSO, "two": TWO, "cookies_newreno": COOKIES | NEWRENO,
+          "two_exceptions": TWO | NEWRENO | TSO}
 
 
 def main():
@@ -117,7 +126,7 @@ def main():
             os.remove(os.path.join(folder, name))
     for world, flags in WORLDS.items():
         for name, steps in STORIES.items():
-            if world != "plain" and name in ("arp", "ndp", "fragments", "headers"):
+            if world not in ("plain", "two_exceptions") and name in ("arp", "ndp", "fragments", "headers"):
                 continue
             with open(os.path.join(folder, "%s_%s" % (name, world)), "wb") as file:
                 file.write(bytes([flags]) + b"".join(steps))

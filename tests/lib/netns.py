@@ -37,6 +37,49 @@ def enter():
     ip("link", "set", "lo", "up")
 
 
+class Box:
+    """Another machine: a network namespace beside this process's; `with box:` what starts is in there."""
+
+    def __init__(self):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        enter()
+        self.there = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.here = here
+        self._go(here)
+
+    def _go(self, namespace):
+        if self.libc.setns(namespace, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+
+    def __enter__(self):
+        self._go(self.there)
+        return self
+
+    def __exit__(self, *_):
+        self._go(self.here)
+
+    def take(self, name):
+        """An interface of ours is the box's from now on."""
+        ip("link", "set", name, "netns", "/proc/%d/fd/%d" % (os.getpid(), self.there))
+
+    def give(self, name):
+        """And one of the box's is ours."""
+        with self:
+            ip("link", "set", name, "netns", "/proc/%d/fd/%d" % (os.getpid(), self.here))
+
+    def close(self):
+        os.close(self.there)
+        os.close(self.here)
+
+
+def deaf(name):
+    """The kernel hears nothing there any more; who reads packets before it does."""
+    rules = ["table netdev deaf {",
+             "chain in { type filter hook ingress device \"%s\" priority 0; drop; }" % name, "}"]
+    subprocess.run(["nft", "-f", "-"], input="\n".join(rules), text=True, check=True)
+
+
 def offloads_off(name):
     """Frames as they would be on a real wire: whole, with their checksums."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -109,6 +152,10 @@ class Wire:
 
     def close(self):
         ip("link", "del", self.near)
+
+    def close_far(self):
+        """Where `near` is in a box."""
+        ip("link", "del", self.far)
 
 
 class Loss:

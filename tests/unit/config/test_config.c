@@ -259,6 +259,13 @@ mistakes_of_packet_devices_are_named(void **unused)
         {"lepus.net.port.0.mac = 01:00:00:00:00:00",
          "F:1: \"lepus.net.port.0.mac\" cannot be \"01:00:00:00:00:00\": it must be a station's "
          "address such as 02:00:00:00:00:01, with an even first octet"},
+        {"lepus.net.port.0.exception = longer-than-15-c",
+         "F:1: \"lepus.net.port.0.exception\" cannot be \"longer-than-15-c\": it must be the name "
+         "of "
+         "an interface such as lepus0: 1 to 15 characters, without spaces, / : or %"},
+        {"lepus.net.port.0.exception = eth%d",
+         "F:1: \"lepus.net.port.0.exception\" cannot be \"eth%d\": it must be the name of "
+         "an interface such as lepus0: 1 to 15 characters, without spaces, / : or %"},
         {"lepus.net.port.0.gateway = router",
          "F:1: \"lepus.net.port.0.gateway\" cannot be \"router\": it must be an address such as "
          "10.0.0.1 or 2001:db8::1"},
