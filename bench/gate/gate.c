@@ -17,6 +17,8 @@
 #include "dataplane/base/ring.h"
 #include "dataplane/base/wheel.h"
 
+#include "gate_net.h"
+
 #define MEMORY_BYTES (16u << 20)
 #define BURST        32u
 
@@ -114,12 +116,30 @@ timer_fire(struct bench *b, uint32_t count)
     LP_ASSERT(fired >= count);
 }
 
+/* Of a bulk transfer over frames of 1,500 bytes, a burst a turn. */
+static void
+segment_bulk(struct bench *b, uint32_t count)
+{
+    (void)b;
+    gate_segments(count, BURST, 1448);
+}
+
+/* A message alone in its turn: the device, the event, and the turn's end. */
+static void
+segment_alone(struct bench *b, uint32_t count)
+{
+    (void)b;
+    gate_segments(count, 1, 100);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct bench *b, uint32_t count);
 } operations[] = {
-    {"ring_record", ring_record}, {"memory_block", memory_block}, {"pool_item", pool_item},
-    {"timer_rearm", timer_rearm}, {"timer_fire", timer_fire},
+    {"ring_record", ring_record},     {"memory_block", memory_block},
+    {"pool_item", pool_item},         {"timer_rearm", timer_rearm},
+    {"timer_fire", timer_fire},       {"segment_bulk", segment_bulk},
+    {"segment_alone", segment_alone},
 };
 
 static void

@@ -39,10 +39,9 @@ struct net_address *
 net_address_find(const struct lp_net *net, uint32_t port, uint8_t family, const uint8_t *ip)
 {
     const struct net_port *at = &net->port[port];
-    const uint32_t bytes = net_ip_bytes(family);
     for (uint32_t i = 0; i < at->address_count; i++) {
         struct net_address *address = &at->addresses[i];
-        if (address->family == family && memcmp(address->ip, ip, bytes) == 0) {
+        if (address->family == family && net_ip_equal(family, address->ip, ip)) {
             return address;
         }
     }

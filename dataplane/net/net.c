@@ -163,17 +163,23 @@ port_receive(struct lp_net *net, uint32_t index)
     const struct lp_nic *nic = &net->port[index].config.nic;
     const uint32_t count = nic->ops->receive(nic->self, frames, LP_NIC_BURST_MAX);
     LP_ASSERT(count <= LP_NIC_BURST_MAX);
+    net->joining = count > 1 && net->capture.frame == NULL;
+    if (net->joining) {
+        tcp_gro_begin(net);
+    }
     for (uint32_t i = 0; i < count; i++) {
         if (i + 1 < count) {
             __builtin_prefetch(frames[i + 1].data);
         }
-        if (net_frame_input(net, index, &frames[i])) {
+        if ((net->joining && tcp_gro_input(net, index, &frames[i])) ||
+            net_frame_input(net, index, &frames[i])) {
             net->lent_port[net->lent_count] = (uint8_t)index;
             net->lent[net->lent_count++] = frames[i];
         } else {
             nic->ops->put(nic->self, &frames[i]);
         }
     }
+    net->joining = false;
 }
 
 static uint32_t

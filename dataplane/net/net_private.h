@@ -116,6 +116,7 @@ struct lp_net {
     bool accepting; /* until accept_stop() */
     bool accept_paused;
     bool exceptions;  /* some port has one */
+    bool joining;     /* a burst: segments that continue each other are looked for (tcp/gro.c) */
     bool from_fabric; /* the frame that is worked on came from another shard: it is not given on */
     uint32_t woken;   /* wake_any(): written by any thread */
     struct net_bucket errors; /* icmp.c: RFC 1812 4.3.2.8, RFC 4443 2.4 (f) */
@@ -158,6 +159,23 @@ static inline uint32_t
 net_ip_bytes(uint8_t family)
 {
     return family == LP_ADDRESS_IPV4 ? 4u : 16u;
+}
+
+/* Of sizes that the compiler knows: a call costs more than what it does. */
+static inline void
+net_ip_copy(uint8_t family, uint8_t *to, const uint8_t *from)
+{
+    if (LP_LIKELY(family == LP_ADDRESS_IPV4)) {
+        memcpy(to, from, 4);
+    } else {
+        memcpy(to, from, 16);
+    }
+}
+
+static inline bool
+net_ip_equal(uint8_t family, const uint8_t *a, const uint8_t *b)
+{
+    return LP_LIKELY(family == LP_ADDRESS_IPV4) ? memcmp(a, b, 4) == 0 : memcmp(a, b, 16) == 0;
 }
 
 /* ---- net.c ---- */

@@ -53,6 +53,7 @@
     X(exception_refused, "frames of the kernel dropped: cut short, or longer than the MTU")    \
     /* Segments. */                                                                            \
     X(tcp_received, "segments received")                                                       \
+    X(tcp_joined, "segments that continued another of their burst (GRO)")                      \
     X(tcp_sent, "segments sent")                                                               \
     X(tcp_bad, "segments dropped: malformed")                                                  \
     X(tcp_checksum, "segments dropped: wrong checksum")                                        \

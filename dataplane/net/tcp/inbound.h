@@ -23,9 +23,8 @@ static inline struct net_path
 tcp_path_of(const struct net_packet *packet)
 {
     struct net_path path = {.family = packet->family, .port = packet->port};
-    const uint32_t bytes = net_ip_bytes(packet->family);
-    memcpy(path.local, packet->to, bytes);
-    memcpy(path.remote, packet->from, bytes);
+    net_ip_copy(packet->family, path.local, packet->to);
+    net_ip_copy(packet->family, path.remote, packet->from);
     return path;
 }
 
@@ -37,6 +36,11 @@ uint32_t tcp_flow_bytes(const struct net_path *path, uint16_t local_port, uint16
 /* ---- header.c ---- */
 /* The device did not look: does the checksum hold (RFC 9293 3.1)? */
 bool tcp_checksum_holds(const struct net_packet *packet);
+
+/* ---- gro.c ---- */
+LP_MUST_CHECK enum lp_err tcp_gro_init_boot(struct lp_net *net);
+/* In net->joining: this segment was taken and its frame is lent: others may follow. */
+void tcp_gro_note(struct lp_net *net, struct tcp_stream *stream, const struct tcp_segment *segment);
 
 /* ---- isn.c ---- */
 uint32_t tcp_isn(const struct lp_net *net, const struct net_path *path, uint16_t local_port,
@@ -63,6 +67,12 @@ uint8_t tcp_receive_shift(const struct lp_net *net);
 uint16_t tcp_mss_of(const struct net_path *path);
 /* Text and FIN of an acceptable segment, of which nothing is outside the window. */
 void tcp_text_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segment *segment);
+/*
+ * Text that continues what this turn brought, of a connection where nothing
+ * waits; it may be lent.  False: it has to go another way, and nothing happened.
+ */
+LP_MUST_CHECK bool tcp_text_follow(struct lp_net *net, struct tcp_stream *stream,
+                                   const uint8_t *data, uint32_t bytes);
 /* Cut off what was received already and what is outside the window. */
 void tcp_segment_trim(struct lp_net *net, struct tcp_stream *stream, struct tcp_segment *segment);
 /* These numbers came again (RFC 2883 4). */

@@ -44,6 +44,10 @@ parts_init(struct lp_net *net)
     if (err != LP_OK) {
         return err;
     }
+    err = tcp_gro_init_boot(net);
+    if (err != LP_OK) {
+        return err;
+    }
     err = tcp_listeners_init_boot(net);
     if (err != LP_OK) {
         return err;

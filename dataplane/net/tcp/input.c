@@ -347,6 +347,9 @@ tcp_input(struct lp_net *net, struct net_packet *packet)
     struct tcp_stream *stream = tcp_find(net, &path, segment.to_port, segment.from_port);
     if (LP_LIKELY(stream != NULL)) {
         tcp_stream_input(net, stream, &segment);
+        if (net->joining && packet->lent) {
+            tcp_gro_note(net, stream, &segment);
+        }
         return;
     }
     if (!tcp_listen_input(net, &segment) && (segment.flags & TCP_RST) == 0) {

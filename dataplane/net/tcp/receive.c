@@ -295,6 +295,19 @@ in_order_input(struct lp_net *net, struct tcp_stream *stream, const struct tcp_s
     window_tune(net, stream);
 }
 
+bool
+tcp_text_follow(struct lp_net *net, struct tcp_stream *stream, const uint8_t *data, uint32_t bytes)
+{
+    LP_ASSERT(bytes > 0);
+    if (!tcp_stream_lend(net, stream, data, bytes)) {
+        return false;
+    }
+    stream->receive_next += bytes;
+    ack_owe(net, stream, false);
+    window_tune(net, stream);
+    return true;
+}
+
 void
 tcp_text_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segment *segment)
 {

@@ -12,8 +12,8 @@ tcp_flow_bytes(const struct net_path *path, uint16_t local_port, uint16_t remote
     const uint32_t ip_bytes = net_ip_bytes(path->family);
     uint8_t *to = lp_put_u16be(ret_bytes, local_port);
     to = lp_put_u16be(to, remote_port);
-    memcpy(to, path->local, ip_bytes);
-    memcpy(to + ip_bytes, path->remote, ip_bytes);
+    net_ip_copy(path->family, to, path->local);
+    net_ip_copy(path->family, to + ip_bytes, path->remote);
     return 4u + 2u * ip_bytes;
 }
 
@@ -30,14 +30,13 @@ static struct tcp_stream *
 stream_find(const struct lp_net *net, uint64_t hash, const struct net_path *path,
             const uint16_t ports[2])
 {
-    const uint32_t ip_bytes = net_ip_bytes(path->family);
     struct lp_hash_node *node = lp_hash_first(&net->tcp->table, hash);
     for (; node != NULL; node = lp_hash_next(node)) {
         struct tcp_stream *stream = LP_CONTAINER_OF(node, struct tcp_stream, node);
         if (stream->local_port == ports[0] && stream->remote_port == ports[1] &&
             stream->path.family == path->family &&
-            memcmp(stream->path.remote, path->remote, ip_bytes) == 0 &&
-            memcmp(stream->path.local, path->local, ip_bytes) == 0) {
+            net_ip_equal(path->family, stream->path.remote, path->remote) &&
+            net_ip_equal(path->family, stream->path.local, path->local)) {
             return stream;
         }
     }

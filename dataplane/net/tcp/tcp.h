@@ -260,6 +260,7 @@ LP_STATIC_ASSERT(sizeof(struct tcp_stream) + sizeof(struct lp_pool_header) <= 51
 
 struct tcp_listeners; /* listen.c: what is half-open, and secrets of cookies */
 struct tcp_time_wait; /* time_wait.c */
+struct tcp_gro;       /* gro.c: what a burst brought */
 
 struct tcp {
     struct lp_pool streams;
@@ -268,6 +269,7 @@ struct tcp {
     struct lp_list flush;
     struct tcp_listeners *listeners;
     struct tcp_time_wait *time_wait;
+    struct tcp_gro *gro;
     uint64_t isn_secret[2];   /* RFC 6528 */
     uint64_t port_secret[2];  /* RFC 6056 */
     struct net_bucket resets; /* reply.c */
@@ -308,6 +310,13 @@ LP_MUST_CHECK bool tcp_segment_parse(struct net_packet *packet, struct tcp_segme
 /* ---- input.c ---- */
 /* A packet of ours that holds TCP, at the shard that owns the flow; steered, not yet checked. */
 void tcp_input(struct lp_net *net, struct net_packet *packet);
+
+/* ---- gro.c ---- */
+/* A burst begins: nothing is remembered of the last. */
+void tcp_gro_begin(struct lp_net *net);
+/* In net->joining.  True: it continued an earlier one of the burst, and an event points into it;
+ * false: nothing was looked at, as it were. */
+bool tcp_gro_input(struct lp_net *net, uint32_t port, struct lp_nic_frame *frame);
 
 /* ---- table.c ---- */
 struct tcp_stream *tcp_find(const struct lp_net *net, const struct net_path *path,
