@@ -62,6 +62,16 @@ visible(const struct dirent *entry)
     return entry->d_name[0] != '.';
 }
 
+/* A tap has no device below it: a port of the broker's, or what is behind an exception. */
+static const char *
+driver_of(const char *folder, const char *device, char ret_text[TEXT_BYTES])
+{
+    if (*text_of(folder, "tun_flags", ret_text) != '\0') {
+        return "tun";
+    }
+    return or_dash(link_of(device, "driver", ret_text));
+}
+
 static void
 interface_print(const char *name)
 {
@@ -74,7 +84,7 @@ interface_print(const char *name)
         "%-14s %-6s %-6s %-7s %-5s %-14s %s\n", name,
         or_dash(text_of(folder, "operstate", text[0])), or_dash(text_of(folder, "mtu", text[1])),
         or_dash(text_of(folder, "speed", text[2])), or_dash(text_of(device, "numa_node", text[3])),
-        or_dash(link_of(folder, "device", text[4])), or_dash(link_of(device, "driver", text[5])));
+        or_dash(link_of(folder, "device", text[4])), driver_of(folder, device, text[5]));
 }
 
 static void
@@ -145,6 +155,9 @@ usage(int code)
         "lepus nic list            cards and interfaces of this machine: state, node, driver\n"
         "lepus nic show DEVICE     what DPDK says that one can do; nobody else may be using it\n"
         "\n"
+        "An interface of the driver tun is a tap: a port of the broker's, or the kernel's way "
+        "through\n"
+        "one (lepus.net.port.N.exception), which is there while the broker runs.\n"
         "What a running broker's ports do is told by `lepusctl list_ports`.\n");
     return code;
 }

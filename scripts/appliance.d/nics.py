@@ -73,7 +73,9 @@ def refusal(host, card, options):
     if card.stays:
         return "cards of %s stay with their kernel driver: DPDK works through it" % card.driver
     if card.busy and not options.force:
-        return "the kernel reaches others over %s; whoever is logged in over it would be cut off" % ", ".join(card.busy)
+        return ("the kernel reaches others over %s; whoever is logged in over it would be cut off. With another way in "
+                "(a console), --force binds it, and lepus.net.port.N.exception gives the kernel its way back while the "
+                "broker runs: drivers/README.md, \"The only card\"" % ", ".join(card.busy))
     if not host.exists(DRIVERS + "/vfio-pci"):
         return "vfio-pci is not loaded: modprobe vfio-pci"
     return None
