@@ -10,6 +10,10 @@
 #define SETTLED   120u  /* of those, in the transaction */
 #define TURNS_MAX 2000u
 
+/* One that is said in one go, and is more than a batch of the log. */
+#define WHOLE_SENT       100u
+#define WHOLE_BODY_BYTES (LP_LOG_BATCH_BYTES * 5u / 2u / WHOLE_SENT)
+
 static struct rig_client *
 tx_open(struct store_rig *store)
 {
@@ -18,24 +22,28 @@ tx_open(struct store_rig *store)
     return client;
 }
 
+/* Of the bodies only the first bytes say something. */
+static uint32_t body_bytes = sizeof(uint64_t);
+
 static void
 tx_send(struct rig_client *client, const char *exchange, const char *key, uint64_t first,
         uint32_t count)
 {
+    static uint8_t body[WHOLE_BODY_BYTES];
     struct lp_broker *broker = client_broker(client);
     for (uint64_t value = first; value < first + count; value++) {
+        memcpy(body, &value, sizeof(value));
         const struct lp_message_parts parts = {.exchange = lp_bytes_of_text(exchange),
                                                .key = lp_bytes_of_text(key),
                                                .properties = lp_bytes_of("\0", 2),
                                                .flags = LP_MESSAGE_PERSISTENT,
                                                .protocol = LP_PROTOCOL_AMQP091,
-                                               .body_bytes = sizeof(value)};
+                                               .body_bytes = body_bytes};
         struct lp_publish publish = {.exchange = lp_topology_exchange(&broker->topology, RIG_VHOST,
                                                                       lp_bytes_of_text(exchange))};
         struct lp_message *message = lp_message_make(&broker->messages, &parts, &publish.message);
         assert_non_null(message);
-        assert_true(
-            lp_message_append(&broker->messages, message, lp_bytes_of(&value, sizeof(value))));
+        assert_true(lp_message_append(&broker->messages, message, lp_bytes_of(body, body_bytes)));
         assert_int_equal(lp_session_tx_publish(client->session, &publish, true), LP_DONE);
     }
 }
@@ -53,6 +61,7 @@ tx_commit(struct store_rig *store, struct rig_client *client)
 
 /* ---- a cut anywhere ---- */
 
+static uint32_t sent_in_it;
 static uint32_t committed;
 static uint32_t settled;
 
@@ -72,7 +81,7 @@ cut_play(struct store_rig *store)
             lp_session_tx_settle(client->session, client->delivery[i].number, false, LP_SETTLE_ACK),
             LP_DONE);
     }
-    tx_send(client, "", "b", 1, SENT);
+    tx_send(client, "", "b", 1, sent_in_it);
     tx_commit(store, client);
     committed = client->committed;
     assert_int_equal(client->partial, 0);
@@ -84,18 +93,18 @@ cut_look(struct store_rig *store)
 {
     const uint64_t sent = store_counts(store, "b").ready;
     const uint64_t left = store_counts(store, "q").ready;
-    assert_true(sent == 0 || sent == SENT);
-    assert_true(committed == 0 || sent == SENT);
+    assert_true(sent == 0 || sent == sent_in_it);
+    assert_true(committed == 0 || sent == sent_in_it);
     assert_true(committed == 0 || settled == SETTLED);
-    assert_true(left >= store->confirmed - (sent == SENT ? settled : 0));
-    assert_true(store->confirmed < BEFORE || left == BEFORE - (sent == SENT ? settled : 0));
+    assert_true(left >= store->confirmed - (sent == sent_in_it ? settled : 0));
+    assert_true(store->confirmed < BEFORE || left == BEFORE - (sent == sent_in_it ? settled : 0));
     store_expect(store, "b", 1, sent);
 }
 
+/* The power goes after every number of the disk's operations. */
 static void
-a_large_transaction_is_on_disk_wholly_or_not_at_all(void **unused)
+cut_everywhere(uint64_t segment_bytes)
 {
-    (void)unused;
     static struct store_rig store;
     bool cut = true;
     uint32_t wholes = 0;
@@ -104,7 +113,7 @@ a_large_transaction_is_on_disk_wholly_or_not_at_all(void **unused)
         assert_true(operations < 5000);
         store_open(&store);
         (void)store_queue_add(&store, "b");
-        store.rig.log_segment_bytes = 64u << 10;
+        store.rig.log_segment_bytes = segment_bytes;
         store_start(&store);
         store.limited = true;
         store.limit = operations;
@@ -121,6 +130,25 @@ a_large_transaction_is_on_disk_wholly_or_not_at_all(void **unused)
     assert_true(wholes > 0);
     assert_true(nothings > 1);
     assert_int_equal(committed, 1);
+}
+
+static void
+a_large_transaction_is_on_disk_wholly_or_not_at_all(void **unused)
+{
+    (void)unused;
+    sent_in_it = SENT;
+    cut_everywhere(64u << 10);
+}
+
+/* It is not kept aside by the shard: what ties it together is that it is one chain of the log. */
+static void
+a_transaction_in_one_go_is_on_disk_wholly_or_not_at_all(void **unused)
+{
+    (void)unused;
+    sent_in_it = WHOLE_SENT;
+    body_bytes = WHOLE_BODY_BYTES;
+    cut_everywhere(4u << 20);
+    body_bytes = sizeof(uint64_t);
 }
 
 /* ---- others ---- */
@@ -250,6 +278,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_large_transaction_is_on_disk_wholly_or_not_at_all),
+        cmocka_unit_test(a_transaction_in_one_go_is_on_disk_wholly_or_not_at_all),
         cmocka_unit_test(nothing_of_a_large_transaction_is_seen_before_all_of_it_is_there),
         cmocka_unit_test(a_channel_that_goes_in_its_commit_leaves_nothing),
         cmocka_unit_test(what_a_queue_refuses_of_a_large_transaction_is_told),
