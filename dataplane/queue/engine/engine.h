@@ -105,7 +105,10 @@ struct lp_engine {
         *fetched; /* the last that is being read, or was, and was not taken; NULL: none */
     struct lp_entry *paged[2]; /* the page that was written last, of kept and of brief ones, if it
                                   is there; NULL: none */
-    struct lp_entry *noted;    /* the last that was looked at to be written; NULL: none */
+    struct lp_entry *noted[2]; /* the last that was looked at to be written, of level 0 and of
+                                  those above it; NULL: none */
+    uint32_t above_level;      /* ... whose level, less 1, this is */
+    bool above_done;           /* something was done in this round over those levels */
     uint32_t brief_unwritten;  /* fresh ones that are not to be written yet */
     uint32_t brief_written;    /* ... and that are, or will be, and on no page */
     struct lp_list gets; /* struct engine_get_waiting: basic.get that waits for what is next */
@@ -315,7 +318,8 @@ bool lp_engine_spill(struct lp_queue *queue);
 static inline void
 engine_spill_gone(struct lp_engine *engine, const struct lp_entry *entry)
 {
-    engine->noted = engine->noted == entry ? NULL : engine->noted;
+    struct lp_entry **noted = &engine->noted[entry->level > 0];
+    *noted = *noted == entry ? NULL : *noted;
     if (entry->flags & LP_ENTRY_PAGE) {
         struct lp_entry **paged = &engine->paged[entry->brief];
         *paged = *paged == entry ? NULL : *paged;

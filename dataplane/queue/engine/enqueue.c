@@ -53,8 +53,8 @@ enqueue_keep(struct lp_engine *engine, struct lp_entry *entry, uint32_t from,
 LP_COLD static void
 enqueue_long(struct lp_engine *engine, struct lp_entry *entry)
 {
-    if (entry->level == 0 && (engine->ready_count - engine->absent_count > engine->long_count ||
-                              engine->ready_bytes - engine->absent_bytes > engine->long_bytes)) {
+    if (engine->ready_count - engine->absent_count > engine->long_count ||
+        engine->ready_bytes - engine->absent_bytes > engine->long_bytes) {
         lp_store_brief(&engine->base, entry);
         engine->brief_unwritten++;
         lp_store_long(&engine->base);

@@ -2,7 +2,8 @@
 /*
  * spill.c - a queue that grows: behind its first messages, which somebody may
  * want soon, entries go to pages, and their messages out of memory.  Those
- * that are kept are in the log anyway; the others are written for that.
+ * that are kept are in the log anyway; the others are written for that.  Of
+ * priorities above 0 only the messages go.
  */
 #include "dataplane/queue/engine/engine.h"
 
@@ -12,6 +13,8 @@
 #define LOOK_PAGES 8u
 /* Bodies that one call has written. */
 #define WRITE_BYTES (512u * 1024u)
+/* The head of a level above 0 is that much shorter. */
+#define HEAD_SHARE 16u
 
 static inline const struct lp_store_paging *
 paging_of(const struct lp_engine *engine)
@@ -179,7 +182,7 @@ spill_page(struct lp_engine *engine, struct lp_list *list, bool brief)
 static struct lp_list *
 write_begin(const struct lp_engine *engine, struct lp_list *list)
 {
-    const struct lp_entry *last = engine->noted ? engine->noted : engine->paged[true];
+    const struct lp_entry *last = engine->noted[0] ? engine->noted[0] : engine->paged[true];
     if (last) {
         return last->link.next;
     }
@@ -225,12 +228,86 @@ spill_write(struct lp_engine *engine, struct lp_list *list)
         link = link->next;
         if ((entry->flags & LP_ENTRY_PAGE) == 0) {
             bytes += write_entry(engine, entry);
-            engine->noted = entry;
+            engine->noted[0] = entry;
             looked++;
         }
     }
     lp_store_brief_written(&engine->base);
     return looked > 0;
+}
+
+/* ---- levels of priority above 0 ---- */
+
+/* It is written, or on disk already and leaves memory; gives the bytes that are to be written. */
+static uint64_t
+above_entry(struct lp_engine *engine, struct lp_entry *entry, bool over)
+{
+    if (entry->message == LP_HANDLE_NONE || (entry->flags & LP_ENTRY_PAGE) != 0) {
+        return 0;
+    }
+    if (is_brief(entry) && !entry->noted) {
+        const uint64_t bytes = write_entry(engine, entry);
+        engine->above_done |= entry->noted;
+        return bytes;
+    }
+    engine->above_done |= over && may_go(engine, entry) && spill_message(engine, entry);
+    return 0;
+}
+
+/* Behind the entry that was looked at last, or the head of its level: there may be many levels. */
+static struct lp_list *
+above_begin(const struct lp_engine *engine, struct lp_list *list)
+{
+    if (engine->noted[1]) {
+        return engine->noted[1]->link.next;
+    }
+    const struct lp_store_paging *paging = paging_of(engine);
+    struct lp_list *link = list->next;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < paging->head_entries / HEAD_SHARE && link != list; i++) {
+        bytes += LP_LIST_ITEM(link, struct lp_entry, link)->body_bytes;
+        if (bytes > paging->head_bytes / HEAD_SHARE) {
+            break;
+        }
+        link = link->next;
+    }
+    return link;
+}
+
+/*
+ * Their messages leave memory one by one and their entries stay: a page is of
+ * positions that are mostly in a row, and those of a level are not.  Some
+ * entries with each call, level after level.  False: a round in which there
+ * was nothing to do is over.
+ */
+static bool
+spill_above(struct lp_engine *engine, bool over)
+{
+    const uint32_t most = paging_of(engine)->page_entries;
+    struct lp_list *list;
+    uint32_t looked = 0;
+    uint64_t bytes = 0;
+    while ((list = engine->order->fresh(engine, engine->above_level + 1)) != NULL) {
+        struct lp_list *link = above_begin(engine, list);
+        for (; link != list && looked < most && bytes < WRITE_BYTES; link = link->next) {
+            engine->noted[1] = LP_LIST_ITEM(link, struct lp_entry, link);
+            bytes += above_entry(engine, engine->noted[1], over);
+            looked++;
+        }
+        if (link != list) {
+            break;
+        }
+        engine->noted[1] = NULL;
+        engine->above_level++;
+    }
+    lp_store_brief_written(&engine->base);
+    if (list) {
+        return true;
+    }
+    const bool done = engine->above_done;
+    engine->above_level = 0;
+    engine->above_done = false;
+    return done;
 }
 
 /* Are there entries of a kind that may make a page? */
@@ -253,5 +330,6 @@ lp_engine_spill(struct lp_queue *queue)
     done = (over && is_worth_it(engine, true) && spill_page(engine, list, true)) || done;
     engine->loose = loose && (done || !over);
     done = (engine->brief_unwritten > 0 && spill_write(engine, list)) || done;
+    done = ((over || engine->brief_unwritten > 0) && spill_above(engine, over)) || done;
     return done || (over && spill_large(engine, list));
 }

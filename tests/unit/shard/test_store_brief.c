@@ -83,6 +83,54 @@ persistent_messages_of_a_queue_that_is_not_durable_leave_memory_too(void **unuse
     close_empty(&store);
 }
 
+/* Numbers of the first message of each priority, from the highest, are of one row. */
+static void
+expect_by_priority(const struct rig_client *reader, uint32_t each)
+{
+    assert_int_equal(reader->delivered, MESSAGES);
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        const uint32_t level = each - 1 - i / (MESSAGES / each);
+        assert_int_equal(reader->delivery[i].value, level + each * (i % (MESSAGES / each)));
+    }
+}
+
+static void
+priorities_leave_memory_too(void **unused)
+{
+    (void)unused;
+    static struct store_rig store;
+    for (uint32_t kept = 0; kept < 2; kept++) {
+        store_open(&store);
+        store.rig.log_backlog_bytes = 1;
+        store.queue[0].settings.max_priority = 10;
+        store_start(&store);
+        for (uint32_t i = 0; i < MESSAGES; i++) {
+            const struct rig_extras extras = {.flags = kept ? LP_MESSAGE_PERSISTENT : 0,
+                                              .priority = i % 2};
+            client_send_with(store.client, "q", i, &extras);
+            if (i % 256 == 255) {
+                rig_settle(&store.rig);
+            }
+        }
+        rig_settle(&store.rig);
+        lp_store_check(store_broker(&store));
+        const struct lp_queue_counts counts = store_counts(&store, "q");
+        assert_int_equal(counts.ready, MESSAGES);
+        /* As many as a queue may have in memory, and what is under way. */
+        assert_true(counts.paged_out >= MESSAGES - 2 * HEAD - 1024);
+        assert_true(store_broker(&store)->messages.used <= MESSAGES - counts.paged_out);
+        if (kept) {
+            store_kill_and_start(&store);
+            assert_int_equal(store_counts(&store, "q").ready, MESSAGES);
+        }
+        struct rig_client *reader = store_drain(&store, "q", true, 0);
+        expect_by_priority(reader, 2);
+        client_close(reader);
+        rig_settle(&store.rig);
+        close_empty(&store);
+    }
+}
+
 static void
 a_short_queue_is_never_written(void **unused)
 {
@@ -313,6 +361,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_long_queue_leaves_memory_and_is_drained_in_order),
         cmocka_unit_test(persistent_messages_of_a_queue_that_is_not_durable_leave_memory_too),
+        cmocka_unit_test(priorities_leave_memory_too),
         cmocka_unit_test(a_short_queue_is_never_written),
         cmocka_unit_test(a_confirm_does_not_wait_for_the_disk),
         cmocka_unit_test(what_a_slow_disk_has_written_leaves_memory),
