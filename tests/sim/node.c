@@ -8,6 +8,9 @@
 
 /* What a log takes of a shard's memory, and some. */
 #define LOG_BYTES (6ull << 20)
+/* Of an operation of a slow disk. */
+#define SLOW_NS_MIN 50000000u
+#define SLOW_NS_MAX 500000000u
 
 static void
 ignore_wake(void *context, uint32_t shard)
@@ -121,8 +124,12 @@ static void
 node_disks_make(struct world_node *node)
 {
     for (uint32_t i = 0; i < node->shard_count && node->scenario->disk; i++) {
-        const struct lp_sim_disk_config disk =
+        struct lp_sim_disk_config disk =
             lp_sim_disk_config_default(lp_sim_random_next(&node->world->random));
+        if (node->scenario->disk_slow) {
+            disk.faults.latency_ns_min = SLOW_NS_MIN;
+            disk.faults.latency_ns_max = SLOW_NS_MAX;
+        }
         node->disk[i] = lp_sim_disk_create(&disk);
         lp_sim_disk_advance(node->disk[i], node->world->clock.now_ns);
     }
@@ -147,6 +154,7 @@ node_make(struct world *world, uint32_t index, const struct scenario *scenario)
     node->store = lp_store_memory_open();
     /* Mostly plenty, sometimes so little that publishers run into the watermark. */
     node->memory_bytes = lp_sim_random_chance(&world->random, 250) ? 6ull << 20 : 24ull << 20;
+    node->memory_bytes = scenario->memory_bytes > 0 ? scenario->memory_bytes : node->memory_bytes;
     node->memory_bytes += scenario->disk ? LOG_BYTES : 0;
     node_disks_make(node);
     node_boot(node);

@@ -32,6 +32,7 @@ static const struct scenario *const scenarios[] = {
     &scenario_transient,
     &scenario_transient_letters,
     &scenario_late,
+    &scenario_flood,
     &scenario_mix,
     &scenario_mix_transient,
     &scenario_log,

@@ -17,6 +17,8 @@ struct scenario {
     uint32_t weight;        /* how often, against the others' */
     uint32_t flavour;       /* the file's own: which of its variants this is */
     bool disk;              /* shards have disks */
+    bool disk_slow;         /* ... that are slower than any client */
+    uint64_t memory_bytes;  /* of a shard; 0: the seed chooses */
     uint32_t backlog_bytes; /* of messages that wait in memory; 0: as usual */
     uint32_t deaths;        /* the node dies once in so many of its steps; 0: never */
     /* Plays without nodes: all of it, and the rest is NULL. */

@@ -8,6 +8,8 @@
 
 /* late.c */
 extern const struct scenario scenario_late;
+/* flood.c */
+extern const struct scenario scenario_flood;
 extern const struct scenario scenario_plain, scenario_alone, scenario_replies, scenario_expires,
     scenario_declares, scenario_stamped_plain, scenario_stamped_graph;
 /* log_play.c */
