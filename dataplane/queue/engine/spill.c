@@ -250,7 +250,10 @@ above_entry(struct lp_engine *engine, struct lp_entry *entry, bool over)
         engine->above_done |= entry->noted;
         return bytes;
     }
-    engine->above_done |= over && may_go(engine, entry) && spill_message(engine, entry);
+    if (over && may_go(engine, entry) && spill_message(engine, entry)) {
+        engine->base.broker->stats->messages_paged_out++;
+        engine->above_done = true;
+    }
     return 0;
 }
 
