@@ -84,11 +84,12 @@ class Lepus:
 class RabbitMQ(Lepus):
     name = "rabbitmq"
 
-    def __init__(self, cpu, **_):
+    def __init__(self, cpu, settings=(), **_):
         self.cpu = cpu
         began = time.monotonic()
         with on_processor(cpu):
-            self.broker = rabbitmq.RabbitMQ()
+            # Lepus's own keys are nothing to it.
+            self.broker = rabbitmq.RabbitMQ([one for one in settings if not one.startswith("lepus.")])
         self.start_s = time.monotonic() - began
         self.port, self.pid = self.broker.port, self.broker.process.pid
         self.version = ".".join(map(str, self.broker.version))

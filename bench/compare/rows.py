@@ -10,6 +10,7 @@ import dataclasses
 
 import bypass
 import durable
+import encrypted
 import special
 
 
@@ -147,4 +148,13 @@ ROWS = [
     Row("bypass-bulk", "kernel bypass: 16 KB bodies in frames of 1,500 bytes, one core",
         [Figure("gbit", "bodies in, and as many out", "Gb/s", "more", 10), Figure("both", "together", "Gb/s", "more")],
         peers=("lepus",), special=bypass.bulk),
+    Row("tls", "TLS 1.3 beside plain connections, CPU a delivery",
+        [Figure("small_tls", "100 B, one stream, TLS", "us"), Figure("small", "the same, plain", "us"),
+         Figure("small_ratio", "TLS to plain", "x"),
+         Figure("bulk_tls", "16 KB, one stream, TLS", "us"), Figure("bulk", "the same, plain", "us"),
+         Figure("bulk_ratio", "TLS to plain", "x"),
+         Figure("slow_tls", "100 publishers, 10 a second each, TLS", "us"), Figure("slow", "the same, plain", "us"),
+         Figure("slow_ratio", "TLS to plain", "x"),
+         Figure("p50_tls", "latency p50, TLS", "us"), Figure("p50", "the same, plain", "us")],
+        peers=("rabbitmq", "lepus"), special=encrypted.tls),
 ]

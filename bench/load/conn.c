@@ -13,6 +13,7 @@
 #include "mqtt.h"
 #include "net.h"
 #include "options.h"
+#include "tls.h"
 
 bool
 load_conn_broke(struct load_conn *conn, const char *what, const char *detail)
@@ -42,6 +43,22 @@ broke_by_close(struct load_conn *conn, struct lp_bytes arguments)
     (void)load_conn_broke(conn, "the broker closed", words);
 }
 
+/* --- The socket. ----------------------------------------------------------------------------- */
+
+ssize_t
+load_conn_raw_receive(struct load_conn *conn, void *to, size_t room)
+{
+    return conn->net != NULL ? load_net_receive(conn->net, conn->fd, to, room)
+                             : recv(conn->fd, to, room, MSG_DONTWAIT);
+}
+
+ssize_t
+load_conn_raw_send(struct load_conn *conn, const void *from, size_t bytes)
+{
+    return conn->net != NULL ? load_net_send(conn->net, conn->fd, from, bytes)
+                             : send(conn->fd, from, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* --- Receiving. ------------------------------------------------------------------------------ */
 
 struct lp_reader
@@ -62,9 +79,8 @@ load_conn_receive(struct load_conn *conn, uint8_t *arena)
     const size_t kept = lp_reader_left(&input);
     ssize_t got;
     do {
-        got = conn->net != NULL
-                  ? load_net_receive(conn->net, conn->fd, arena + kept, LOAD_RECEIVE_BYTES)
-                  : recv(conn->fd, arena + kept, LOAD_RECEIVE_BYTES, MSG_DONTWAIT);
+        got = conn->tls != NULL ? load_tls_receive(conn, arena + kept, LOAD_RECEIVE_BYTES)
+                                : load_conn_raw_receive(conn, arena + kept, LOAD_RECEIVE_BYTES);
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
         return lp_reader_of(arena, kept + (size_t)got);
@@ -201,10 +217,9 @@ load_conn_send(struct load_conn *conn, const uint8_t *bytes, size_t count)
 {
     size_t sent = 0;
     while (sent < count && !conn->broken) {
-        const ssize_t done =
-            conn->net != NULL
-                ? load_net_send(conn->net, conn->fd, bytes + sent, count - sent)
-                : send(conn->fd, bytes + sent, count - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t done = conn->tls != NULL
+                                 ? load_tls_send(conn, bytes + sent, count - sent)
+                                 : load_conn_raw_send(conn, bytes + sent, count - sent);
         if (done >= 0) {
             sent += (size_t)done;
         } else if (errno == EAGAIN) {
@@ -275,7 +290,7 @@ load_conn_dial(struct load_conn *conn, const struct load_options *options)
     }
     conn->broken = false;
     conn->mqtt = options->protocol == LOAD_PROTOCOL_MQTT;
-    return true;
+    return options->tls_shared == NULL || load_tls_begin(options->tls_shared, conn, options->host);
 }
 
 void
@@ -292,6 +307,9 @@ load_conn_close(struct load_conn *conn)
                                  lp_bytes_of(goodbye, sizeof(goodbye)));
             }
             (void)load_conn_flush(conn);
+        }
+        if (conn->tls != NULL) {
+            load_tls_end(conn);
         }
         if (conn->net != NULL) {
             load_net_hang_up(conn->net, conn->fd);

@@ -12,6 +12,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include <lepus/bytes.h>
 
 #include "dataplane/protocol/amqp091/frame.h"
@@ -19,6 +21,7 @@
 
 struct load_net;
 struct load_options;
+struct load_tls_stream;
 
 #define LOAD_FRAME_MAX     131072u
 #define LOAD_RECEIVE_BYTES (256u << 10) /* asked of the socket at once */
@@ -29,14 +32,15 @@ enum load_role { LOAD_ROLE_ADMIN, LOAD_ROLE_PUBLISHER, LOAD_ROLE_CONSUMER, LOAD_
 
 struct load_conn {
     int fd;
-    struct load_net *net; /* whose number `fd` is; NULL: the kernel's */
-    uint8_t role;         /* enum load_role */
-    uint8_t step;         /* of opening, see opening.c */
-    bool mqtt;            /* speaks that instead of AMQP, see mqtt.h */
-    bool broken;          /* `why` says what happened */
-    bool blocked;         /* the broker said so */
-    bool watching_write;  /* the loop's: asked epoll for room */
-    uint32_t owed;        /* answers that opening waits for */
+    struct load_net *net;        /* whose number `fd` is; NULL: the kernel's */
+    struct load_tls_stream *tls; /* NULL: it speaks plainly */
+    uint8_t role;                /* enum load_role */
+    uint8_t step;                /* of opening, see opening.c */
+    bool mqtt;                   /* speaks that instead of AMQP, see mqtt.h */
+    bool broken;                 /* `why` says what happened */
+    bool blocked;                /* the broker said so */
+    bool watching_write;         /* the loop's: asked epoll for room */
+    uint32_t owed;               /* answers that opening waits for */
     uint32_t frame_max;
     uint32_t carry_bytes;
     uint32_t carry_room;
@@ -85,5 +89,8 @@ void load_conn_method(struct load_conn *conn, uint32_t method, struct lp_bytes a
 uint8_t *load_conn_reserve(struct load_conn *conn, size_t bytes);
 /* Give the socket what it takes of `out`; true when nothing is left. */
 bool load_conn_flush(struct load_conn *conn);
+/* As recv() and send() with MSG_DONTWAIT on its socket, whoever's that is. */
+ssize_t load_conn_raw_receive(struct load_conn *conn, void *to, size_t room);
+ssize_t load_conn_raw_send(struct load_conn *conn, const void *from, size_t bytes);
 /* Give the socket what it takes of some bytes; gives how many that were. */
 size_t load_conn_send(struct load_conn *conn, const uint8_t *bytes, size_t count);

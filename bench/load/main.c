@@ -16,6 +16,7 @@
 
 #include "report.h"
 #include "sink.h"
+#include "tls.h"
 
 void
 lp_panic(const char *expr, const char *file, int line)
@@ -94,6 +95,9 @@ prepare(struct load_run *run)
                       strerrordesc_np(errno));
         return false;
     }
+    if (run->options.tls && (run->options.tls_shared = load_tls_open(&run->options)) == NULL) {
+        return false;
+    }
     run->watch.net = net_open(&run->options) ? run->options.stack : NULL;
     return run->options.net_device == NULL || run->watch.net != NULL;
 }
@@ -117,6 +121,7 @@ main(int argc, char **argv)
         code = there && prepare(run) && load_run_open(run) ? measure(run) : 2;
         load_run_close(run);
         load_net_close(run->options.stack);
+        load_tls_close(run->options.tls_shared);
         load_sink_stop(&sink);
     }
     free(run);

@@ -38,6 +38,7 @@ struct option_row {
 static const char *const exchange_words[] = {"default", "direct",  "fanout",
                                              "topic",   "headers", NULL};
 static const char *const protocol_words[] = {"amqp", "mqtt", NULL};
+static const char *const version_words[] = {"any", "1.2", "1.3", NULL};
 static const char *const place_words[] = {"admin", "publisher", "consumer", NULL};
 
 #define OPTION(word, kind, field, min, max)                              \
@@ -62,6 +63,11 @@ static const struct option_row rows[] = {
     OPTION("--title", KIND_TEXT, title, 0, 0),
     OPTION("--net", KIND_TEXT, net_device, 0, 0),
     OPTION("--net-address", KIND_TEXT, net_address, 0, 0),
+    OPTION("--tls-ca", KIND_TEXT, tls_ca, 0, 0),
+    OPTION("--tls-cert", KIND_TEXT, tls_cert, 0, 0),
+    OPTION("--tls-key", KIND_TEXT, tls_key, 0, 0),
+    WORDS("--tls-version", tls_version, version_words),
+    OPTION("--tls", KIND_FLAG, tls, 0, 0),
     OPTION("--publishers", KIND_U32, publishers, 0, LOAD_PUBLISHERS_MAX),
     OPTION("--consumers", KIND_U32, consumers, 0, LOAD_PUBLISHERS_MAX),
     OPTION("--queues", KIND_U32, queues, 1, 1000000),
@@ -317,10 +323,28 @@ mqtt_fits(struct load_options *options)
     return true;
 }
 
+/* What is said of TLS asks for it. */
+static bool
+tls_fits(struct load_options *options)
+{
+    options->tls = options->tls || options->tls_ca != NULL || options->tls_cert != NULL ||
+                   options->tls_version != LOAD_TLS_ANY;
+    if (options->tls_key != NULL && options->tls_cert == NULL) {
+        return complain("--tls-key", "needs --tls-cert");
+    }
+    if (options->tls && options->sink) {
+        return complain("--sink", "speaks plainly: leave --tls away");
+    }
+    if (options->port == NULL) {
+        options->port = options->tls ? "5671" : "5672";
+    }
+    return true;
+}
+
 static bool
 consistent(struct load_options *options)
 {
-    if (!lengths_fit(options)) {
+    if (!lengths_fit(options) || !tls_fits(options)) {
         return false;
     }
     if (options->rate > 0 && options->rate_each > 0) {
@@ -363,7 +387,6 @@ load_options_parse(struct load_options *options, int argc, char **argv, int *ret
 {
     *options = (struct load_options){
         .host = "127.0.0.1",
-        .port = "5672",
         .user = "guest",
         .password = "guest",
         .vhost = "/",

@@ -19,6 +19,8 @@ enum load_exchange {
 
 enum load_protocol { LOAD_PROTOCOL_AMQP, LOAD_PROTOCOL_MQTT };
 
+enum load_tls_version { LOAD_TLS_ANY, LOAD_TLS_1_2, LOAD_TLS_1_3 };
+
 /* Whose connection declares a queue: in a broker with shards, it lives where that one is. */
 enum load_place {
     LOAD_PLACE_ADMIN,
@@ -39,7 +41,12 @@ struct load_options {
     const char *title;
     const char *net_device; /* NULL: the kernel's sockets */
     const char *net_address;
-    struct load_net *stack; /* that device's TCP/IP, once it is open */
+    struct load_net *stack;      /* that device's TCP/IP, once it is open */
+    const char *tls_ca;          /* NULL: whom the system believes */
+    const char *tls_cert;        /* NULL: none is shown */
+    const char *tls_key;         /* NULL: it is in tls_cert */
+    struct load_tls *tls_shared; /* once it is open */
+    uint32_t tls_version;        /* enum load_tls_version */
     uint32_t publishers;
     uint32_t consumers;
     uint32_t queues;
@@ -76,6 +83,7 @@ struct load_options {
     bool sink;
     bool keep;
     bool quiet;
+    bool tls;
     int broker_pids[LOAD_BROKER_PIDS_MAX];
     uint32_t broker_pid_count;
 };
