@@ -102,6 +102,7 @@ value_bytes(struct tls_text *text, const ASN1_STRING *value)
 
 /* --- Distinguished names. -------------------------------------------------------------------- */
 
+/* Not STREET: RabbitMQ has the word, but for an attribute that is none of X.520's. */
 static void
 entry_type(struct tls_text *text, const ASN1_OBJECT *object)
 {
@@ -124,7 +125,6 @@ entry_type(struct tls_text *text, const ASN1_OBJECT *object)
         {NID_pseudonym, "PSEUDONYM"},
         {NID_domainComponent, "DC"},
         {NID_pkcs9_emailAddress, "EMAILADDRESS"},
-        {NID_streetAddress, "STREET"},
         {NID_userId, "UID"},
     };
     const int nid = OBJ_obj2nid(object);
