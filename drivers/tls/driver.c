@@ -73,19 +73,21 @@ tls_stream_release(struct tls_driver *driver, struct tls_stream *stream)
 }
 
 static void
-stream_refuse(struct tls_driver *driver, lp_handle inner)
+stream_refuse(struct tls_driver *driver, const struct lp_transport_event *event)
 {
     driver->counters.refused++;
-    driver->inner.ops->attach(driver->inner.self, inner, TLS_USER_NOBODY);
-    driver->inner.ops->close(driver->inner.self, inner);
+    tls_hello_refuse(driver, event);
+    driver->inner.ops->attach(driver->inner.self, event->stream, TLS_USER_NOBODY);
+    driver->inner.ops->close(driver->inner.self, event->stream);
 }
 
 static void
 stream_accept(struct tls_driver *driver, const struct lp_transport_event *event)
 {
-    const uint32_t index = lp_slots_alloc(&driver->slots);
+    const bool full = driver->counters.handshaking >= TLS_HELLOS_MAX;
+    const uint32_t index = full ? LP_SLOT_NONE : lp_slots_alloc(&driver->slots);
     if (index == LP_SLOT_NONE) {
-        stream_refuse(driver, event->stream);
+        stream_refuse(driver, event);
         return;
     }
     struct tls_stream *stream = &driver->streams[index];
@@ -93,7 +95,7 @@ stream_accept(struct tls_driver *driver, const struct lp_transport_event *event)
     *stream = (struct tls_stream){.handle = slot | TLS_INDEX_BIT, .inner = event->stream};
     if (!tls_hello_begin(driver, stream, event)) {
         lp_slots_release(&driver->slots, index);
-        stream_refuse(driver, event->stream);
+        stream_refuse(driver, event);
         return;
     }
     driver->inner.ops->attach(driver->inner.self, event->stream,

@@ -79,6 +79,20 @@ hello_report(struct tls_driver *driver, struct tls_stream *stream)
 }
 
 void
+tls_hello_refuse(struct tls_driver *driver, const struct lp_transport_event *accepted)
+{
+    struct tls_stream none = {.hello = calloc(1, sizeof(*none.hello))};
+    if (none.hello == NULL) {
+        return;
+    }
+    none.hello->accepted = *accepted;
+    (void)snprintf(none.hello->failure, sizeof(none.hello->failure),
+                   "there are too many streams or handshakes already");
+    hello_report(driver, &none);
+    tls_hello_free(&none.hello);
+}
+
+void
 tls_hello_fail(struct tls_driver *driver, struct tls_stream *stream, const char *why)
 {
     struct tls_hello *hello = stream->hello;
@@ -115,7 +129,8 @@ tls_hello_received(struct tls_driver *driver, struct tls_stream *stream,
         tls_hello_fail(driver, stream, "it sends more than there is room for");
         return;
     }
-    stream->held = tls_buffer_bytes(into) >= TLS_HOLD_BYTES;
+    /* A whole record is there by then, so a step is due, which starts it again. */
+    stream->held = tls_buffer_bytes(into) >= TLS_HELLO_HOLD_BYTES;
     tls_stream_receive_update(driver, stream);
     hello_wait(driver, stream);
 }
@@ -214,6 +229,7 @@ steps_begin(struct tls_driver *driver)
             lp_list_remove(&stream->in_wait);
         } else if (n < TLS_INLINE_STEPS) {
             lp_list_remove(&stream->in_wait);
+            driver->counters.steps_here++;
             tls_step(driver->tls, stream);
             step_over(driver, stream);
         }

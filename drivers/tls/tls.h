@@ -14,8 +14,8 @@
  *             of their own, or in poll() with no workers
  *   Limits    streams_max streams; TLS_JOBS_MAX handshakes of a shard with the
  *             workers at once, the others wait
- *   Overload  more streams than streams_max are closed and counted; a stream
- *             for which there is no memory ends
+ *   Overload  more streams than streams_max, or handshakes than TLS_HELLOS_MAX,
+ *             are closed and counted; a stream for which there is no memory ends
  *   Read      README.md
  */
 #pragma once
@@ -128,5 +128,6 @@ struct lp_tls_counters {
     uint64_t timed_out;
     uint64_t refused;
     uint64_t handshaking; /* now */
+    uint64_t steps_here;  /* parts of handshakes done in poll(): none with workers */
 };
 void lp_tls_counters(const struct lp_transport *transport, struct lp_tls_counters *ret_counters);

@@ -31,20 +31,22 @@
 
 #include "drivers/tls/tls.h"
 
-#define TLS_JOBS_MAX      64u
-#define TLS_CHANNELS_MAX  64u /* drivers of a worker */
-#define TLS_INLINE_STEPS  4u  /* handshake steps of a poll() when there are no workers */
-#define TLS_ARENA_BYTES   (1024u * 1024u)
-#define TLS_RECORD_BYTES  16384u
-#define TLS_SLICE_BYTES   (128u * 1024u) /* of a send that is encrypted at once */
-#define TLS_HOLD_BYTES    (256u * 1024u) /* unread ciphertext: the peer has to wait */
-#define TLS_INPUT_MAX     (8u * 1024u * 1024u)
-#define TLS_LAST_NS       1000000000u /* for the last bytes to leave */
-#define TLS_INDEX_BIT     0x40000000u /* in the index of our handles, and of no inner one */
-#define TLS_USER_TAG      0x544c5321u /* upper half of `user` of our streams */
-#define TLS_USER_NOBODY   (((uint64_t)TLS_USER_TAG << 32) | UINT32_MAX)
-#define TLS_FAILURE_BYTES 384u
-#define TLS_SUBJECT_BYTES 120u
+#define TLS_JOBS_MAX         64u
+#define TLS_CHANNELS_MAX     64u /* drivers of a worker */
+#define TLS_INLINE_STEPS     4u  /* handshake steps of a poll() when there are no workers */
+#define TLS_ARENA_BYTES      (1024u * 1024u)
+#define TLS_RECORD_BYTES     16384u
+#define TLS_SLICE_BYTES      (128u * 1024u) /* of a send that is encrypted at once */
+#define TLS_HOLD_BYTES       (256u * 1024u) /* unread ciphertext: the peer has to wait */
+#define TLS_HELLO_HOLD_BYTES 20480u         /* the same of a handshake: more than a record */
+#define TLS_HELLOS_MAX       8192u          /* handshakes of a shard under way: more are refused */
+#define TLS_INPUT_MAX        (8u * 1024u * 1024u)
+#define TLS_LAST_NS          1000000000u /* for the last bytes to leave */
+#define TLS_INDEX_BIT        0x40000000u /* in the index of our handles, and of no inner one */
+#define TLS_USER_TAG         0x544c5321u /* upper half of `user` of our streams */
+#define TLS_USER_NOBODY      (((uint64_t)TLS_USER_TAG << 32) | UINT32_MAX)
+#define TLS_FAILURE_BYTES    384u
+#define TLS_SUBJECT_BYTES    120u
 
 struct tls_stream;
 
@@ -297,6 +299,8 @@ void tls_hello_free(struct tls_hello **hello);
 /* After inner_ended: if there is nothing left to look at. */
 void tls_hello_ended(struct tls_driver *driver, struct tls_stream *stream);
 /* It will come to nothing. */
+/* Of a newcomer that has no stream here: a line for the operator. */
+void tls_hello_refuse(struct tls_driver *driver, const struct lp_transport_event *accepted);
 void tls_hello_fail(struct tls_driver *driver, struct tls_stream *stream, const char *why);
 /* Answers of workers, or some steps of our own; and those whose time is up. */
 void tls_hellos_poll(struct tls_driver *driver);
