@@ -108,6 +108,7 @@ tcp_rto_fire(struct lp_net *net, struct tcp_stream *stream)
     tcp_recovery_timeout(net, stream);
     stream->backoff = (uint8_t)LP_MIN(stream->backoff + 1u, 30u);
     /* RFC 6298 5.4: the oldest goes now; the rest as acknowledgements make room. */
+    tcp_scoreboard_oldest_first(stream->scoreboard);
     stream->scoreboard->forced = true;
     tcp_retransmit_set(net, stream, TCP_RETRANSMIT_RTO, net->now_ns + tcp_rto_ns(stream));
     tcp_want(net, stream, TCP_WANT_DATA);

@@ -208,6 +208,20 @@ tcp_scoreboard_lose(struct tcp_scoreboard *board, struct tcp_sent *sent)
 }
 
 void
+tcp_scoreboard_oldest_first(struct tcp_scoreboard *board)
+{
+    struct tcp_sent *head = &board->sent[board->head];
+    if (board->count == 0 || head->state != TCP_SENT_LOST || board->lost.oldest == board->head) {
+        return;
+    }
+    list_remove(board, &board->lost, head);
+    head->older = TCP_SENT_NONE;
+    head->newer = board->lost.oldest;
+    board->sent[board->lost.oldest].older = board->head;
+    board->lost.oldest = board->head;
+}
+
+void
 tcp_scoreboard_find(struct tcp_scoreboard *board, uint64_t now_ns)
 {
     while (board->lost.oldest != TCP_SENT_NONE) {

@@ -104,6 +104,9 @@ void tcp_scoreboard_append(struct tcp_scoreboard *board, uint32_t start, uint32_
 /* An old one was sent again: it is out, and the newest. */
 void tcp_scoreboard_again(struct tcp_scoreboard *board, struct tcp_sent *sent, uint64_t now_ns);
 void tcp_scoreboard_lose(struct tcp_scoreboard *board, struct tcp_sent *sent);
+/* If it is lost, what begins at SND.UNA is the next to be sent again: what else arrives may not be
+ * kept. */
+void tcp_scoreboard_oldest_first(struct tcp_scoreboard *board);
 /* Lost ones are out after all: a time-out was for nothing. */
 void tcp_scoreboard_find(struct tcp_scoreboard *board, uint64_t now_ns);
 /* All below `ack` is at the peer, and gone from here. */
