@@ -88,11 +88,10 @@ tcp_cookie_make(struct lp_net *net, const struct tcp_segment *segment, struct tc
 }
 
 bool
-tcp_cookie_may_follow(const struct lp_net *net, const struct tcp_segment *segment)
+tcp_cookie_may_follow(const struct lp_net *net)
 {
     const struct tcp_cookies *cookies = tcp_cookies_of(net);
-    return cookies->sent_ns != 0 && net->now_ns - cookies->sent_ns < FOLLOWS_NS &&
-           (segment->payload_bytes > 0 || (segment->flags & TCP_FIN) != 0);
+    return cookies->sent_ns != 0 && net->now_ns - cookies->sent_ns < FOLLOWS_NS;
 }
 
 bool

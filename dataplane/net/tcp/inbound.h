@@ -174,10 +174,11 @@ uint32_t tcp_cookie_make(struct lp_net *net, const struct tcp_segment *segment,
 bool tcp_cookie_check(struct lp_net *net, const struct tcp_segment *segment,
                       struct tcp_agreed *ret_agreed);
 /*
- * Its sender may have a cookie of some seconds ago, and what would show it was
- * overtaken or lost: it will be sent again, so a reset would be wrong.
+ * Somebody may have a cookie of some seconds ago, and what would show it was
+ * overtaken or lost: it will be sent again, so a reset would be wrong.  That
+ * holds for an empty segment, too: it may answer a SYN-ACK that came twice.
  */
-bool tcp_cookie_may_follow(const struct lp_net *net, const struct tcp_segment *segment);
+bool tcp_cookie_may_follow(const struct lp_net *net);
 struct tcp_cookies *tcp_cookies_of(const struct lp_net *net);
 
 /* ---- time_wait.c ---- */

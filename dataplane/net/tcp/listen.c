@@ -389,10 +389,17 @@ entry_timestamp_is_old(const struct half_open *entry, const struct tcp_segment *
 static bool
 entry_ack_input(struct lp_net *net, struct half_open *entry, struct tcp_segment *segment)
 {
-    if (segment->ack != entry->isn + 1u) {
-        return false; /* RFC 9293 3.10.7.4, fifth; it stays half-open */
-    }
     struct tcp_agreed agreed = entry_agreed(entry);
+    if (segment->ack != entry->isn + 1u) {
+        /* Its SYN came twice, and there was no room for the first: it answers the cookie. */
+        const uint16_t listener = entry->listener;
+        if (!tcp_cookie_check(net, segment, &agreed)) {
+            return false; /* RFC 9293 3.10.7.4, fifth; it stays half-open */
+        }
+        agreed.listener = listener;
+        half_open_remove(net, &net->tcp->listeners->table, entry);
+        return handshake_done(net, segment, &agreed);
+    }
     if (entry->level == 0 && !entry->asked_twice) {
         agreed.rtt_us = LP_MAX(half_open_now_us(net) - entry->sent_us, 1u);
     }
@@ -485,7 +492,7 @@ tcp_listen_input(struct lp_net *net, struct tcp_segment *segment)
             return false;
         }
         if (!tcp_cookie_check(net, segment, &agreed)) {
-            return tcp_cookie_may_follow(net, segment);
+            return tcp_cookie_may_follow(net);
         }
         agreed.listener = (uint16_t)listener;
         return handshake_done(net, segment, &agreed);

@@ -123,6 +123,33 @@ a_cookie_makes_a_connection_with_all_that_was_agreed(void **unused)
     lone_close(&lone);
 }
 
+/* There was no room for its first SYN; the second found room, and crossed the answer to the first.
+ */
+static void
+a_cookie_is_good_though_the_syn_came_again(void **unused)
+{
+    (void)unused;
+    struct lone lone;
+    const struct lp_net_config config = {.half_open_max = 1};
+    lone_open(&lone, &config);
+    syns(&lone, 1, 1);
+    const struct lone_in first = answer_of(&lone, 1);
+    syns(&lone, 2, 1);
+    const struct lone_in ack = answer_of(&lone, 2);
+    lone_in(&lone, &first);
+    lone_settle(&lone);
+    syns(&lone, 2, 1);
+    assert_int_equal(tcp_half_open_count(lone.net), 1);
+    lone_forget(&lone);
+    lone_in(&lone, &ack);
+    lone_settle(&lone);
+    assert_int_equal(lone_counters(&lone)->tcp_cookies_accepted, 1);
+    assert_int_equal(lone_counters(&lone)->tcp_accepted, 2);
+    assert_int_equal(lone_counters(&lone)->tcp_resets_sent, 0);
+    assert_int_equal(tcp_half_open_count(lone.net), 0);
+    lone_close(&lone);
+}
+
 /* What was not offered is not agreed to, and our clock never runs ahead. */
 static void
 a_cookie_remembers_that_there_was_no_shift(void **unused)
@@ -255,6 +282,8 @@ a_cookie_of_another_flow_number_or_time_is_reset(void **unused)
                 syns(&lone, 10 + 2 * i, 2);
             }
         }
+        /* While what shows a cookie may be late, nobody is reset. */
+        lone_pass(&lone, 9 * LONE_S, LONE_S);
         lone_forget(&lone);
         lone_in(&lone, &ack);
         lone_settle(&lone);
@@ -390,6 +419,7 @@ main(void)
         cmocka_unit_test(a_flood_is_answered_with_cookies_and_keeps_nothing),
         cmocka_unit_test(a_cookie_makes_a_connection_with_all_that_was_agreed),
         cmocka_unit_test(a_cookie_remembers_that_there_was_no_shift),
+        cmocka_unit_test(a_cookie_is_good_though_the_syn_came_again),
         cmocka_unit_test(what_is_half_open_believes_exact_numbers_only),
         cmocka_unit_test(a_cookie_without_timestamps_agrees_to_nothing),
         cmocka_unit_test(a_cookie_of_another_flow_number_or_time_is_reset),
