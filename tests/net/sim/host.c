@@ -159,6 +159,17 @@ sim_host_counters_print(const struct sim_host *host)
     }
 }
 
+bool
+sim_host_forgot(const struct sim_host *host)
+{
+    bool forgot = false;
+    for (uint32_t i = 0; i < host->shards; i++) {
+        const struct lp_net_counters *counters = lp_net_counters_of(host->net[i]);
+        forgot |= counters->tcp_half_open_evicted + counters->tcp_half_open_timeouts > 0;
+    }
+    return forgot;
+}
+
 uint64_t
 sim_host_evicted(const struct sim_host *host)
 {

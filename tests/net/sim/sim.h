@@ -92,6 +92,8 @@ uint64_t sim_host_next_ns(struct sim_world *world, struct sim_host *host);
 bool sim_host_at_rest(const struct sim_host *host, const char **ret_why);
 /* What is not zero. */
 void sim_host_counters_print(const struct sim_host *host);
+/* It let go of somebody half-open, who may believe to be connected. */
+bool sim_host_forgot(const struct sim_host *host);
 uint64_t sim_host_evicted(const struct sim_host *host);
 
 /* ---- talk.c ---- */

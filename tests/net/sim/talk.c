@@ -102,7 +102,7 @@ side_close(struct sim_side *side)
 static bool
 may_fail(const struct sim_world *world, const struct sim_talk *talk)
 {
-    return talk->aborts ||
+    return talk->aborts || sim_host_forgot(&world->host[1]) ||
            (world->small &&
             sim_host_evicted(&world->host[0]) + sim_host_evicted(&world->host[1]) > 0);
 }
@@ -357,7 +357,8 @@ sim_talks_over(const struct sim_world *world)
     for (uint32_t i = 0; i < world->talk_count; i++) {
         const struct sim_talk *talk = &world->talk[i];
         const bool server =
-            talk->side[1].open || (!talk->side[1].closed && !talk->aborts && !world->small);
+            talk->side[1].open || (!talk->side[1].closed && !talk->aborts && !world->small &&
+                                   !sim_host_forgot(&world->host[1]));
         if (!talk->asked || !talk->side[0].closed || server) {
             return false;
         }
