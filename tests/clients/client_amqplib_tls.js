@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One message there and back over TLS: node client_amqplib_tls.js CA-FILE PORT
+// One message there and back over TLS: node client_amqplib_tls.js CA-FILE HOST PORT
 'use strict';
 
 const assert = require('assert');
@@ -7,9 +7,9 @@ const fs = require('fs');
 const amqp = require('amqplib');
 
 async function main() {
-  const [ca, port] = process.argv.slice(2);
-  const connection = await amqp.connect(`amqps://guest:guest@localhost:${port}`,
-    { ca: [fs.readFileSync(ca)] });
+  const [ca, host, port] = process.argv.slice(2);
+  const connection = await amqp.connect(`amqps://guest:guest@${host}:${port}`,
+    { ca: [fs.readFileSync(ca)], servername: 'localhost' });
   const channel = await connection.createConfirmChannel();
   const { queue } = await channel.assertQueue('', { exclusive: true });
   const body = Buffer.alloc(500000, 'x');

@@ -69,7 +69,9 @@ def tearDownModule():
 
 
 def settings(*more, certificate="server"):
-    return ["listeners.ssl.default=127.0.0.1:0",
+    where = ["listeners.ssl.default=5671", "lepus.net.listeners=net"] if os.environ.get("LEPUS_NET") else \
+        ["listeners.ssl.default=127.0.0.1:0"]
+    return [*where,
             "ssl_options.certfile=" + path(certificate + ".pem"),
             "ssl_options.keyfile=" + path(certificate + ".key"),
             "ssl_options.cacertfile=" + path("ca.pem"), *more]
@@ -97,7 +99,7 @@ class Case(unittest.TestCase):
         credentials = pika.credentials.ExternalCredentials() if external else \
             pika.PlainCredentials("guest", "guest")
         connection = pika.BlockingConnection(pika.ConnectionParameters(
-            "localhost", self.port(target), credentials=credentials, heartbeat=30,
+            target.host, self.port(target), credentials=credentials, heartbeat=30,
             ssl_options=pika.SSLOptions(context or self.context(), "localhost"), **options))
         self.addCleanup(lambda: connection.is_open and connection.close())
         return connection
@@ -114,7 +116,7 @@ class Case(unittest.TestCase):
 
     def s_client(self, target, *words):
         """What openssl s_client says of a connection that asks for nothing."""
-        line = ["openssl", "s_client", "-connect", "127.0.0.1:%d" % self.port(target),
+        line = ["openssl", "s_client", "-connect", "%s:%d" % (target.host, self.port(target)),
                 "-CAfile", path("ca.pem"), "-verify_return_error", *words]
         done = subprocess.run(line, input="Q\n", capture_output=True, text=True, timeout=DEADLINE_S)
         return done.returncode, done.stdout + done.stderr
@@ -159,14 +161,14 @@ class Server(Case):
 
     def test_a_client_that_speaks_plainly_is_refused_and_logged(self):
         with self.assertRaises(pika.exceptions.AMQPError):
-            pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.port(self.broker)))
-        self.logged(self.broker, "TLS: the handshake with 127.0.0.1:")
+            pika.BlockingConnection(pika.ConnectionParameters(self.broker.host, self.port(self.broker)))
+        self.logged(self.broker, "TLS: the handshake with %s:" % self.broker.client_host)
 
     def test_sessions_are_taken_up_again(self):
         for word in ("-tls1_2", "-tls1_3"):
             session = path("session" + word)
             # 1.3 gives its tickets after the handshake, so something has to be read: an answer of ours.
-            line = ["openssl", "s_client", "-connect", "127.0.0.1:%d" % self.port(self.broker),
+            line = ["openssl", "s_client", "-connect", "%s:%d" % (self.broker.host, self.port(self.broker)),
                     "-CAfile", path("ca.pem"), "-quiet", "-no_ign_eof", word, "-sess_out", session]
             client = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                       stderr=subprocess.DEVNULL)
@@ -181,13 +183,13 @@ class Server(Case):
             self.assertIn("Reused, TLSv1." + word[-1], text)
 
     def test_renegotiation_is_refused(self):
-        line = ["openssl", "s_client", "-connect", "127.0.0.1:%d" % self.port(self.broker),
+        line = ["openssl", "s_client", "-connect", "%s:%d" % (self.broker.host, self.port(self.broker)),
                 "-CAfile", path("ca.pem"), "-tls1_2"]
         done = subprocess.run(line, input="R\n", capture_output=True, text=True, timeout=DEADLINE_S)
         self.assertIn("no renegotiation", (done.stdout + done.stderr).lower())
 
     def test_listings_show_what_is_encrypted_and_how(self):
-        plain = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.broker.port))
+        plain = pika.BlockingConnection(pika.ConnectionParameters(self.broker.host, self.broker.port))
         self.addCleanup(plain.close)
         self.connect(self.broker)
         listed = self.broker.ctl("-q", "list_connections", "ssl", "ssl_protocol", "ssl_key_exchange",
@@ -213,7 +215,7 @@ class Server(Case):
             subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix",
                             cache, AMQPLIB], check=True, cwd=cache)
         done = subprocess.run(["node", os.path.join(HERE, "client_amqplib_tls.js"), path("ca.pem"),
-                               str(self.port(self.broker))], capture_output=True, text=True,
+                               self.broker.host, str(self.port(self.broker))], capture_output=True, text=True,
                               env={**os.environ, "NODE_PATH": modules}, timeout=DEADLINE_S)
         self.assertEqual(done.stdout.strip(), "ok", done.stdout + done.stderr)
 
@@ -408,7 +410,7 @@ class Options(Case):
     def test_a_handshake_has_its_time(self):
         import socket
         target = self.start("ssl_handshake_timeout=200")
-        with socket.create_connection(("127.0.0.1", self.port(target))) as silent:
+        with socket.create_connection((target.host, self.port(target))) as silent:
             silent.settimeout(DEADLINE_S)
             silent.sendall(b"\x16\x03\x01")
             self.assertEqual(silent.recv(1), b"")
@@ -460,7 +462,7 @@ class OwnTcp(Case):
             self.skipTest("a tap is root's")
         os.environ["LEPUS_NET"] = "tap"
         try:
-            target = self.start("listeners.ssl.default=5671", "lepus.net.listeners=net")
+            target = self.start()
         finally:
             os.environ.pop("LEPUS_NET")
             if before is not None:
@@ -512,7 +514,7 @@ class Peers(Case):
         # Not where nothing vouches for it.
         with self.assertRaises(pika.exceptions.AMQPError):
             pika.BlockingConnection(pika.ConnectionParameters(
-                "127.0.0.1", target.port, credentials=pika.credentials.ExternalCredentials()))
+                target.host, target.port, credentials=pika.credentials.ExternalCredentials()))
 
     def test_login_by_alternative_name(self):
         self.external(["ssl_cert_login_from=subject_alternative_name",

@@ -24,7 +24,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import broker as broker_module
 import suite
-from amqp_raw import Closed, EndOfStream, Raw, method_frame
+from amqp_raw import Closed, EndOfStream, Raw, impatient, method_frame
 
 KILLS = 10
 KILLS_UNDER_LOAD = int(os.environ.get("LEPUS_KILLS", "40"))
@@ -75,7 +75,8 @@ class Load:
     def __init__(self, target):
         # It stops when told: --seconds is only the most.
         self.process = subprocess.Popen(
-            [os.path.join(broker_module.binaries(), "lepus-bench"), "--port", str(target.port), "--rate",
+            [os.path.join(broker_module.binaries(), "lepus-bench"), "--host", target.host,
+             "--port", str(target.port), "--rate",
              str(RATE), "--seconds", "3", "--publishers", "2", "--consumers", "2", "--queues", "2",
              "--confirm", "--quiet", "--json", "-"], stdout=subprocess.PIPE, text=True)
 
@@ -301,12 +302,13 @@ class ControlKill(unittest.TestCase):
         self.restarted(stop)
 
     def test_dataplane_death_is_not_survived_in_silence(self):
-        """Its connections end; the launcher either exits or serves new ones."""
+        """Its connections end, or are missed; the launcher either exits or serves new ones."""
         self.broker.terminate()
         self.broker.start()     # on the same port, no longer any free one
         channel = self.channel()
         pid = self.broker.child("lepus-dataplane")
         os.kill(pid, 9)
+        impatient(channel.connection.sock)
         self.assertEqual(channel.connection.read_to_end(DEADLINE_S), b"")
         until = time.monotonic() + DEADLINE_S
         while time.monotonic() < until:

@@ -23,6 +23,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 import amqp_flow
+import amqp_raw
 import ledger as ledger_module
 import traffic
 import victims
@@ -114,6 +115,8 @@ class World:
     def read_to_end(self):
         """The broker is dead: what it had said is in the sockets."""
         until = time.monotonic() + PATIENCE_S
+        for line in self.lines:
+            amqp_raw.impatient(line.sock)
         while not all(line.ended for line in self.lines):
             if time.monotonic() > until:
                 raise Failed("a connection of a dead broker did not end")

@@ -48,7 +48,7 @@ class Recorded(broker_module.Broker):
     def discard(self):
         if self.process.poll() is None:
             self.kill_all()
-        shutil.rmtree(self.work, ignore_errors=True)
+        self.clear()
 
 
 class World(durable.World):

@@ -100,7 +100,7 @@ class Lepus(broker_module.Broker):
             self.kill_all()
         if keep:
             return self.work
-        shutil.rmtree(self.work, ignore_errors=True)
+        self.clear()
         return None
 
 

@@ -50,7 +50,7 @@ class Peer:
             count = self.sock.send(self.output)
         except BlockingIOError:
             return
-        except (ConnectionResetError, BrokenPipeError):
+        except OSError:
             self.ended = True
             return
         self.sent_bytes += count
@@ -61,7 +61,7 @@ class Peer:
             data = self.sock.recv(1 << 20)
         except BlockingIOError:
             return
-        except ConnectionResetError:
+        except OSError:
             data = b""
         if not data:
             self.ended = True

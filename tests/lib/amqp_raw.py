@@ -320,6 +320,14 @@ UNASKED = ("basic.deliver", "basic.return", "basic.ack", "basic.nack", "basic.ca
 WITH_CONTENT = ("basic.deliver", "basic.get-ok", "basic.return")
 
 
+def impatient(sock):
+    """A peer that has nobody to say goodbye for it, its own TCP being dead, is missed in two seconds."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2),
+                          (socket.TCP_USER_TIMEOUT, 2000)):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 class Raw:
     """One connection. `events[channel]` holds what came and was not asked for yet."""
 
@@ -349,7 +357,7 @@ class Raw:
             raise Timeout("the server sent nothing within the deadline")
         try:
             data = self.sock.recv(262144)
-        except (ConnectionResetError, BrokenPipeError):
+        except (ConnectionResetError, BrokenPipeError, TimeoutError):
             data = b""
         if not data:
             raise EndOfStream("the server closed the socket")

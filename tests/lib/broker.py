@@ -4,12 +4,13 @@
     LEPUS_BIN           folder of the binaries              (build/bin of this tree)
     LEPUS_SHARDS        shards of a broker that a test starts            (2)
     LEPUS_SETTINGS      KEY=VALUE ... for every broker that a test starts  (none)
-    LEPUS_NET           `tap`: clients come over a tap and our own TCP/IP    (the kernel's)
+    LEPUS_NET           a device of netns.DEVICES, such as `tap`: clients come over
+                        it and our own TCP/IP                 (the kernel's)
     LEPUS_EXTERNAL      HOST:PORT of a broker to use instead, or `rabbitmq`: a
                         private one of Debian's package, see lib/rabbitmq.py
     LEPUS_EXTERNAL_CTL  its rabbitmqctl, as a command line  (none: those tests skip)
 
-A started broker listens on a free port of 127.0.0.1 (over a tap: there, too), keeps its data in a
+A started broker listens on a free port of 127.0.0.1 (over a device: there, too), keeps its data in a
 temporary folder, and is stopped by process id.
 """
 import os
@@ -71,9 +72,11 @@ class Broker:
         self.data = data or os.path.join(self.work, "data")
         self.log_path = os.path.join(self.work, "output.log")
         self.host, self.port, self.kernel_port = "127.0.0.1", 0, 0
-        self.tap = netns.Tap() if os.environ.get("LEPUS_NET") == "tap" else None
-        if self.tap:
-            self.settings = self.tap.subnet.settings(self.tap.device) + self.settings
+        self.client_host = self.host    # what the broker sees of clients on this machine
+        self.net = None
+        if os.environ.get("LEPUS_NET"):
+            self.net = netns.DEVICES[os.environ["LEPUS_NET"]]()
+            self.client_host = self.net.subnet.kernel
         self.listeners = []
         self.process = None
         self.start()
@@ -84,8 +87,11 @@ class Broker:
         line = [program, "--data", self.data]
         if self.config:
             line += ["--config", self.config]
+        if self.net and self.net.shards_max:
+            self.shards = min(self.shards, self.net.shards_max)
+        device = self.net.subnet.settings(self.net.device_for(self.shards)) if self.net else []
         for setting in ["listeners.tcp.default=127.0.0.1:%d" % self.kernel_port,
-                        "lepus.shards=%d" % self.shards] + self.settings:
+                        "lepus.shards=%d" % self.shards] + device + self.settings:
             line += ["--set", setting]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=log,
@@ -114,8 +120,8 @@ class Broker:
         if not match:
             raise RuntimeError("no tcp:127.0.0.1:PORT in: " + text)
         self.port = self.kernel_port = int(match.group(1))
-        if self.tap:
-            self.host, self.port = self.tap.subnet.ours, 5672
+        if self.net:
+            self.host, self.port = self.net.subnet.ours, 5672
 
     def _drain(self, process):
         with open(self.log_path, "ab") as log:
@@ -176,9 +182,14 @@ class Broker:
         finally:
             if failed:
                 print("--- broker's output\n" + self.log_tail(), file=sys.stderr)
-            shutil.rmtree(self.work, ignore_errors=True)
-            if self.tap:
-                self.tap.close()
+            self.clear()
+
+    def clear(self):
+        """What a broker that has ended leaves."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        if self.net:
+            self.net.close()
+            self.net = None
 
     def running(self):
         return self.process.poll() is None
@@ -217,6 +228,7 @@ class External:
 
     external = True
     data = None
+    net = None
 
     def __init__(self, address):
         from amqp_raw import Raw

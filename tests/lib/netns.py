@@ -119,6 +119,8 @@ class Subnet:
 class Tap:
     """A tap that outlives the broker's processes, and the addresses at both of its ends."""
 
+    shards_max = None
+
     def __init__(self, mtu=None):
         self.subnet = Subnet()
         self.name = "t" + self.subnet.tag
@@ -129,6 +131,9 @@ class Tap:
         ip("link", "set", self.name, "up")
         self.subnet.kernel_has(self.name)
 
+    def device_for(self, _shards):
+        return self.device
+
     def close(self):
         ip("tuntap", "del", "dev", self.name, "mode", "tap", "multi_queue")
 
@@ -136,9 +141,12 @@ class Tap:
 class Wire:
     """A pair of interfaces: `far` has the kernel's addresses, `near` is for a device of the broker's."""
 
+    shards_max = None
+
     def __init__(self, mtu=None):
         self.subnet = Subnet()
         self.near, self.far = "n" + self.subnet.tag, "f" + self.subnet.tag
+        self.name = self.far
         ip("link", "add", self.near, "type", "veth", "peer", "name", self.far)
         # The kernel has nothing to say at the broker's end.
         with open("/proc/sys/net/ipv6/conf/%s/disable_ipv6" % self.near, "w") as file:
@@ -156,6 +164,56 @@ class Wire:
     def close_far(self):
         """Where `near` is in a box."""
         ip("link", "del", self.far)
+
+
+class AfPacket(Wire):
+    """DPDK on one end of a pair of interfaces, by packet sockets."""
+
+    def __init__(self, mtu=None):
+        super().__init__(mtu)
+        self.frame = 2048 if (mtu or 1500) <= 1500 else 16384
+
+    def device_for(self, shards):
+        return "net_af_packet0,iface=%s,qpairs=%d,framesz=%d,blocksz=%d,framecnt=1024" % (
+            self.near, shards, self.frame, max(self.frame, 4096))
+
+
+class AfXdp(Wire):
+    """DPDK on one end of a pair of interfaces, by a socket of AF_XDP.
+
+    One: the driver asks for the number of combined queues, and a veth says that it has none.
+    """
+
+    shards_max = 1
+
+    def device_for(self, shards):
+        return "net_af_xdp0,iface=%s,start_queue=0,queue_count=%d" % (self.near, shards)
+
+
+class DpdkTap:
+    """DPDK's own driver of taps, on one that outlives the broker's processes."""
+
+    shards_max = None
+
+    def __init__(self, mtu=None):
+        self.subnet = Subnet()
+        self.name = "d" + self.subnet.tag
+        ip("tuntap", "add", "dev", self.name, "mode", "tap", "multi_queue")
+        if mtu:
+            ip("link", "set", self.name, "mtu", mtu)
+        ip("link", "set", self.name, "up")
+        self.subnet.kernel_has(self.name)
+
+    def device_for(self, _shards):
+        return "net_tap0,iface=" + self.name
+
+    def close(self):
+        ip("tuntap", "del", "dev", self.name, "mode", "tap", "multi_queue")
+
+
+# What --net of tests/clients/run takes: an end of a wire each, with device_for(shards), shards_max
+# (None: any number), subnet, name and close().
+DEVICES = {"tap": Tap, "dpdk:net_tap": DpdkTap, "dpdk:net_af_packet": AfPacket, "dpdk:net_af_xdp": AfXdp}
 
 
 class Loss:

@@ -67,6 +67,7 @@ class RabbitMQ:
     """A RabbitMQ of our own, with the members that lib/broker.py's Broker has."""
 
     external = False
+    net = None
     has_ctl = True
 
     def __init__(self, settings=()):
