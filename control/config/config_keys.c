@@ -165,6 +165,7 @@ const struct config_key config_keys[] = {
     KEY("lepus.net.memory", CONFIG_BYTES, "auto", 8 * MIB, 65536 * GIB, "Memory for connections over lepus.net ports, all shards together; default: an eighth of lepus.memory, or 64 MiB a shard if that is more."),
     KEY("lepus.net.dpdk.memory", CONFIG_BYTES, "128MiB", 16 * MIB, 32768 * MIB, "Memory of DPDK's own, for frames: huge pages where there are enough."),
     KEY("lepus.net.dpdk.arguments", CONFIG_TEXT, "", 0, 0, "Words for DPDK's environment that no key here stands for."),
+    KEY("lepus.net.addresses_wait", CONFIG_BOOL, "false", 0, 0, "Whether addresses of ours are used only when nobody on the link has objected to them, seconds after the start. Otherwise they are used at once, and given up when somebody objects."),
     ENUM("lepus.net.congestion", "cubic", "cubic|newreno", "How senders react to loss."),
 
     NOT_YET("ssl_options", "none", "There is none but \"none\"; the keys below it are meant."),

@@ -311,6 +311,7 @@ host_nets_open(struct host *host, uint32_t streams_max, char *ret_why)
         config->port_count = net->port_count;
         config->streams_max = streams_max;
         config->congestion = net->congestion;
+        config->addresses_wait = net->addresses_wait;
         host->shard[i].host = host;
         const bool good =
             config_fill(host, config, ret_why) && net_open(&host->shard[i], config, ret_why);

@@ -156,6 +156,10 @@ host_net_option_take(struct host_net_options *net, const char *name, const char 
         net->congestion = strcmp(value, "newreno") == 0 ? LP_NET_NEWRENO : LP_NET_CUBIC;
         return net->congestion == LP_NET_NEWRENO || strcmp(value, "cubic") == 0;
     }
+    if (strcmp(name, "net-addresses-wait") == 0) {
+        net->addresses_wait = strcmp(value, "true") == 0;
+        return net->addresses_wait || strcmp(value, "false") == 0;
+    }
     if (strcmp(name, "net-dpdk-memory-mb") == 0) {
         uint16_t number;
         const bool good = small_take(value, UINT16_MAX, &number);

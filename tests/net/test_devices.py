@@ -130,6 +130,20 @@ class Tap(Case):
                 self.start(tap, tap.device)
             self.assertTrue(work(tap.subnet.ours, count=50), mtu)
 
+    def test_addresses_wait_when_told_to(self):
+        tap = self.tap()
+        begun = time.monotonic()
+        self.start(tap, tap.device, shards=2, settings=["lepus.net.addresses_wait=true"])
+        early = ping(tap.subnet.ours, count=1)
+        # Three probes, a second or two apart, and two seconds more (RFC 5227 1.1).
+        self.assertFalse(early and time.monotonic() < begun + 3)
+        until = time.monotonic() + 30
+        while not ping(tap.subnet.ours, count=1):
+            self.assertLess(time.monotonic(), until)
+        self.assertGreater(time.monotonic(), begun + 3)
+        self.assertTrue(work(tap.subnet.ours, count=20))
+        self.assertTrue(work(tap.subnet.ours6, count=20))
+
     def test_the_kernel_and_we_serve_at_the_same_time(self):
         tap = self.tap()
         target = self.start(tap, tap.device, shards=2)

@@ -260,28 +260,43 @@ class Tap(Case):
             netns.ip("tuntap", "add", "dev", self.name, "mode", "tap", "multi_queue", "vnet_hdr")
         self.addresses_give(subnet.ours)
         name = "t" + subnet.tag
-        netns.ip("link", "show")
         target = self.broker(subnet, "tap:" + name, 2, settings=["lepus.net.port.0.mac=02:00:00:00:00:77"])
         with self.box:
             self.assertIn("02:00:00:00:00:77", subprocess.run(["ip", "link", "show", self.name], check=True,
                                                               capture_output=True, text=True).stdout)
-        self.box.give(name)
-        netns.ip("link", "set", name, "up")
-        subnet.kernel_has(name)
+        self.end_give(subnet, name)
         server = Server(self.box, subnet.ours)
         self.assertTrue(echoed(server.address, b"before"))
         server.close()
+        self.crash(target, subnet, name)
         target.terminate()
         with self.box:
             self.assertIn(subnet.ours, subprocess.run(["ip", "address", "show", self.name], check=True,
                                                       capture_output=True, text=True).stdout)
             target.start()
-        self.box.give(name)  # the port's own tap went with the broker
-        netns.ip("link", "set", name, "up")
-        subnet.kernel_has(name)
+        self.end_give(subnet, name)
         server = Server(self.box, subnet.ours)
         self.assertTrue(echoed(server.address, b"after"))
         server.close()
+
+
+    def crash(self, target, subnet, name):
+        """The data plane dies; the next one has the interface again, and its addresses are there still."""
+        os.kill(target.child("lepus-dataplane"), 9)
+        until = time.monotonic() + 30
+        while target.log_tail().count("lepus: ready on") < 2:
+            self.assertLess(time.monotonic(), until)
+        self.end_give(subnet, name)
+        server = Server(self.box, subnet.ours)
+        self.assertTrue(echoed(server.address, b"between"))
+        server.close()
+
+    def end_give(self, subnet, name):
+        """The kernel's end of the port's own tap, which comes and goes with the data plane."""
+        self.box.give(name)
+        # A machine that changes its address is found again in half a minute: too long for a test.
+        netns.ip("link", "set", name, "address", "02:00:00:00:00:78", "up")
+        subnet.kernel_has(name)
 
 
 class Ssh(Case):

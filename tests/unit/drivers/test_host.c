@@ -167,7 +167,9 @@ packet_devices_are_understood(void **state)
                                             "--net-mtu=9000",
                                             "--net-route=10.1.0.0/16,10.0.0.1",
                                             "--net-memory-bytes=5000000000",
+                                            "--net-exception=lepus9",
                                             "--net-congestion=newreno",
+                                            "--net-addresses-wait=true",
                                             "--net-listen=tcp:0.0.0.0:5672"};
     struct host_options options;
     char why[HOST_WHY_BYTES] = "";
@@ -193,6 +195,9 @@ packet_devices_are_understood(void **state)
     assert_int_equal(net->route[0].gateway.ip[0], 10);
     assert_true(net->memory_bytes == 5000000000);
     assert_int_equal(net->congestion, LP_NET_NEWRENO);
+    assert_true(net->addresses_wait);
+    assert_null(net->port[0].exception);
+    assert_string_equal(net->port[1].exception, "lepus9");
     assert_int_equal(net->listener[0].port, 5672);
     assert_int_equal(options.listener_count, 0);
     for (size_t i = 0; i < LP_COUNT_OF(arguments); i++) {
@@ -220,6 +225,7 @@ an_argument_that_makes_no_sense_is_named(void **state)
         "--net-route=10.0.0.0/8,fe80::1",
         "--net-route=10.0.0.0/33,10.0.0.1",
         "--net-congestion=bbr",
+        "--net-addresses-wait=soon",
         "--net-other=1",
         "--pin=maybe",
         "--poll=",
