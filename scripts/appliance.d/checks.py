@@ -64,7 +64,7 @@ def huge_pages(host, options):
     total, free = host.number(HUGE + "/nr_hugepages"), host.number(HUGE + "/free_hugepages", 0)
     if total is None:
         return Finding("huge pages", "wrong", "this kernel has none of 2 MiB",
-                       ["lepus runs without them (--no-huge memory), with more misses of address translation"])
+                       ["lepus runs without them, with more misses of address translation"])
     wanted = (options.huge_mb + 1) // 2
     seen = "%d of 2 MiB, %d free" % (total, free)
     if free < wanted:
@@ -132,9 +132,50 @@ def interrupts(host, options):
             writes.append((path, cpu_text(rest)))
     if bad:
         return Finding("interrupts", "wrong", "%d may come to shards' processors" % len(bad),
-                       ["the irqbalance service would move them back: stop it, or ban these processors in its settings"],
+                       ["each takes microseconds from messages; `scripts/appliance apply` moves those that can be moved"],
                        writes)
     return Finding("interrupts", "ok", "none on %s" % cpu_text(isolated))
+
+
+def irqbalance(host, options):
+    """It gives interrupts to processors anew every ten seconds, ours included."""
+    isolated = cores(host, options)
+    running = any(host.read("/proc/%s/comm" % pid) == "irqbalance" for pid in host.list("/proc") if pid.isdigit())
+    if not running or not isolated:
+        return None
+    banned = re.search(r"^[^#]*IRQBALANCE_BANNED_CPULIST=\"?([0-9,-]+)", host.read("/etc/default/irqbalance") or "", re.M)
+    if banned and not set(isolated) - set(cpu_list(banned.group(1))):
+        return Finding("irqbalance", "ok", "runs, and leaves %s alone" % cpu_text(isolated))
+    return Finding("irqbalance", "wrong", "runs, and may give interrupts to %s" % cpu_text(isolated),
+                   ["systemctl disable --now irqbalance",
+                    "or IRQBALANCE_BANNED_CPULIST=%s in /etc/default/irqbalance, and restart it" % cpu_text(isolated)])
+
+
+def node_of(host, cpu):
+    """The NUMA node of a processor, or None."""
+    for name in host.list("/sys/devices/system/cpu/cpu%d" % cpu):
+        if re.fullmatch(r"node\d+", name):
+            return int(name[4:])
+    return None
+
+
+def numa(host, options):
+    """A card whose frames lie in another processor's memory costs a hundred nanoseconds each time."""
+    cards = [card for card in nics.cards(host) if card.node >= 0 and (card.ready or not card.busy)]
+    if len(host.list("/sys/devices/system/node")) == 0 or not cards:
+        return None
+    ours = {node_of(host, cpu) for cpu in cores(host, options)} - {None}
+    if not ours:
+        return None
+    far = [card for card in cards if card.node not in ours]
+    near = {card.node for card in cards}
+    if not far and ours <= near:
+        return Finding("NUMA", "ok", "cards and shards' processors are of node %s" % cpu_text(ours))
+    beside = [cpu for cpu in host.online() if node_of(host, cpu) in near]
+    seen = "shards' processors are of node %s, %s" % (
+        cpu_text(ours), ", ".join("%s of node %d" % (card.address, card.node) for card in cards))
+    return Finding("NUMA", "advice", seen,
+                   ["processors beside the card: --cores with some of %s, and the same in isolcpus" % cpu_text(beside)])
 
 
 def iommu(host, _options):
@@ -148,7 +189,9 @@ def iommu(host, _options):
     if not nics.cards(host):
         return Finding("IOMMU", "ok", "none, and no PCI card that would need it")
     return Finding("IOMMU", "advice", "none",
-                   ["vfio-pci needs it, or has to be told to do without: enable_unsafe_noiommu_mode of the module vfio"],
+                   ["vfio-pci needs it: on in the firmware's setup (VT-d, AMD-Vi) and on the kernel's command line",
+                    "a machine that has none (most virtual ones) has to be told to do without, at the price that a card can",
+                    "write anywhere: echo 1 > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode"],
                    boot=["amd_iommu=on" if "AuthenticAMD" in (host.read("/proc/cpuinfo") or "") else "intel_iommu=on",
                          "iommu=pt"])
 
@@ -159,7 +202,7 @@ def vfio(host, _options):
         return None
     if host.exists("/sys/bus/pci/drivers/vfio-pci"):
         return Finding("vfio-pci", "ok", "loaded")
-    return Finding("vfio-pci", "advice", "not loaded", ["modprobe vfio-pci; and a line `vfio-pci` in /etc/modules"])
+    return Finding("vfio-pci", "advice", "not loaded", ["modprobe vfio-pci; `scripts/appliance persist` does it at every boot"])
 
 
 def network_cards(host, _options):
@@ -207,6 +250,6 @@ def stolen(host, _options):
 
 def everything(host, options):
     found = [check(host, options) for check in
-             (network_cards, vfio, iommu, huge_pages, isolation, tickless, interrupts, governor, idle_states, siblings,
+             (network_cards, numa, vfio, iommu, huge_pages, isolation, tickless, interrupts, irqbalance, governor, idle_states, siblings,
               transparent, clock, stolen)]
     return [one for one in found if one]

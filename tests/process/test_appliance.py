@@ -161,6 +161,81 @@ class TestAppliance(unittest.TestCase):
         self.box.run("persist", "--remove")
         self.assertFalse(os.path.exists(self.box.root + unit))
 
+    def test_what_the_kernel_takes_at_boot_persists_as_words_for_grub_once(self):
+        os.makedirs(self.box.root + "/etc/default")
+        self.box.file("/sys/devices/system/cpu/isolated", "")
+        self.box.file("/sys/devices/system/cpu/nohz_full", "")
+        words = "/etc/default/grub.d/lepus.cfg"
+        output = self.box.run("persist", "--cores", "4-7", "--dry-run")[1]
+        self.assertIn("isolcpus=managed_irq,domain,4-7", output)
+        self.assertFalse(os.path.exists(self.box.root + words))
+        for cores in ("2-7", "4-7"):
+            self.assertIn("update-grub", self.box.run("persist", "--cores", cores)[1])
+        text = self.box.text(words)
+        self.assertIn('GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT isolcpus=managed_irq,domain,4-7 nohz_full=4-7'
+                      ' rcu_nocbs=4-7"', text)
+        # After the boot nothing is missing any more, and the words stay.
+        self.box.file("/sys/devices/system/cpu/isolated", "4-7")
+        self.box.file("/sys/devices/system/cpu/nohz_full", "4-7")
+        self.box.run("persist", "--cores", "4-7")
+        self.assertEqual(self.box.text(words), text)
+        self.assertEqual(self.box.text("/etc/modules-load.d/lepus.conf").split("\n")[-1], "vfio-pci")
+        output = self.box.run("persist", "--remove")[1]
+        self.assertEqual(output.count("removed"), 3)
+        self.assertFalse(os.path.exists(self.box.root + words))
+        self.assertIn("nothing is there", self.box.run("persist", "--remove")[1])
+
+    def test_irqbalance_may_run_where_it_leaves_shards_alone(self):
+        self.box.file("/proc/812/comm", "irqbalance")
+        self.assertEqual(self.verdict("irqbalance"), "wrong")
+        self.assertIn("IRQBALANCE_BANNED_CPULIST=4-7", self.box.run("check")[1])
+        self.box.file("/etc/default/irqbalance", "#IRQBALANCE_BANNED_CPULIST=4-7\nIRQBALANCE_BANNED_CPULIST=0")
+        self.assertEqual(self.verdict("irqbalance"), "wrong")
+        self.box.file("/etc/default/irqbalance", 'IRQBALANCE_BANNED_CPULIST="4-7"')
+        self.assertEqual(self.verdict("irqbalance"), "ok")
+
+    def test_a_card_of_another_node_than_its_shards_is_noticed(self):
+        """Two sockets: processors 0-3 and the cards are of node 0, 4-7 of node 1."""
+        self.box.file("/sys/devices/system/node/node0/x", "")
+        for cpu in range(8):
+            self.box.file("/sys/devices/system/cpu/cpu%d/node%d/x" % (cpu, cpu // 4), "")
+        found = self.box.findings()["NUMA"]
+        self.assertEqual(found["verdict"], "advice")
+        self.assertIn("node 1, 0000:3b:00.1 of node 0", found["seen"])
+        self.assertIn("some of 0-3", found["mend"][0])
+        self.assertIn("ok      NUMA", self.box.run("check", "--cores", "2-3")[1])
+
+    def test_a_server_as_it_is_delivered_hears_all_that_is_wrong(self):
+        """Two sockets, an E810 and a ConnectX-5, nothing set."""
+        box = self.box
+        for cpu in range(8):
+            box.file("/sys/devices/system/cpu/cpu%d/node%d/x" % (cpu, cpu // 4), "")
+            box.file("/sys/devices/system/cpu/cpu%d/cpufreq/scaling_governor" % cpu, "powersave")
+        box.file("/sys/devices/system/node/node0/x", "")
+        for name in ("isolated", "nohz_full"):
+            box.file("/sys/devices/system/cpu/" + name, "")
+        box.file("/sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never")
+        shutil.rmtree(box.root + "/sys/kernel/iommu_groups")
+        box.file("/proc/cpuinfo", "vendor_id : GenuineIntel")
+        box.file("/proc/812/comm", "irqbalance")
+        box.file("/proc/irq/31/smp_affinity_list", "0-7")
+        for name in ("nr", "free"):
+            box.file("%s/%s_hugepages" % (HUGE, name), "0")
+        os.rmdir(box.root + "/sys/bus/pci/drivers/vfio-pci")
+        box.card("0000:3b:00.0", "ice", "eth0")
+        box.card("0000:3b:00.1", "mlx5_core", "eth1")
+        status, output = box.run("check", "--cores", "4-7")
+        self.assertEqual(status, 1)
+        for text in ("WRONG   huge pages", "WRONG   interrupts", "WRONG   irqbalance", "WRONG   frequency", "advice  NUMA",
+                     "advice  IOMMU", "advice  isolated cores", "advice  timer ticks", "advice  transparent pages",
+                     "advice  vfio-pci", "VT-d",
+                     "intel_iommu=on iommu=pt hugepages=512 isolcpus=managed_irq,domain,4-7 nohz_full=4-7 rcu_nocbs=4-7"):
+            self.assertIn(text, output)
+        box.run("apply", "--cores", "4-7")
+        output = box.run("check", "--cores", "4-7")[1]
+        for text in ("WRONG   interrupts", "WRONG   frequency", "advice  transparent pages"):
+            self.assertNotIn(text, output)
+
     def test_mistakes_are_answered(self):
         self.assertIn("which card?", self.box.run("bind")[1])
         self.assertIn("is no network card", self.box.run("bind", "0000:00:00.0")[1])
