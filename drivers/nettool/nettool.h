@@ -26,6 +26,18 @@ bool pcapng_packet(FILE *to, const struct pcapng_packet *packet, const uint8_t *
 bool pcapng_dropped(FILE *to, uint32_t interface, uint64_t wall_ns, uint64_t received,
                     uint64_t dropped);
 
+/* ---- offloads.c ---- */
+struct offloads {
+    bool rx_checksum;
+    bool tx_checksum;
+    bool tso;
+    bool lro;
+    uint32_t rss_key_bytes; /* 0: the driver says nothing of it */
+    uint32_t rss_table;
+};
+/* False: the interface's driver does not answer. */
+bool offloads_of(const char *name, struct offloads *ret_offloads);
+
 /* ---- capture.c, nics.c: exit codes ---- */
 int capture_run(int argc, char **argv);
 int nics_run(int argc, char **argv);

@@ -50,26 +50,136 @@ link_of(const char *folder, const char *name, char ret_text[TEXT_BYTES])
     return ret_text;
 }
 
-static const char *
-or_dash(const char *text)
-{
-    return text[0] != '\0' ? text : "-";
-}
-
 static int
 visible(const struct dirent *entry)
 {
     return entry->d_name[0] != '.';
 }
 
-/* A tap has no device below it: a port of the broker's, or what is behind an exception. */
-static const char *
-driver_of(const char *folder, const char *device, char ret_text[TEXT_BYTES])
+#define TEXTS 9
+enum text {
+    TEXT_NAME, /* of the interface, or the card's address */
+    TEXT_STATE,
+    TEXT_MTU,
+    TEXT_SPEED,
+    TEXT_NODE,
+    TEXT_DEVICE,
+    TEXT_DRIVER,
+    TEXT_IDS,
+    TEXT_NAMES, /* of the kernel for a card */
+};
+static const char *const key_of[TEXTS] = {"name",   "state",  "mtu", "speed_mbps", "node",
+                                          "device", "driver", "ids", "interfaces"};
+
+/* An interface or a card. */
+struct row {
+    char text[TEXTS][TEXT_BYTES];
+    uint32_t queues;
+    bool known; /* what it does itself */
+    struct offloads offloads;
+    char use[3 * TEXT_BYTES]; /* the line of the configuration, or the command before it */
+};
+
+static bool as_json;
+static uint32_t printed;
+
+static void
+json_string(const char *text)
 {
-    if (*text_of(folder, "tun_flags", ret_text) != '\0') {
-        return "tun";
+    (void)putchar('"');
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\') {
+            (void)putchar('\\');
+        }
+        (void)putchar((unsigned char)*text < ' ' ? ' ' : *text);
     }
-    return or_dash(link_of(device, "driver", ret_text));
+    (void)putchar('"');
+}
+
+static void
+row_print_json(const struct row *row)
+{
+    (void)printf("%s\n  {", printed++ == 0 ? "" : ",");
+    for (uint32_t i = 0; i < TEXTS; i++) {
+        (void)printf("\"%s\": ", key_of[i]);
+        json_string(row->text[i]);
+        (void)printf(", ");
+    }
+    if (row->known) {
+        (void)printf("\"rx_checksum\": %s, \"tx_checksum\": %s, \"tso\": %s, \"lro\": %s, "
+                     "\"rss_key_bytes\": %u, \"rss_table\": %u, ",
+                     row->offloads.rx_checksum ? "true" : "false",
+                     row->offloads.tx_checksum ? "true" : "false",
+                     row->offloads.tso ? "true" : "false", row->offloads.lro ? "true" : "false",
+                     row->offloads.rss_key_bytes, row->offloads.rss_table);
+    }
+    (void)printf("\"queues\": %u, \"use\": ", row->queues);
+    json_string(row->use);
+    (void)printf("}");
+}
+
+static const char *
+or_dash(const struct row *row, enum text text)
+{
+    return row->text[text][0] != '\0' ? row->text[text] : "-";
+}
+
+static void
+details_print(const struct row *row)
+{
+    const struct offloads *on = &row->offloads;
+    if (row->known) {
+        (void)printf("    %u queue%s; checksums %s%s%s; TSO %s; LRO %s", row->queues,
+                     row->queues == 1 ? "" : "s", on->rx_checksum ? "rx" : "",
+                     on->rx_checksum && on->tx_checksum ? " " : "",
+                     on->tx_checksum   ? "tx"
+                     : on->rx_checksum ? ""
+                                       : "none",
+                     on->tso ? "on" : "off", on->lro ? "on" : "off");
+        if (on->rss_table > 0) {
+            (void)printf("; RSS key %u bytes, table %u", on->rss_key_bytes, on->rss_table);
+        }
+        (void)printf("\n");
+    }
+    if (row->use[0] != '\0') {
+        (void)printf("    %s\n", row->use);
+    }
+}
+
+static uint32_t
+entries_count(const char *folder, const char *name, const char *prefix, char ret_names[TEXT_BYTES])
+{
+    char path[PATH_BYTES + TEXT_BYTES];
+    struct dirent **names = NULL;
+    uint32_t found = 0;
+    ret_names[0] = '\0';
+    (void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+    const int count = scandir(path, &names, visible, alphasort);
+    for (int i = 0; i < count; i++) {
+        if (strncmp(names[i]->d_name, prefix, strlen(prefix)) == 0) {
+            const size_t at = strlen(ret_names);
+            (void)snprintf(ret_names + at, TEXT_BYTES - at, "%s%.15s", found == 0 ? "" : ",",
+                           names[i]->d_name);
+            found++;
+        }
+        free(names[i]);
+    }
+    free(names);
+    return found;
+}
+
+/* How the broker can have an interface that stays the kernel's. */
+static void
+interface_use(struct row *row)
+{
+    const char *name = row->text[TEXT_NAME];
+    if (strcmp(row->text[TEXT_DRIVER], "tun") == 0) {
+        (void)snprintf(row->use, sizeof(row->use), "lepus.net.port.0.device = tap:%s", name);
+    } else if (row->text[TEXT_DEVICE][0] != '\0' && lp_dpdk_version() != NULL) {
+        (void)snprintf(row->use, sizeof(row->use),
+                       "lepus.net.port.0.device = net_af_xdp0,iface=%s,start_queue=0,queue_count=1",
+                       name);
+    }
 }
 
 static void
@@ -77,31 +187,61 @@ interface_print(const char *name)
 {
     char folder[PATH_BYTES];
     char device[PATH_BYTES + 8];
-    char text[6][TEXT_BYTES];
+    char queues[TEXT_BYTES];
+    struct row row = {0};
     (void)snprintf(folder, sizeof(folder), "%s/sys/class/net/%s", root, name);
     (void)snprintf(device, sizeof(device), "%s/device", folder);
-    (void)printf(
-        "%-14s %-6s %-6s %-7s %-5s %-14s %s\n", name,
-        or_dash(text_of(folder, "operstate", text[0])), or_dash(text_of(folder, "mtu", text[1])),
-        or_dash(text_of(folder, "speed", text[2])), or_dash(text_of(device, "numa_node", text[3])),
-        or_dash(link_of(folder, "device", text[4])), driver_of(folder, device, text[5]));
+    (void)snprintf(row.text[TEXT_NAME], TEXT_BYTES, "%.63s", name);
+    (void)text_of(folder, "operstate", row.text[TEXT_STATE]);
+    (void)text_of(folder, "mtu", row.text[TEXT_MTU]);
+    (void)text_of(folder, "speed", row.text[TEXT_SPEED]);
+    (void)text_of(device, "numa_node", row.text[TEXT_NODE]);
+    (void)link_of(folder, "device", row.text[TEXT_DEVICE]);
+    (void)link_of(device, "driver", row.text[TEXT_DRIVER]);
+    row.queues = entries_count(folder, "queues", "rx-", queues);
+    if (text_of(folder, "tun_flags", queues)[0] != '\0') {
+        (void)snprintf(row.text[TEXT_DRIVER], TEXT_BYTES, "tun");
+    }
+    row.known = root[0] == '\0' && offloads_of(name, &row.offloads);
+    interface_use(&row);
+    if (as_json) {
+        row_print_json(&row);
+        return;
+    }
+    (void)printf("%-14s %-6s %-6s %-7s %-5s %-14s %s\n", name, or_dash(&row, TEXT_STATE),
+                 or_dash(&row, TEXT_MTU), or_dash(&row, TEXT_SPEED), or_dash(&row, TEXT_NODE),
+                 or_dash(&row, TEXT_DEVICE), or_dash(&row, TEXT_DRIVER));
+    details_print(&row);
 }
 
 static void
 card_print(const char *address)
 {
     char folder[PATH_BYTES];
-    char text[4][TEXT_BYTES];
+    char text[2][TEXT_BYTES];
+    struct row row = {0};
     (void)snprintf(folder, sizeof(folder), "%s/sys/bus/pci/devices/%s", root, address);
     if (strncmp(text_of(folder, "class", text[0]), "0x02", 4) != 0) {
         return;
     }
-    const char *driver = link_of(folder, "driver", text[1]);
-    const bool ours = strcmp(driver, "vfio-pci") == 0 || strncmp(driver, "mlx", 3) == 0;
-    (void)printf("%-14s %s:%s  node %s  %-12s %s%s\n", address,
-                 text_of(folder, "vendor", text[2]) + 2, text_of(folder, "device", text[3]) + 2,
-                 or_dash(text_of(folder, "numa_node", text[0])), or_dash(driver),
-                 ours ? "lepus.net.port.0.device = " : "scripts/appliance bind ", address);
+    const char *driver = link_of(folder, "driver", row.text[TEXT_DRIVER]);
+    const bool stays = strncmp(driver, "mlx", 3) == 0;
+    const bool ours = strcmp(driver, "vfio-pci") == 0 || stays;
+    (void)snprintf(row.text[TEXT_NAME], TEXT_BYTES, "%.63s", address);
+    (void)text_of(folder, "numa_node", row.text[TEXT_NODE]);
+    (void)entries_count(folder, "net", "", row.text[TEXT_NAMES]);
+    (void)snprintf(row.text[TEXT_IDS], TEXT_BYTES, "%.6s:%.6s",
+                   text_of(folder, "vendor", text[0]) + (text[0][0] != '\0' ? 2 : 0),
+                   text_of(folder, "device", text[1]) + (text[1][0] != '\0' ? 2 : 0));
+    (void)snprintf(row.use, sizeof(row.use), "%s%.40s",
+                   ours ? "lepus.net.port.0.device = " : "scripts/appliance bind ", address);
+    if (as_json) {
+        row_print_json(&row);
+        return;
+    }
+    (void)printf("%-14s %s  node %s  %-12s %-12s %s%s\n", address, row.text[TEXT_IDS],
+                 or_dash(&row, TEXT_NODE), or_dash(&row, TEXT_DRIVER), or_dash(&row, TEXT_NAMES),
+                 row.use, stays ? " (stays with its kernel driver)" : "");
 }
 
 static void
@@ -152,7 +292,9 @@ usage(int code)
 {
     (void)fprintf(
         code == 0 ? stdout : stderr,
-        "lepus nic list            cards and interfaces of this machine: state, node, driver\n"
+        "lepus nic list [--json]   cards and interfaces of this machine: state, node, driver, "
+        "what\n"
+        "                          they do themselves, and what to write for them\n"
         "lepus nic show DEVICE     what DPDK says that one can do; nobody else may be using it\n"
         "\n"
         "An interface of the driver tun is a tap: a port of the broker's, or the kernel's way "
@@ -160,6 +302,34 @@ usage(int code)
         "one (lepus.net.port.N.exception), which is there while the broker runs.\n"
         "What a running broker's ports do is told by `lepusctl list_ports`.\n");
     return code;
+}
+
+static void
+list_json(void)
+{
+    const char *dpdk = lp_dpdk_version();
+    (void)printf("{\"dpdk\": ");
+    json_string(dpdk != NULL ? dpdk : "");
+    (void)printf(", \"interfaces\": [");
+    each("/sys/class/net", interface_print);
+    (void)printf("],\n\"cards\": [");
+    printed = 0;
+    each("/sys/bus/pci/devices", card_print);
+    (void)printf("]}\n");
+}
+
+static void
+list_text(void)
+{
+    const char *dpdk = lp_dpdk_version();
+    (void)printf("%s%s\n\n",
+                 dpdk != NULL ? "built with " : "built without DPDK: taps of the kernel only",
+                 dpdk != NULL ? dpdk : "");
+    (void)printf("Interfaces of the kernel\n%-14s %-6s %-6s %-7s %-5s %-14s %s\n", "name", "state",
+                 "MTU", "Mb/s", "node", "device", "driver");
+    each("/sys/class/net", interface_print);
+    (void)printf("\nPCI network cards (`lepus nic show ADDRESS` tells what one can do for us)\n");
+    each("/sys/bus/pci/devices", card_print);
 }
 
 int
@@ -171,19 +341,22 @@ nics_run(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "show") == 0) {
         return offloads_print(argv[2]);
     }
-    if (argc < 2 || strcmp(argv[1], "list") != 0 ||
-        (argc == 4 ? strcmp(argv[2], "--root") != 0 : argc != 2)) {
+    if (argc < 2 || strcmp(argv[1], "list") != 0) {
         return usage(2);
     }
-    root = argc == 4 ? argv[3] : "";
-    const char *dpdk = lp_dpdk_version();
-    (void)printf("%s%s\n\n",
-                 dpdk != NULL ? "built with " : "built without DPDK: taps of the kernel only",
-                 dpdk != NULL ? dpdk : "");
-    (void)printf("Interfaces of the kernel\n%-14s %-6s %-6s %-7s %-5s %-14s %s\n", "name", "state",
-                 "MTU", "Mb/s", "node", "device", "driver");
-    each("/sys/class/net", interface_print);
-    (void)printf("\nPCI network cards\n");
-    each("/sys/bus/pci/devices", card_print);
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            as_json = true;
+        } else if (strcmp(argv[i], "--root") == 0 && i + 1 < argc) {
+            root = argv[++i];
+        } else {
+            return usage(2);
+        }
+    }
+    if (as_json) {
+        list_json();
+    } else {
+        list_text();
+    }
     return 0;
 }

@@ -4,6 +4,7 @@
 
 Needs root and /dev/net/tun for the first; else those tests are skipped.
 """
+import json
 import os
 import select
 import shutil
@@ -167,6 +168,8 @@ class Words(unittest.TestCase):
         root = tempfile.mkdtemp(prefix="lepus-nics-")
         self.addCleanup(shutil.rmtree, root)
         for path, text in (("class/net/eth7/operstate", "up"), ("class/net/eth7/mtu", "9000"),
+                           ("class/net/eth7/queues/rx-0/x", ""), ("class/net/eth7/queues/rx-1/x", ""),
+                           ("class/net/eth7/queues/tx-0/x", ""), ("bus/pci/devices/0000:3b:00.0/net/eth7/x", ""),
                            ("bus/pci/devices/0000:3b:00.0/class", "0x020000"),
                            ("bus/pci/devices/0000:3b:00.0/vendor", "0x8086"),
                            ("bus/pci/devices/0000:3b:00.0/device", "0x10fb"),
@@ -180,6 +183,33 @@ class Words(unittest.TestCase):
         self.assertRegex(out, r"eth7 +up +9000")
         self.assertRegex(out, r"0000:3b:00.0 +8086:10fb +node 1 .*scripts/appliance bind 0000:3b:00.0")
         self.assertNotIn("0000:00:01.0", out)
+        status, out, _ = self.run_words("nic", "list", "--json", "--root", root)
+        self.assertEqual(status, 0)
+        told = json.loads(out)
+        self.assertEqual([(one["name"], one["state"], one["mtu"], one["queues"]) for one in told["interfaces"]],
+                         [("eth7", "up", "9000", 2)])
+        self.assertEqual([(one["name"], one["ids"], one["node"], one["interfaces"], one["use"]) for one in told["cards"]],
+                         [("0000:3b:00.0", "8086:10fb", "1", "eth7", "scripts/appliance bind 0000:3b:00.0")])
+
+    def test_a_cards_driver_decides_what_is_to_be_done_with_it(self):
+        root = tempfile.mkdtemp(prefix="lepus-nics-")
+        self.addCleanup(shutil.rmtree, root)
+        for address, driver in (("0000:3b:00.0", "vfio-pci"), ("0000:3b:00.1", "mlx5_core"), ("0000:3b:00.2", "ice")):
+            base = os.path.join(root, "sys/bus/pci/devices", address)
+            os.makedirs(base)
+            with open(base + "/class", "w", encoding="utf-8") as file:
+                file.write("0x020000\n")
+            os.symlink("../../drivers/" + driver, base + "/driver")
+        out = self.run_words("nic", "list", "--root", root)[1]
+        self.assertIn("lepus.net.port.0.device = 0000:3b:00.0\n", out)
+        self.assertIn("lepus.net.port.0.device = 0000:3b:00.1 (stays with its kernel driver)\n", out)
+        self.assertIn("scripts/appliance bind 0000:3b:00.2\n", out)
+
+    def test_this_machines_interfaces_say_what_they_do_themselves(self):
+        told = json.loads(self.run_words("nic", "list", "--json")[1])
+        loopback = [one for one in told["interfaces"] if one["name"] == "lo"][0]
+        self.assertIn(loopback["tx_checksum"], (True, False))
+        self.assertEqual(loopback["use"], "")
 
 
 if __name__ == "__main__":
