@@ -248,25 +248,28 @@ class TestUnit(unittest.TestCase):
                               timeout=60, check=False)
         return done.returncode, done.stdout
 
-    def installed(self, folder):
+    def installed(self, folder, *more):
         """The unit with a program that exists, and what bypass adds."""
         with open(os.path.join(UNITS, "lepus.service"), encoding="utf-8") as file:
             text = file.read().replace("/usr/lib/lepus/lepus ", "/bin/true ")
         os.makedirs(os.path.join(folder, "lepus.service.d"))
-        shutil.copy(os.path.join(UNITS, "lepus-bypass.conf"), os.path.join(folder, "lepus.service.d"))
+        for name in more:
+            shutil.copy(os.path.join(UNITS, name), os.path.join(folder, "lepus.service.d"))
         path = os.path.join(folder, "lepus.service")
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         return path
 
     def test_systemd_understands_it_and_finds_little_to_attack(self):
-        folder = tempfile.mkdtemp(prefix="lepus-unit-")
-        self.addCleanup(shutil.rmtree, folder)
-        path = self.installed(folder)
-        status, output = self.analyze("verify", path)
-        self.assertEqual((status, output), (0, ""))
-        status, output = self.analyze("security", "--offline=true", "--threshold=30", path)
-        self.assertEqual(status, 0, output)
+        bypass, xdp = "lepus-bypass.conf", "lepus-af-xdp.conf"
+        for more, exposed in (((), 20), ((bypass,), 27), ((bypass, xdp), 30)):
+            folder = tempfile.mkdtemp(prefix="lepus-unit-")
+            self.addCleanup(shutil.rmtree, folder)
+            path = self.installed(folder, *more)
+            status, output = self.analyze("verify", path)
+            self.assertEqual((status, output), (0, ""))
+            status, output = self.analyze("security", "--offline=true", "--threshold=%d" % exposed, path)
+            self.assertEqual(status, 0, output)
 
 
 if __name__ == "__main__":
