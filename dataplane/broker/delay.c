@@ -354,6 +354,8 @@ lp_delay_start(struct lp_broker *broker, struct lp_entry **list, lp_handle handl
         entry->position = delay->next_position++;
         if (entry->flags & LP_ENTRY_PERSISTENT) {
             delayed_keep(broker, entry, waiter);
+        } else {
+            lp_store_delay_brief(broker, entry);
         }
         delay_push(broker, entry);
     }
@@ -471,8 +473,13 @@ lp_delay_read(struct lp_broker *broker, struct lp_log_place place, struct lp_byt
 static bool
 due_publish(struct lp_broker *broker, struct lp_entry *entry)
 {
-    if ((entry->flags & LP_ENTRY_READING) != 0 || entry->message == LP_HANDLE_NONE ||
-        !lp_store_written(broker, entry) || !lp_own_room(&broker->own)) {
+    if ((entry->flags & LP_ENTRY_READING) != 0 || entry->message == LP_HANDLE_NONE) {
+        return false;
+    }
+    if (entry->brief) { /* it is in memory, and nobody asks the log for it again */
+        lp_store_forget(broker, entry);
+    }
+    if (!lp_store_written(broker, entry) || !lp_own_room(&broker->own)) {
         return false;
     }
     const struct lp_store_source source = lp_store_source_of(broker, LP_STORE_DELAYED_ID, entry);
@@ -483,11 +490,13 @@ due_publish(struct lp_broker *broker, struct lp_entry *entry)
     return true;
 }
 
-/* Nothing can be noted any more: what is in the log comes again after the next start. */
+/* Nothing can be noted any more: what is in the log comes again after the next start, if it is
+ * kept; what is not and is in memory goes on. */
 static bool
 due_stays(struct lp_broker *broker, struct lp_entry *entry)
 {
-    return (entry->flags & (LP_ENTRY_STORED | LP_ENTRY_READING)) == LP_ENTRY_STORED &&
+    return !(entry->brief && entry->message != LP_HANDLE_NONE) &&
+           (entry->flags & (LP_ENTRY_STORED | LP_ENTRY_READING)) == LP_ENTRY_STORED &&
            lp_store_fault(broker);
 }
 
@@ -509,6 +518,7 @@ delay_due(void *context, struct lp_timer *timer, uint64_t now_ns)
     for (uint32_t i = 0; i < DUE_BUDGET && !lp_list_empty(&delay->due); i++) {
         struct lp_entry *first = LP_LIST_ITEM(delay->due.next, struct lp_entry, link);
         if (due_stays(broker, first)) {
+            broker->stats->messages_own_lost += first->brief;
             delayed_leave(broker, first);
         } else if (!due_publish(broker, first)) {
             break;

@@ -174,7 +174,7 @@ shard_broker_init(struct lp_shard *shard, uint64_t now_ns, uint64_t wall_ns)
         .backlog_bytes = config->log_backlog_bytes,
         .delay_ns = (uint64_t)config->log_max_delay_us * 1000u,
         .paging = {config->log_paging.head_entries, config->log_paging.head_bytes,
-                   config->log_paging.page_entries},
+                   config->log_paging.page_entries, config->log_paging.ahead_ms},
     };
     return lp_store_init_boot(broker, &store);
 }

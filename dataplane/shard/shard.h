@@ -51,6 +51,7 @@ struct lp_shard_config {
         uint32_t head_entries;
         uint32_t head_bytes;
         uint32_t page_entries;
+        uint32_t ahead_ms;
     } log_paging;              /* struct lp_store_paging; zeros: as usual */
     uint32_t log_max_delay_us; /* 0 */
 };

@@ -10,6 +10,7 @@
  *   D4  what a transaction published to one queue is all there after a crash, or nothing of it
  *   D5  a queue that was declared is there until its delete was said, whatever died meanwhile: a
  *       consumer that hears 404 ends the run
+ *   D6  a transient message does not come after its node has died
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@
 #define TRANSACTION       20u
 #define TRANSACTION_LARGE 250u
 #define BODY_BYTES_MAX    8000u
+#define BACKLOG_BYTES     (16u * 1024u)
 
 struct letter {
     uint64_t due_ns;
@@ -40,6 +42,7 @@ struct letter {
     uint32_t deaths;      /* of the node, when it was published */
     uint32_t came;        /* how often */
     uint32_t fresh;       /* ... without the mark */
+    bool kept;            /* it is persistent */
     bool certain;         /* it was confirmed, or committed */
     bool survived;        /* it came after a crash */
 };
@@ -135,6 +138,7 @@ publish_one(struct late_publisher *publisher)
         .queue = scene_below(scene, QUEUES),
         .transaction = publisher->transactional ? publisher->transaction : 0,
         .deaths = scene->deaths,
+        .kept = publisher->transactional || scene_below(scene, 3) > 0,
     };
     late->last_ns = LP_MAX(late->last_ns, letter->due_ns);
     const uint32_t bytes =
@@ -146,7 +150,9 @@ publish_one(struct late_publisher *publisher)
         .exchange = EXCHANGE,
         .key = late_queue(letter->queue, name),
         .body = lp_bytes_of(body, bytes),
-        .properties = {.has_headers = delay_ms > 0, .headers = lp_writer_bytes(&table)},
+        .properties = {.has_headers = delay_ms > 0,
+                       .headers = lp_writer_bytes(&table),
+                       .transient = !letter->kept},
     };
     sim_publish_message(&publisher->pilot.client, 1, &said);
     publisher->letter[publisher->published++] = number;
@@ -288,6 +294,7 @@ consumer_content(struct pilot *pilot, const struct sim_content *content)
     struct letter *letter = &late->letter[number];
     LP_ASSERT(lp_bytes_equal_text(content->key, late_queue(letter->queue, name))); /* D1 */
     LP_ASSERT(scene->now_ns >= letter->due_ns);                                    /* D1 */
+    LP_ASSERT(letter->kept || pilot->deaths == letter->deaths);                    /* D6 */
     letter->came++;
     letter->fresh += !content->redelivered;
     const uint32_t again = letter->transaction == 0 ? scene->deaths - letter->deaths : 0;
@@ -494,7 +501,9 @@ late_finish(void *self)
 {
     const struct late *late = self;
     for (uint32_t i = 0; i < late->letters; i++) {
-        LP_ASSERT(!late->letter[i].certain || late->letter[i].came > 0); /* D3 */
+        const struct letter *letter = &late->letter[i];
+        const bool outlives = letter->kept || letter->deaths == late->scene->deaths;
+        LP_ASSERT(!letter->certain || !outlives || letter->came > 0); /* D3 */
     }
     for (uint32_t i = 1; i <= late->transactions; i++) {
         for (uint32_t queue = 0; queue < QUEUES; queue++) {
@@ -520,6 +529,7 @@ late_close(void *self)
 const struct scenario scenario_late = {
     .name = "late",
     .disk = true,
+    .backlog_bytes = BACKLOG_BYTES,
     .deaths = CRASH_ONE_IN,
     .open = late_open,
     .step = late_step,

@@ -79,7 +79,10 @@ shard_start(struct world_node *node, uint32_t index)
         .log_first_segment_bytes = 128 * 1024,
         .log_backlog_bytes =
             node->scenario->backlog_bytes > 0 ? node->scenario->backlog_bytes : 64 * 1024,
-        .log_paging = {.head_entries = 8, .head_bytes = 16 * 1024, .page_entries = 8},
+        .log_paging = {.head_entries = 8,
+                       .head_bytes = 16 * 1024,
+                       .page_entries = 8,
+                       .ahead_ms = 200},
     };
     node->memory[index] = memory_get(node, memory_bytes);
     const struct lp_shard_env env = {

@@ -12,14 +12,22 @@
 /* Entries that one flush looks at. */
 #define ENTRIES_BUDGET 16384u
 #define SPILL_BUDGET   1024u
-/* So soon none is wanted again that leaves memory. */
-#define SPILL_AHEAD_NS 10000000000u
 
 bool
 lp_store_delay(struct lp_broker *broker, struct lp_entry *entry,
                const struct lp_mesh_record *record)
 {
     return store_note_enqueue(broker, LP_STORE_DELAYED_ID, entry, broker->shard, record);
+}
+
+void
+lp_store_delay_brief(struct lp_broker *broker, struct lp_entry *entry)
+{
+    struct lp_store *store = broker->store;
+    if (store && !store->fenced &&
+        lp_delay_count(&broker->delay) > lp_store_paging(broker)->head_entries) {
+        store_brief(broker, entry);
+    }
 }
 
 bool
@@ -117,7 +125,7 @@ store_delayed_write(struct lp_store *store)
     const uint32_t end = walk_end(store, *cursor, ENTRIES_BUDGET);
     for (; *cursor < end; (*cursor)++) {
         const struct lp_entry *entry = delayed_at(store, *cursor);
-        if (!entry) {
+        if (!entry || entry->brief) { /* no start finds these */
             continue;
         }
         const struct store_item item = store_item_of(store->broker, entry);
@@ -154,12 +162,31 @@ store_delayed_move(struct lp_store *store, uint64_t *budget)
     return !noted && end == store->broker->entries.made;
 }
 
+/* It is in memory, and will not be wanted soon. */
 static bool
-may_leave(const struct lp_broker *broker, const struct lp_entry *entry)
+is_for_later(const struct lp_broker *broker, const struct lp_entry *entry)
 {
-    return entry->message != LP_HANDLE_NONE && (entry->flags & LP_ENTRY_READING) == 0 &&
-           entry->expires_ns > broker->now_ns + SPILL_AHEAD_NS &&
-           lp_store_message_is_durable(broker, entry);
+    return entry->state == LP_ENTRY_DELAYED && entry->message != LP_HANDLE_NONE &&
+           (entry->flags & (LP_ENTRY_STORED | LP_ENTRY_READING)) == LP_ENTRY_STORED &&
+           entry->expires_ns > broker->now_ns + lp_store_paging(broker)->ahead_ms * 1000000ull;
+}
+
+/* What is on disk leaves memory, and what is not kept is to be written for that. */
+static void
+delayed_spill(struct lp_store *store, struct lp_entry *entry)
+{
+    struct lp_broker *broker = store->broker;
+    if (entry->brief && !entry->noted) {
+        (void)store_brief_write(store, LP_STORE_DELAYED_ID, entry); /* else later */
+        return;
+    }
+    if (entry->place.segment == 0 || !lp_store_message_is_durable(broker, entry)) {
+        return;
+    }
+    lp_store_resident(broker, -(int64_t)lp_store_resident_bytes(entry));
+    lp_message_free(&broker->messages, entry->message);
+    entry->message = LP_HANDLE_NONE;
+    broker->stats->messages_paged_out++;
 }
 
 void
@@ -174,13 +201,9 @@ store_delayed_spill(struct lp_store *store)
     }
     const uint32_t end = walk_end(store, store->delayed_cursor, SPILL_BUDGET);
     for (; store->delayed_cursor < end && lp_store_over(broker); store->delayed_cursor++) {
-        struct lp_entry *entry = delayed_at(store, store->delayed_cursor);
-        if (!entry || !may_leave(broker, entry)) {
-            continue;
+        struct lp_entry *entry = lp_pool_at(&broker->entries, store->delayed_cursor);
+        if (entry && is_for_later(broker, entry)) {
+            delayed_spill(store, entry);
         }
-        lp_store_resident(broker, -(int64_t)lp_store_resident_bytes(entry));
-        lp_message_free(&broker->messages, entry->message);
-        entry->message = LP_HANDLE_NONE;
-        broker->stats->messages_paged_out++;
     }
 }

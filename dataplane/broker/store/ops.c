@@ -124,23 +124,21 @@ lp_store_sync(struct lp_broker *broker, uint32_t from, const struct lp_mesh_reco
 /* ---- for this run only ---- */
 
 void
-lp_store_brief(struct lp_queue *queue, struct lp_entry *entry)
+store_brief(struct lp_broker *broker, struct lp_entry *entry)
 {
     LP_ASSERT((entry->flags & LP_ENTRY_STORED) == 0);
-    queue->stored.away = true;
     entry->flags |= LP_ENTRY_STORED;
     entry->brief = 1;
     entry->place = (struct lp_log_place){0, 0};
     entry->record_bytes = entry->body_bytes; /* until it has a record */
-    lp_store_resident(queue->broker, (int64_t)lp_store_resident_bytes(entry));
+    lp_store_resident(broker, (int64_t)lp_store_resident_bytes(entry));
 }
 
 bool
-lp_store_brief_write(struct lp_queue *queue, struct lp_entry *entry)
+store_brief_write(struct lp_store *store, uint32_t queue, struct lp_entry *entry)
 {
-    struct lp_store *store = queue->broker->store;
     const uint64_t number = store->ops.next;
-    struct store_op *op = store_note(store, STORE_OP_BRIEF, queue->id, entry->position);
+    struct store_op *op = store_note(store, STORE_OP_BRIEF, queue, entry->position);
     if (!op) {
         return false;
     }
@@ -148,6 +146,19 @@ lp_store_brief_write(struct lp_queue *queue, struct lp_entry *entry)
     entry->noted = 1;
     entry->place.unit = (uint32_t)number;
     return true;
+}
+
+void
+lp_store_brief(struct lp_queue *queue, struct lp_entry *entry)
+{
+    queue->stored.away = true;
+    store_brief(queue->broker, entry);
+}
+
+bool
+lp_store_brief_write(struct lp_queue *queue, struct lp_entry *entry)
+{
+    return store_brief_write(queue->broker->store, queue->id, entry);
 }
 
 void

@@ -40,6 +40,7 @@ static const struct lp_store_paging usual_paging = {
     .head_entries = 4096,
     .head_bytes = 4u * 1024u * 1024u,
     .page_entries = LP_STORE_PAGE_ENTRIES,
+    .ahead_ms = 10000,
 };
 
 enum lp_err

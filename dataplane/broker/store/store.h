@@ -30,6 +30,7 @@ struct lp_store_paging {
     uint32_t head_entries; /* stay at the head of a queue */
     uint32_t head_bytes;   /* of their large messages */
     uint32_t page_entries; /* of a full page; at most LP_STORE_PAGE_ENTRIES */
+    uint32_t ahead_ms;     /* no delayed message leaves memory that is due so soon */
 };
 
 struct lp_store_options {
@@ -143,6 +144,8 @@ void lp_store_source_settle(struct lp_broker *broker, const struct lp_store_sour
 
 #define LP_STORE_DELAYED_ID UINT32_MAX
 
+/* One that is not kept: where there are many, it may leave memory for this run. */
+void lp_store_delay_brief(struct lp_broker *broker, struct lp_entry *entry);
 /* As lp_store_enqueue(). */
 LP_MUST_CHECK bool lp_store_delay(struct lp_broker *broker, struct lp_entry *entry,
                                   const struct lp_mesh_record *record);

@@ -220,6 +220,10 @@ uint64_t store_expires_ns(const struct lp_broker *broker, uint64_t wall_ms);
 bool store_note_enqueue(struct lp_broker *broker, uint32_t queue, struct lp_entry *entry,
                         uint32_t from, const struct lp_mesh_record *record);
 
+/* As lp_store_brief() and lp_store_brief_write(). */
+void store_brief(struct lp_broker *broker, struct lp_entry *entry);
+bool store_brief_write(struct lp_store *store, uint32_t queue, struct lp_entry *entry);
+
 /* ---- encode.c ---- */
 /* A batch with room for a record of `bytes`; false: not now. */
 bool store_room(struct lp_store *store, uint32_t bytes, uint64_t chain_bytes);

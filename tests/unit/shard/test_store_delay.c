@@ -306,6 +306,37 @@ what_waits_long_leaves_memory(void **unused)
     store_close(&store);
 }
 
+/* Those that are not kept do so as well when they are many; no start finds them. */
+static void
+what_is_not_kept_and_waits_long_leaves_memory_too(void **unused)
+{
+    (void)unused;
+    static struct store_rig store;
+    late_open(&store);
+    store_of(&store)->backlog_bytes = 0;
+    store_of(&store)->paging.head_entries = 100;
+    for (uint64_t i = 1; i <= 1000; i++) {
+        const struct parcel parcel = {
+            .exchange = "passing", .value = i, .delay_ms = 60000, .body_bytes = 200};
+        assert_int_equal(parcel_send(&store, &parcel, false), LP_DONE);
+        if (i % 100 == 0) {
+            wait_ms(&store, 1);
+        }
+    }
+    wait_ms(&store, 10);
+    assert_int_equal(store.client->confirmed, 1000);
+    assert_true(store_broker(&store)->messages.used <= 101);
+    lp_store_check(store_broker(&store));
+    store.rig.now_ns += 59900000000u;
+    store.rig.wall_ns += 59900000000u;
+    wait_ms(&store, 400);
+    store_expect(&store, "q", 1, 500);
+    late_kill_and_start(&store);
+    assert_int_equal(waiting(&store), 0);
+    assert_int_equal(store_counts(&store, "q").ready, 0);
+    store_close(&store);
+}
+
 /* What waits keeps no segment of the log alone: it is written anew, and is there all the same. */
 static void
 what_waits_is_written_anew_so_that_space_is_free(void **unused)
@@ -353,6 +384,7 @@ main(void)
         cmocka_unit_test(a_clean_end_and_a_checkpoint_have_it),
         cmocka_unit_test(a_commit_is_answered_when_what_it_delays_is_on_disk),
         cmocka_unit_test(what_waits_long_leaves_memory),
+        cmocka_unit_test(what_is_not_kept_and_waits_long_leaves_memory_too),
         cmocka_unit_test(what_waits_is_written_anew_so_that_space_is_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
