@@ -14,6 +14,10 @@
 #define MANY_STRIDE_MAX 128u
 #define MANY_ITEMS      (64u * 1024u)
 
+/* Packed: a span, and of it at most so much left over. */
+#define PACKED_SPANS_MIN 16ull
+#define PACKED_WASTE_MAX (LP_SPAN_BYTES / 128u)
+
 LP_STATIC_ASSERT(sizeof(struct lp_pool_header) == 8, "items keep an alignment of 8");
 
 static inline uint32_t
@@ -40,16 +44,17 @@ item_bytes(const struct lp_pool *pool)
     return pool->item_stride - (uint32_t)sizeof(struct lp_pool_header);
 }
 
-enum lp_err
-lp_pool_init_boot(struct lp_pool *pool, const char *name, struct lp_memory *memory, uint32_t bytes,
-                  uint32_t capacity)
+/* `packed`: pool.h's lp_pool_init_packed_boot(). */
+static enum lp_err
+pool_init(const struct lp_pool *wanted, uint32_t bytes, bool packed, struct lp_pool *ret_pool)
 {
+    const uint32_t capacity = wanted->capacity;
     if (bytes == 0 || bytes > ITEM_BYTES_MAX || capacity == 0 || capacity > CAPACITY_MAX) {
         return LP_ERR_BAD_CONFIG;
     }
     struct lp_pool made = {
-        .name = name,
-        .memory = memory,
+        .name = wanted->name,
+        .memory = wanted->memory,
         .item_stride = ((bytes + 7u) & ~7u) + (uint32_t)sizeof(struct lp_pool_header),
         .capacity = capacity,
         .block_chunks = 1,
@@ -63,14 +68,36 @@ lp_pool_init_boot(struct lp_pool *pool, const char *name, struct lp_memory *memo
     if (made.item_stride <= MANY_STRIDE_MAX && capacity >= MANY_ITEMS) {
         made.block_chunks = (uint32_t)(LP_SPAN_BYTES / chunk_bytes(&made));
     }
+    if (packed && (uint64_t)capacity * made.item_stride >= PACKED_SPANS_MIN * LP_SPAN_BYTES) {
+        while (made.chunk_shift > 0 && LP_SPAN_BYTES % chunk_bytes(&made) > PACKED_WASTE_MAX) {
+            made.chunk_shift--;
+        }
+        made.block_chunks = (uint32_t)(LP_SPAN_BYTES / chunk_bytes(&made));
+    }
     /* Entries are written when their chunk is made, and not read before. */
-    made.chunks =
-        lp_memory_alloc(memory, (uint64_t)chunk_count(&made, capacity) * sizeof(made.chunks[0]));
+    made.chunks = lp_memory_alloc(made.memory,
+                                  (uint64_t)chunk_count(&made, capacity) * sizeof(made.chunks[0]));
     if (made.chunks == NULL) {
         return LP_ERR_NO_MEMORY;
     }
-    *pool = made;
+    *ret_pool = made;
     return LP_OK;
+}
+
+enum lp_err
+lp_pool_init_boot(struct lp_pool *pool, const char *name, struct lp_memory *memory, uint32_t bytes,
+                  uint32_t capacity)
+{
+    const struct lp_pool wanted = {.name = name, .memory = memory, .capacity = capacity};
+    return pool_init(&wanted, bytes, false, pool);
+}
+
+enum lp_err
+lp_pool_init_packed_boot(struct lp_pool *pool, const char *name, struct lp_memory *memory,
+                         uint32_t bytes, uint32_t capacity)
+{
+    const struct lp_pool wanted = {.name = name, .memory = memory, .capacity = capacity};
+    return pool_init(&wanted, bytes, true, pool);
 }
 
 void

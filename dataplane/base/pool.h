@@ -57,6 +57,12 @@ LP_MUST_CHECK enum lp_err lp_pool_init_boot(struct lp_pool *pool, const char *na
                                             struct lp_memory *memory, uint32_t item_bytes,
                                             uint32_t capacity);
 
+/* Likewise, and items take a span at a time, if there may be many spans of them: for items of which
+ * a great many are there at once, next to which a span is nothing. */
+LP_MUST_CHECK enum lp_err lp_pool_init_packed_boot(struct lp_pool *pool, const char *name,
+                                                   struct lp_memory *memory, uint32_t item_bytes,
+                                                   uint32_t capacity);
+
 /* Gives every chunk back; all items must be free. */
 void lp_pool_fini(struct lp_pool *pool);
 

@@ -3,7 +3,7 @@
  * What an acknowledgement says: RFC 9293 3.10.7.4 (fifth), RFC 5681, RFC 2018,
  * RFC 2883, RFC 5961 5.
  */
-#include "send.h"
+#include "congestion.h"
 
 #define DUP_THRESHOLD 3u
 
@@ -143,7 +143,11 @@ rtt_measure(struct lp_net *net, struct tcp_stream *stream, const struct tcp_ack_
     const uint32_t samples = LP_MAX(news->flight / (2u * stream->send_mss), 1u);
     if (news->first_ns != 0) {
         /* RFC 6298 3: Karn: only what was sent once. */
-        tcp_rto_sample(net, stream, (uint32_t)((net->now_ns - news->first_ns) / 1000u), samples);
+        const uint32_t rtt_us = (uint32_t)((net->now_ns - news->first_ns) / 1000u);
+        tcp_rto_sample(net, stream, rtt_us, samples);
+        if (tcp_first_slow_start(stream)) {
+            tcp_hystart_sample(stream, LP_MAX(rtt_us, 1u));
+        }
     } else if (news->acked > 0 && news->has_echo) {
         /* RFC 7323 4.1: an echo says which of several it was; in milliseconds. */
         const uint32_t ms = tcp_now_ms(net) + stream->timestamp_offset - news->echo;

@@ -40,7 +40,6 @@ tcp_send_begin(struct lp_net *net, struct tcp_stream *stream, uint32_t rtt_us)
     stream->sent_ms = tcp_now_ms(net);
     stream->send_window_max = stream->send_window;
     stream->rack_reorder_mult = 1;
-    stream->rack_end_seq = stream->send_una;
     tcp_congestion_of(net)->begin(stream);
     if (tcp_unsent(stream) > 0 || stream->fin_queued) {
         tcp_want(net, stream, TCP_WANT_DATA);

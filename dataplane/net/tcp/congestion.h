@@ -31,15 +31,24 @@ tcp_congestion_of(const struct lp_net *net)
     return net->config.congestion == LP_NET_NEWRENO ? &tcp_newreno : &tcp_cubic;
 }
 
-/* RFC 5681 3.1 with RFC 3465 2.1: by bytes, so that many small acknowledgements gain nothing. */
-static inline uint32_t
-tcp_slow_start(struct tcp_stream *stream, uint32_t acked)
+/* No window is larger: sums of windows and segments stay in 32 bits. */
+#define TCP_CWND_MAX (1u << 30)
+
+/* Nothing was ever lost: RFC 5681 3.1's "arbitrarily high". */
+static inline bool
+tcp_first_slow_start(const struct tcp_stream *stream)
 {
-    const uint32_t room = stream->ssthresh > stream->cwnd ? stream->ssthresh - stream->cwnd : 0;
-    const uint32_t used = LP_MIN(acked, room);
-    stream->cwnd += used;
-    return acked - used;
+    return stream->ssthresh == TCP_CWND_MAX;
 }
+
+/* ---- hystart.c ---- */
+/* RFC 5681 3.1 with RFC 3465 2.1: by bytes, so that many small acknowledgements gain nothing.
+ * Gives what is left for congestion avoidance. */
+uint32_t tcp_slow_start(struct tcp_stream *stream, uint32_t acked);
+/* In the first slow start only: a round trip was measured. */
+void tcp_hystart_sample(struct tcp_stream *stream, uint32_t rtt_us);
+/* The first slow start ends, if it is that: `congestion` is the algorithm's, as begin() left it. */
+void tcp_hystart_end(struct tcp_stream *stream);
 
 /* RFC 6928 2. */
 static inline uint32_t
@@ -47,6 +56,3 @@ tcp_window_first(uint32_t mss)
 {
     return LP_MIN(10 * mss, LP_MAX(2 * mss, 14600u));
 }
-
-/* No window is larger: sums of windows and segments stay in 32 bits. */
-#define TCP_CWND_MAX (1u << 30)

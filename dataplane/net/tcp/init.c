@@ -35,8 +35,8 @@ static enum lp_err
 parts_init(struct lp_net *net)
 {
     struct tcp *tcp = net->tcp;
-    enum lp_err err = lp_pool_init_boot(&tcp->streams, "tcp streams", net->memory,
-                                        sizeof(struct tcp_stream), net->config.streams_max);
+    enum lp_err err = lp_pool_init_packed_boot(&tcp->streams, "tcp streams", net->memory,
+                                               sizeof(struct tcp_stream), net->config.streams_max);
     if (err != LP_OK) {
         return err;
     }

@@ -16,7 +16,11 @@ static void
 newreno_grow(struct tcp_stream *stream, uint32_t acked, uint64_t now_ns)
 {
     (void)now_ns;
-    stream->congestion[0] += tcp_slow_start(stream, acked);
+    const uint32_t left = tcp_slow_start(stream, acked);
+    if (left == 0) {
+        return;
+    }
+    stream->congestion[0] += left;
     if (stream->congestion[0] >= stream->cwnd) {
         stream->congestion[0] -= stream->cwnd;
         stream->cwnd = LP_MIN(stream->cwnd + stream->send_mss, TCP_CWND_MAX);

@@ -9,9 +9,10 @@
  */
 #include "congestion.h"
 
-#define TURN_FRAMES_MAX 64u
-#define TURN_BYTES_MAX  (256u * 1024u)
-#define FRAME_BYTES_MAX 65535u
+#define TURN_FRAMES_MAX  64u
+#define TURN_BYTES_MAX   (256u * 1024u)
+#define FRAME_BYTES_MAX  65535u
+#define LIMITED_SEGMENTS 2u
 
 #define OPTION_NOP             1u
 #define OPTION_SACK_BLOCKS     5u
@@ -226,6 +227,9 @@ static bool
 lost_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
 {
     struct tcp_scoreboard *board = stream->scoreboard;
+    if (board != NULL && board->frto == TCP_FRTO_TRIES) {
+        return true; /* RFC 5682 2.1, step 2 (b) */
+    }
     while (board != NULL && board->lost.oldest != TCP_SENT_NONE && share->frames > 0) {
         struct tcp_sent *sent = &board->sent[board->lost.oldest];
         const uint32_t bytes = sent->end - sent->start;
@@ -245,6 +249,17 @@ lost_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
 /* --- New. --------------------------------------------------------------------------------------
  */
 
+/* RFC 3042 2: each of the first two duplicates says that something has left the network; with SACK
+ * it is known what. */
+static uint32_t
+limited_transmit(const struct tcp_stream *stream)
+{
+    if (LP_LIKELY(stream->dup_acks == 0) || stream->in_recovery || stream->rto_recovery) {
+        return 0;
+    }
+    return LP_MIN(stream->dup_acks, LIMITED_SEGMENTS) * (uint32_t)stream->send_mss;
+}
+
 /* What the peer's window and the congestion window allow now, of `unsent` bytes; 0: nothing. */
 static uint32_t
 new_allowed(const struct tcp_stream *stream, uint32_t mss, uint32_t unsent)
@@ -253,7 +268,8 @@ new_allowed(const struct tcp_stream *stream, uint32_t mss, uint32_t unsent)
     const uint32_t flight = tcp_flight(stream);
     const uint32_t pipe = tcp_pipe(stream);
     const uint32_t window = stream->send_window > flight ? stream->send_window - flight : 0;
-    const uint32_t room = stream->cwnd > pipe ? stream->cwnd - pipe : 0;
+    const uint32_t cwnd = stream->cwnd + limited_transmit(stream);
+    const uint32_t room = cwnd > pipe ? cwnd - pipe : 0;
     const uint32_t allowed = LP_MIN(LP_MIN(window, room), unsent);
     if (allowed >= mss) {
         /* A short one only at the end: what the window cuts off waits for a full segment. */

@@ -51,9 +51,9 @@ tcp_rack_delivered(struct lp_net *net, struct tcp_stream *stream, const struct t
         }
     }
     stream->rack_rtt_us = rtt_us;
-    if (sent_after(sent->sent_ns, sent->end, stream->rack_sent_ns, stream->rack_end_seq)) {
-        stream->rack_sent_ns = sent->sent_ns;
-        stream->rack_end_seq = sent->end;
+    if (sent_after(sent->sent_ns, sent->end, board->rack_sent_ns, board->rack_end_seq)) {
+        board->rack_sent_ns = sent->sent_ns;
+        board->rack_end_seq = sent->end;
     }
 }
 
@@ -94,7 +94,7 @@ tcp_rack_detect(struct lp_net *net, struct tcp_stream *stream)
     const uint64_t wait_ns = stream->rack_rtt_us * 1000ull + reorder_window_ns(stream);
     while (board->out.oldest != TCP_SENT_NONE) {
         struct tcp_sent *sent = &board->sent[board->out.oldest];
-        if (!sent_after(stream->rack_sent_ns, stream->rack_end_seq, sent->sent_ns, sent->end)) {
+        if (!sent_after(board->rack_sent_ns, board->rack_end_seq, sent->sent_ns, sent->end)) {
             return 0;
         }
         if (net->now_ns < sent->sent_ns + wait_ns) {

@@ -27,6 +27,7 @@ static void
 window_shrink(struct lp_net *net, struct tcp_stream *stream)
 {
     const uint32_t flight = LP_MIN(tcp_flight(stream), stream->cwnd);
+    tcp_hystart_end(stream);
     stream->ssthresh = tcp_congestion_of(net)->shrink(stream, flight);
     if (stream->scoreboard != NULL) {
         stream->scoreboard->reduced_ns = net->now_ns;
@@ -66,15 +67,16 @@ recovery_end(struct tcp_stream *stream)
  * Was nothing lost after all?  RFC 3522: the first acknowledgement that moves
  * SND.UNA after a time-out or a recovery's beginning echoes a time stamp from
  * before it.  RFC 3708: each retransmission since was reported as a duplicate.
+ * `mistaken`: RFC 5682 says so.
  */
 static bool
-was_spurious(const struct tcp_stream *stream, const struct tcp_ack_news *news)
+was_spurious(const struct tcp_stream *stream, const struct tcp_ack_news *news, bool mistaken)
 {
     const struct tcp_scoreboard *board = stream->scoreboard;
     if (board->undo_cwnd == 0) {
         return false;
     }
-    if (news->needless) {
+    if (news->needless || mistaken) {
         return true;
     }
     return !board->undo_late && news->acked > 0 && news->has_echo &&
@@ -87,6 +89,7 @@ undo(struct lp_net *net, struct tcp_stream *stream)
     struct tcp_scoreboard *board = stream->scoreboard;
     stream->cwnd = LP_MAX(stream->cwnd, board->undo_cwnd);
     stream->ssthresh = LP_MAX(stream->ssthresh, board->undo_ssthresh);
+    tcp_hystart_end(stream); /* back in the first slow start, which begins anew */
     stream->in_recovery = false;
     stream->rto_recovery = false;
     stream->reordering = true; /* or delayed for long, which is the same */
@@ -130,7 +133,8 @@ tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_
     if (board == NULL) {
         return;
     }
-    if (was_spurious(stream, news)) {
+    const bool mistaken = LP_UNLIKELY(board->frto != TCP_FRTO_NOT) && tcp_frto_acked(stream, news);
+    if (was_spurious(stream, news, mistaken)) {
         undo(net, stream);
         return;
     }
@@ -156,7 +160,9 @@ tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_
         stream->cwnd = LP_MAX(tcp_prr_window(stream, news->delivered, safe), stream->send_mss);
         return;
     }
-    grow(net, stream, news);
+    if (board->frto != TCP_FRTO_TRIES) {
+        grow(net, stream, news);
+    }
 }
 
 void
@@ -194,7 +200,9 @@ timeout_mark(struct lp_net *net, struct tcp_stream *stream)
 void
 tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream)
 {
-    if (!stream->rto_recovery || tcp_le(stream->recovery_end, stream->send_una)) {
+    const bool first = !stream->rto_recovery || tcp_le(stream->recovery_end, stream->send_una);
+    tcp_frto_begin(net, stream, first && !stream->in_recovery);
+    if (first) {
         /* RFC 5681 3.1: only the first time-out of a segment halves. */
         if (!stream->in_recovery) {
             undo_remember(net, stream);

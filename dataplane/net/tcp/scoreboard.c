@@ -251,6 +251,8 @@ sent_arrived(struct lp_net *net, struct tcp_stream *stream, const struct tcp_sen
 {
     news->delivered += sent_bytes(sent);
     if (!sent->again) {
+        news->original_ns =
+            news->original_ns == 0 ? sent->sent_ns : LP_MIN(news->original_ns, sent->sent_ns);
         news->largest = LP_MAX(news->largest, sent_bytes(sent));
         if (LP_UNLIKELY(tcp_pmtu_probe_is(stream, sent))) {
             tcp_pmtu_probe_arrived(net, stream);

@@ -43,6 +43,13 @@ struct tcp_sent_list {
     uint16_t newest;
 };
 
+/* frto.c: what is being found out about the last time-out. */
+enum tcp_frto {
+    TCP_FRTO_NOT,
+    TCP_FRTO_ASKED, /* the first segment was sent again */
+    TCP_FRTO_TRIES, /* new ones go before what is thought lost */
+};
+
 /*
  * A ring of segments by sequence number, without gaps, from SND.UNA to SND.NXT.
  * What is counted per recovery or flight is here, too: an idle connection has none of it.
@@ -66,15 +73,19 @@ struct tcp_scoreboard {
     uint32_t
         undo_cwnd; /* before the time-out or recovery that may have been for nothing; 0: none */
     uint32_t undo_ssthresh;
-    uint32_t undo_ms;    /* our timestamp when it began: RFC 3522 */
-    uint32_t undo_again; /* retransmissions since then that no DSACK called needless: RFC 3708 */
-    bool undo_late;      /* SND.UNA has moved since: an echo says nothing any more */
-    uint32_t half_end;   /* SND.NXT when half of the congestion window was last in flight */
-    uint32_t full_end;   /* and all of it: RFC 7661's "validated", without a clock */
-    uint64_t reduced_ns; /* when the window last shrank */
-    bool lost_news;      /* something was found lost since recovery.c last looked */
-    bool lost_again;     /* and it had been sent after the window shrank */
-    bool forced;         /* one segment may be sent whatever the window: the first of a recovery */
+    uint32_t undo_ms;      /* our timestamp when it began: RFC 3522 */
+    uint32_t undo_again;   /* retransmissions since then that no DSACK called needless: RFC 3708 */
+    bool undo_late;        /* SND.UNA has moved since: an echo says nothing any more */
+    uint32_t half_end;     /* SND.NXT when half of the congestion window was last in flight */
+    uint32_t full_end;     /* and all of it: RFC 7661's "validated", without a clock */
+    uint64_t reduced_ns;   /* when the window last shrank */
+    bool lost_news;        /* something was found lost since recovery.c last looked */
+    bool lost_again;       /* and it had been sent after the window shrank */
+    uint8_t frto;          /* enum tcp_frto */
+    uint64_t frto_ns;      /* when the time-out was that it asks about */
+    uint64_t rack_sent_ns; /* RFC 8985 RACK.xmit_ts; 0: nothing of this flight has arrived yet */
+    uint32_t rack_end_seq; /* RACK.end_seq */
+    bool forced; /* one segment may be sent whatever the window: the first of a recovery */
     struct tcp_chunk *next_chunk; /* where output.c copied last, of new data and of old; or NULL */
     struct tcp_chunk *again_chunk;
     struct tcp_sent sent[];
@@ -82,11 +93,12 @@ struct tcp_scoreboard {
 
 /* What one acknowledgement said. */
 struct tcp_ack_news {
-    uint32_t acked;     /* how far SND.UNA moved */
-    uint32_t delivered; /* bytes that are now known to have arrived */
-    uint32_t flight;    /* before it */
-    uint32_t largest;   /* payload of the largest of them that was sent but once */
-    uint64_t first_ns;  /* when the oldest of them that was sent but once was sent; 0: none */
+    uint32_t acked;       /* how far SND.UNA moved */
+    uint32_t delivered;   /* bytes that are now known to have arrived */
+    uint32_t flight;      /* before it */
+    uint32_t largest;     /* payload of the largest of them that was sent but once */
+    uint64_t first_ns;    /* when the oldest of them that was sent but once was sent; 0: none */
+    uint64_t original_ns; /* likewise, those that were SACKed included */
     bool has_echo;
     uint32_t echo;
     bool dsack;
@@ -221,6 +233,12 @@ void tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp
 void tcp_recovery_at_once(struct lp_net *net, struct tcp_stream *stream);
 /* A time-out: RFC 5681 3.1, RFC 8985 6.3. */
 void tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream);
+
+/* ---- frto.c ---- */
+/* A time-out; `first`: nothing was being recovered from. */
+void tcp_frto_begin(const struct lp_net *net, struct tcp_stream *stream, bool first);
+/* An acknowledgement, SND.UNA moved: true when the time-out was for nothing. */
+LP_MUST_CHECK bool tcp_frto_acked(struct tcp_stream *stream, const struct tcp_ack_news *news);
 
 /* ---- prr.c ---- */
 void tcp_prr_begin(struct tcp_stream *stream);

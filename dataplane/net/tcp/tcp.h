@@ -212,8 +212,6 @@ struct tcp_stream {
     uint32_t rto_ms;
     uint32_t rtt_min_us;       /* rack.c: over some minutes */
     uint32_t rtt_min_ms;       /* when it was measured */
-    uint32_t rack_end_seq;     /* RFC 8985 RACK.end_seq */
-    uint64_t rack_sent_ns;     /* RACK.xmit_ts */
     uint32_t rack_rtt_us;      /* RACK.rtt */
     uint32_t rack_dsack_round; /* RACK.dsack_round */
     uint32_t tlp_end_seq;
