@@ -235,6 +235,25 @@ a_frame_of_the_kernel_ends_sleep(void **state)
     both_close(&both);
 }
 
+static void
+a_device_that_holds_less_than_the_port_is_refused(void **state)
+{
+    (void)state;
+    struct both both;
+    both_init(&both, 1);
+    both.kernel_config.end[0].mtu_bytes = 1499;
+    struct rig *rig = &both.rig;
+    rig->wire = lp_sim_wire_create(&rig->wire_config);
+    both.kernel_wire = lp_sim_wire_create(&both.kernel_config);
+    const struct lp_net_env env = rig_env(rig);
+    rig->config.port[0].nic = lp_sim_wire_nic(rig->wire, 0, 0);
+    rig->config.port[0].exception = lp_sim_wire_nic(both.kernel_wire, 0, 0);
+    assert_int_equal(lp_net_open_boot(&rig->config, &env, &both.net[0]), LP_ERR_BAD_CONFIG);
+    lp_sim_wire_destroy(rig->wire);
+    lp_sim_wire_destroy(both.kernel_wire);
+    free(rig->memory);
+}
+
 int
 main(void)
 {
@@ -246,6 +265,7 @@ main(void)
         cmocka_unit_test(an_open_checksum_is_filled_in_for_the_kernel),
         cmocka_unit_test(joined_segments_are_cut_again_or_dropped),
         cmocka_unit_test(a_frame_of_the_kernel_ends_sleep),
+        cmocka_unit_test(a_device_that_holds_less_than_the_port_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
