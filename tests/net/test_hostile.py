@@ -206,7 +206,7 @@ class Floods(Case):
                 self.enemy.frame(packets.ethernet(b"\xff" * 6, mac, packets.ARP, body))
                 who = self.enemy.kernel6[:8] + self.enemy.random.randbytes(8)
                 self.enemy.packet(packets.neighbour(who, self.enemy.ours6, 135, self.enemy.ours6, mac))
-        self.attack(floods, 40)
+        self.attack(floods, 100)
         self.counted("neighbour_full", FLOOD // 8)
 
     def test_answers_to_neighbours_that_do_not_exist_wait_for_no_more_than_64(self):
@@ -218,7 +218,7 @@ class Floods(Case):
                 self.enemy.tcp(net + struct.pack(">H", 0x4000 + number), (2000, PORT), SYN, seq=number)
                 who = self.enemy.kernel6[:8] + b"\0\1" + self.enemy.random.randbytes(6)
                 self.enemy.tcp(who, (2000, PORT), SYN, seq=number)
-        self.attack(syns, 40)
+        self.attack(syns, 100)
         self.counted("neighbour_dropped", FLOOD // 8)
 
 
@@ -318,6 +318,7 @@ class Rubbish(Case):
                 enemy.packet(whole[:8] + enemy.random.randbytes(12) + whole[20:], packets.IPV4)
                 enemy.packet(whole6[:4] + enemy.random.randbytes(4) + whole6[8:], packets.IPV6)
                 enemy.packet(b"\x4f" + whole[1:], packets.IPV4)
+                enemy.packet(whole, 0x88b6)
                 enemy.packet(whole[:32] + bytes([number & 255]) + whole[33:])          # TCP's offset
                 enemy.packet(enemy.random.randbytes(number % 1500 + 1), packets.IPV4)
                 enemy.packet(packets.arp(number & 255, enemy.my_mac, enemy.kernel, b"\0" * 6, enemy.ours)[:number % 29],
