@@ -111,7 +111,7 @@ class Case(unittest.TestCase):
     def logged(self, target, text):
         until = time.monotonic() + DEADLINE_S
         while text not in target.log_tail():
-            self.assertLess(time.monotonic(), until, "no %r in\n%s" % (text, target.log_tail()))
+            self.assertLess(time.monotonic(), until, "no %r in\n%s" % (text, target.log_tail()[-3000:]))
             time.sleep(0.01)
 
     def s_client(self, target, *words):
@@ -455,6 +455,125 @@ class Load(Case):
         self.bench(target, "--tls-ca", path("ca.pem"), "--messages", "100", code=2)
 
 
+class Chains(Case):
+    """Who signed a client's certificate, for what, and how far up."""
+
+    @classmethod
+    def setUpClass(cls):
+        with open(path("middle.ext"), "w") as file:
+            file.write("basicConstraints=critical,CA:TRUE\n")
+        for name, by in (("middle", "ca"), ("lower", "middle")):
+            openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                    name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name)
+            openssl("x509", "-req", "-in", name + ".csr", "-CA", by + ".pem", "-CAkey", by + ".key",
+                    "-CAcreateserial", "-out", name + ".pem", "-days", "2", "-extfile", "middle.ext")
+        certificate("deep", "/CN=deep", by="lower")
+        cls.join("deep", "deep", "lower", "middle")
+        cls.join("headless", "deep")
+        openssl("req", "-new", "-key", "client.key", "-subj", "/CN=client", "-out", "wrong.csr")
+        with open(path("wrong.ext"), "w") as file:
+            file.write("extendedKeyUsage=serverAuth\n")
+        openssl("x509", "-req", "-in", "wrong.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                "-out", "wrong.pem", "-days", "2", "-extfile", "wrong.ext")
+        shutil.copy(path("client.key"), path("wrong.key"))
+
+    @staticmethod
+    def join(name, *parts):
+        text = b"".join(open(path(part + ".pem"), "rb").read() for part in parts)
+        with open(path(name + ".pem.new"), "wb") as file:
+            file.write(text)
+        os.replace(path(name + ".pem.new"), path(name + ".pem"))
+        if name != parts[0]:
+            shutil.copy(path(parts[0] + ".key"), path(name + ".key"))
+
+    def test_a_chain_is_believed_as_deep_as_it_may_be(self):
+        self.round_trip(self.connect(self.start(*VERIFY), self.context("deep")))
+        self.round_trip(self.connect(self.start(*VERIFY, "ssl_options.depth=2"), self.context("deep")))
+        target = self.start(*VERIFY, "ssl_options.depth=1")
+        self.refused(target, self.context("deep"))
+        self.logged(target, "its certificate is refused: ")
+        self.round_trip(self.connect(target, self.context("client")))
+
+    def test_a_chain_with_a_hole_is_refused(self):
+        with open(path("alone.pem"), "wb") as file:
+            file.write(open(path("deep.pem"), "rb").read().split(b"-----END CERTIFICATE-----\n")[0]
+                       + b"-----END CERTIFICATE-----\n")
+        shutil.copy(path("deep.key"), path("alone.key"))
+        target = self.start(*VERIFY)
+        self.refused(target, self.context("alone"))
+        self.logged(target, "its certificate is refused: unable to get local issuer certificate (CN=deep)")
+
+    def test_a_server_s_certificate_is_no_client_s(self):
+        target = self.start(*VERIFY)
+        self.refused(target, self.context("wrong"))
+        self.logged(target, "certificate purpose (CN=client)")
+
+    def test_the_broker_sends_what_is_between_its_certificate_and_the_authority(self):
+        certificate("leaf", "/CN=localhost", by="lower")
+        self.join("leaf", "leaf", "lower", "middle")
+        target = broker_module.Broker(settings=settings(certificate="leaf"))
+        self.addCleanup(target.stop)
+        self.round_trip(self.connect(target))
+
+    def test_chains_of_sixty_kilobytes_go_both_ways(self):
+        names = "subjectAltName=IP:127.0.0.1,DNS:localhost" + "".join(
+            ",DNS:%s%d.example" % ("x" * 50, i) for i in range(900)) + "\n"
+        for name, subject in (("vast", "/CN=localhost"), ("crowd", "/CN=crowd")):
+            certificate(name, subject)
+            with open(path(name + ".ext"), "w") as file:
+                file.write(names)
+            openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+                    "-CAcreateserial", "-out", name + ".pem", "-days", "2", "-extfile", name + ".ext")
+        self.assertGreater(os.path.getsize(path("vast.pem")), 60000)
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            target = broker_module.Broker(settings=settings(*VERIFY, certificate="vast"))
+            self.addCleanup(target.stop)
+            context = self.context("crowd")
+            context.minimum_version = context.maximum_version = version
+            self.round_trip(self.connect(target, context))
+
+
+class Sessions(Case):
+    """Tickets: what they are good for, and what not."""
+
+    def ticket(self, target, *words):
+        session = path("ticket")
+        line = ["openssl", "s_client", "-connect", "127.0.0.1:%d" % self.port(target), "-CAfile",
+                path("ca.pem"), "-quiet", "-no_ign_eof", "-sess_out", session, *words]
+        client = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        client.stdin.write(b"AMQP\0\0\11\1")
+        client.stdin.flush()
+        self.assertTrue(client.stdout.read(1))
+        client.stdin.close()
+        client.stdout.close()
+        client.wait(DEADLINE_S)
+        return session
+
+    def test_a_ticket_of_before_a_restart_is_a_whole_handshake(self):
+        target = self.start()
+        session = self.ticket(target)
+        other = self.start()
+        code, text = self.s_client(other, "-sess_in", session)
+        self.assertEqual(code, 0, text)
+        self.assertIn("New, TLSv1.3", text)
+
+    def test_early_data_is_not_taken(self):
+        target = self.start()
+        session = self.ticket(target, "-tls1_3")
+        with open(session) as file:
+            self.assertNotIn("Max Early Data: 16384", openssl("sess_id", "-in", session, "-noout", "-text").stdout)
+            self.assertIn("BEGIN SSL SESSION", file.read())
+        text = openssl("sess_id", "-in", session, "-noout", "-text").stdout
+        self.assertIn("Max Early Data: 0", text)
+
+    def test_without_reuse_there_are_none(self):
+        target = self.start("ssl_options.reuse_sessions=false")
+        for word in ("-tls1_2", "-tls1_3"):
+            text = self.s_client(target, word)[1]
+            self.assertIn("New, TLSv1.", text)
+            self.assertNotIn("TLS session ticket:", text)
+
+
 class OwnTcp(Case):
     def test_tls_over_packets_of_our_own(self):
         before = os.environ.get("LEPUS_NET")
@@ -537,6 +656,33 @@ class Peers(Case):
 
 
 class Reloading(Case):
+    def test_files_that_cannot_be_used_change_nothing_and_are_told(self):
+        for suffix in (".pem", ".key"):
+            shutil.copy(path("server" + suffix), path("fragile" + suffix))
+        with open(path("server.pem")) as file:
+            good = file.read()
+        target = broker_module.Broker(settings=settings(certificate="fragile"))
+        self.addCleanup(target.stop)
+        first, connection = self.serial(target), self.connect(target)
+        cases = ((".pem", good[:len(good) // 2]), (".pem", ""), (".pem", "nonsense\n"),
+                 (".key", open(path("client.key")).read()))
+        for count, (suffix, text) in enumerate(cases, 1):
+            with open(path("fragile" + suffix), "w") as file:
+                file.write(text)
+            until = time.monotonic() + DEADLINE_S
+            while target.log_tail().count("the changed files cannot be used, those of before still are") < count:
+                self.assertEqual(self.serial(target), first)
+                self.assertLess(time.monotonic(), until)
+            self.round_trip(connection)
+            self.round_trip(self.connect(target))
+            if suffix == ".pem" and count == 3:
+                shutil.copy(path("server.pem"), path("fragile.pem"))
+                while "read anew" not in target.log_tail():
+                    self.assertEqual(self.serial(target), first)
+                    self.assertLess(time.monotonic(), until)
+        os.unlink(path("fragile.key"))
+        self.round_trip(self.connect(target))
+
     def serial(self, target):
         text = self.s_client(target)[1]
         pem = text[text.index("-----BEGIN"):text.index("-----END CERTIFICATE-----") + 26]
