@@ -53,6 +53,11 @@ second_try(const struct second *second)
     lone_in(&lone, &first);
     const uint32_t bytes = lone_segment_write(frame, &in) + (second->padded ? 8u : 0u);
     frame[second->at] ^= second->flip;
+    if (second->at > 13 && second->at < LONE_HEADERS && second->at != 24) {
+        /* What is wrong is not found by the header's checksum. */
+        (void)lp_put_u16be(frame + 24, 0);
+        (void)lp_put_u16be(frame + 24, (uint16_t)~net_sum(frame + 14, NET_IPV4_BYTES, 0));
+    }
     lp_sim_wire_inject(lone.wire, 0, frame, bytes);
     const uint64_t before = lone_counters(&lone)->tcp_joined;
     lone_turn(&lone, LONE_EVENTS_MAX);
