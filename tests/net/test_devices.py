@@ -247,6 +247,12 @@ class Dpdk(Case):
         self.assertTrue(work(wire.subnet.ours))
         self.assertTrue(work(wire.subnet.ours6, count=20))
 
+    def test_messages_cross_pcap(self):
+        wire = self.wire()
+        self.start(wire, "net_pcap0,iface=" + wire.near)
+        self.assertTrue(ping(wire.subnet.ours))
+        self.assertTrue(work(wire.subnet.ours, count=20))
+
     def test_messages_cross_dpdks_own_tap(self):
         for shards in (1, 2):
             end = type("End", (), {"subnet": netns.Subnet()})()
