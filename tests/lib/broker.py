@@ -64,7 +64,7 @@ class Broker:
     flavour = "lepus"   # what SEMANTICS notes call the version: lepus | 3.10 | 4.0
     version = (4, 0)    # the RabbitMQ whose texts it uses
 
-    def __init__(self, shards=None, settings=(), data=None, config=None):
+    def __init__(self, shards=None, settings=(), data=None, config=None, kernel_only=False):
         self.shards = shards or int(os.environ.get("LEPUS_SHARDS", "2"))
         self.settings = shlex.split(os.environ.get("LEPUS_SETTINGS", "")) + list(settings)
         self.config = config
@@ -74,7 +74,7 @@ class Broker:
         self.host, self.port, self.kernel_port = "127.0.0.1", 0, 0
         self.client_host = self.host    # what the broker sees of clients on this machine
         self.net = None
-        if os.environ.get("LEPUS_NET"):
+        if os.environ.get("LEPUS_NET") and not kernel_only:
             self.net = netns.DEVICES[os.environ["LEPUS_NET"]]()
             self.client_host = self.net.subnet.kernel
         self.listeners = []
