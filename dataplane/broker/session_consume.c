@@ -27,7 +27,7 @@ lp_session_consume(struct lp_session *session, const struct lp_consume *consume,
         return LP_WAIT;
     }
     consumer->no_ack = consume->no_ack;
-    consumer->limited = session->prefetch_shared > 0 && !consume->no_ack;
+    consumer->limited = session->prefetch_shared > 0;
     consumer->user = consume->user;
     consumer->state = LP_CONSUMER_ATTACHING;
     const struct lp_mesh_record record = {

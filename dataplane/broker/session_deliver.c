@@ -68,6 +68,15 @@ delivery_credit(struct lp_consumer *consumer)
     }
 }
 
+/* It waited for its turn under the limit like those that are acknowledged, and is no part of it now (C125). */
+LP_COLD static void
+delivery_uncount(struct lp_session *session)
+{
+    LP_ASSERT(session->limited_open > 0);
+    session->limited_open--;
+    session_grants_serve(session);
+}
+
 /* Write it now; false: no room in the protocol's output, or no memory for its number. */
 static bool
 delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, bool force)
@@ -95,6 +104,9 @@ delivery_write(struct lp_consumer *consumer, const struct lp_pending *pending, b
         delivery.number = session->unacked.next;
         if (!consumer->reply) {
             lp_window_skip(&session->unacked);
+        }
+        if (LP_UNLIKELY(consumer->limited)) {
+            delivery_uncount(session);
         }
     } else {
         struct lp_unacked *slot = lp_window_append(&session->unacked, &delivery.number);
@@ -397,7 +409,7 @@ lp_session_prefetch_shared(struct lp_session *session, uint32_t limit)
         struct lp_consumer *consumer = LP_LIST_ITEM(at, struct lp_consumer, in_session);
         const bool delivers =
             consumer->state == LP_CONSUMER_ATTACHING || consumer->state == LP_CONSUMER_ACTIVE;
-        if (limit > 0 && delivers && !consumer->no_ack && !consumer->limited) {
+        if (limit > 0 && delivers && !consumer->reply && !consumer->limited) {
             consumer->limited = true;
             consumer->limit_owed = true;
             session->limited_open += consumer->open + consumer->pending;

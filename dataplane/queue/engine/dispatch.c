@@ -118,7 +118,7 @@ static uint32_t
 engine_wish(const struct lp_engine *engine, const struct lp_subscription *subscription)
 {
     uint32_t wish = (uint32_t)LP_MIN(engine->ready_count, (uint64_t)LP_DELIVERY_WINDOW);
-    if (subscription->prefetch > 0) {
+    if (subscription->prefetch > 0 && !subscription->no_ack) {
         wish = LP_MIN(wish, subscription->prefetch - subscription->unacked_count);
     }
     return wish;

@@ -19,6 +19,13 @@
 #include "dataplane/broker/session.h"
 #include "dataplane/broker/store/store.h"
 
+/*
+ * A message without any time to live goes to a consumer that could take it at
+ * once in this turn, or as soon as the mesh, or a prefetch that channels share,
+ * lets it; until then it may not expire.
+ */
+#define ENGINE_AT_ONCE_NS 2000000u
+
 struct lp_engine;
 
 /* Reads of one queue that may be under way. */

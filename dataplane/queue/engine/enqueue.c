@@ -10,10 +10,6 @@
 
 /* As RabbitMQ: ten years (C144). */
 #define TTL_MS_MAX 315360000000ull
-/* What a consumer could take at once goes to it in this turn, or as soon as the mesh, or a prefetch
- * that channels share, lets it. */
-#define AT_ONCE_NS 2000000u
-
 /* There is no memory for an entry: not taken. */
 LP_COLD static void
 enqueue_fail(struct lp_engine *engine, uint32_t from, const struct lp_mesh_record *record)
@@ -115,7 +111,7 @@ enqueue_expires_ns(const struct lp_engine *engine, uint64_t ttl_ms, bool taken)
     if (ttl_ms > 0) {
         return now_ns + ttl_ms * 1000000u;
     }
-    return taken ? now_ns + AT_ONCE_NS : LP_MAX(now_ns, 1u);
+    return taken ? now_ns + ENGINE_AT_ONCE_NS : LP_MAX(now_ns, 1u);
 }
 
 /*

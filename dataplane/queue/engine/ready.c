@@ -86,6 +86,16 @@ ready_count_return(struct lp_engine *engine, struct lp_entry *entry)
     return true;
 }
 
+/* It was taken at once, which is what that time was for (C143). */
+LP_COLD static void
+ready_at_once_is_over(const struct lp_engine *engine, struct lp_entry *entry)
+{
+    const uint64_t now_ns = engine->base.broker->now_ns;
+    if (entry->expires_ns < now_ns + ENGINE_AT_ONCE_NS) {
+        entry->expires_ns = LP_MIN(entry->expires_ns, LP_MAX(now_ns, 1u));
+    }
+}
+
 void
 engine_requeue(struct lp_engine *engine, struct lp_entry *entry)
 {
@@ -102,6 +112,9 @@ engine_requeue(struct lp_engine *engine, struct lp_entry *entry)
     engine->ready_count++;
     engine->ready_bytes += entry->body_bytes;
     engine->base.broker->stats->messages_requeued++;
+    if (entry->expires_ns != 0) {
+        ready_at_once_is_over(engine, entry);
+    }
     lp_queue_dirty(&engine->base);
 }
 

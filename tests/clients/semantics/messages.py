@@ -291,6 +291,25 @@ class Consume(Case):
         taker.connection.drop()
         self.assertEqual(self.count(channel, queue), 0)
 
+    def test_C125_auto_ack_waits_under_a_shared_prefetch_but_does_not_count(self):
+        """Which RabbitMQ's limiter is asked for whether or not acknowledgements are wanted."""
+        channel, full = self.stocked(*range(3))
+        queue = self.queue("free", channel=channel)
+        self.fill(channel, queue, [b"%d" % number for number in range(20)])
+        taker = self.channel()
+        taker.call("basic.qos", prefetch_count=2, global_=True)
+        taker.call("basic.consume", queue=full)
+        held = self.deliveries(taker, 2)
+        taker.call("basic.consume", queue=queue, no_ack=True)
+        self.assertEqual(self.count(channel, queue), 20)
+        self.assertEqual(taker.pending(), [])
+        # Below the limit everything comes, and none of it counts.
+        channel.call("queue.purge", queue=full)
+        taker.send("basic.ack", delivery_tag=held[0].delivery_tag)
+        self.delivered(taker, 20)
+        channel.publish(b"more", routing_key=full)
+        self.delivered(taker, 1)
+
     def test_C126_tags_are_the_channels(self):
         """Also S61."""
         channel, queue = self.stocked(1, 2, 3)

@@ -104,6 +104,18 @@ class TimeToLive(Case):
             self.assertEqual(taker.pending(), [])
             self.assertEqual(self.count(self.ch, dead), 0)
 
+    def test_C143_what_was_taken_at_once_and_comes_back_is_too_late(self):
+        queue = self.ttl_queue(0)
+        self.ch.call("basic.consume", queue=queue)
+        for number in range(100):
+            self.ch.publish(b"%d" % number, routing_key=queue)
+            event = self.ch.next("basic.deliver")
+            self.assertEqual((event.body, event.redelivered), (b"%d" % number, False))
+            self.ch.send("basic.reject", delivery_tag=event.delivery_tag, requeue=True)
+            self.ch.confirmed(1)
+        self.settled(self.ch, queue, 0)
+        self.assertEqual(self.ch.pending(), [])
+
     def test_C143_a_ttl_of_0_dead_letters_at_once(self):
         dead = self.queue("dead", channel=self.ch)
         queue = self.ttl_queue(0, **{"x-dead-letter-exchange": "",
