@@ -88,6 +88,7 @@ exception_open(struct host *host, uint32_t index, const struct lp_nic *of, char 
     const struct host_net_port *port = &host->options.net.port[index];
     struct lp_nic nics[LP_SHARDS_MAX] = {0};
     struct lp_nic_caps caps;
+    LP_ASSERT(of->ops != NULL); /* the port was opened before */
     of->ops->caps(of->self, &caps);
     struct lp_tap_options options = {
         .queues = host->options.shard.count,

@@ -13,11 +13,12 @@
 
 /* A command that answers with one number. */
 static bool
-is_on(int probe, struct ifreq *request, uint32_t command, uint32_t bit)
+is_on(int probe, const struct ifreq *named, uint32_t command, uint32_t bit)
 {
     struct ethtool_value value = {.cmd = command};
-    request->ifr_data = (void *)&value;
-    return ioctl(probe, SIOCETHTOOL, request) == 0 && (value.data & bit) != 0;
+    struct ifreq request = *named;
+    request.ifr_data = (void *)&value;
+    return ioctl(probe, SIOCETHTOOL, &request) == 0 && (value.data & bit) != 0;
 }
 
 bool

@@ -13,6 +13,7 @@
 #define TURN_BYTES_MAX   (256u * 1024u)
 #define FRAME_BYTES_MAX  65535u
 #define LIMITED_SEGMENTS 2u
+#define WINDOW_FRAMES    4u
 
 #define OPTION_NOP             1u
 #define OPTION_SACK_BLOCKS     5u
@@ -174,12 +175,17 @@ segment_send(struct lp_net *net, struct tcp_stream *stream, const struct shape *
     return true;
 }
 
-/* Payload that one frame may have. */
+/*
+ * Payload that one frame may have.  A frame is lost as a whole where there are
+ * software switches: of a small window it has a part only, so that what is
+ * behind it can tell of its loss before a time-out does.
+ */
 static uint32_t
 frame_payload_max(const struct lp_net *net, const struct tcp_stream *stream,
                   const struct shape *shape)
 {
-    const uint32_t tso = net_out_tso_bytes(net, &stream->path);
+    const uint32_t tso =
+        LP_MIN(net_out_tso_bytes(net, &stream->path), stream->cwnd / WINDOW_FRAMES);
     const uint32_t max = LP_MIN(tso, FRAME_BYTES_MAX - NET_IPV6_BYTES - TCP_HEADER_BYTES_MAX);
     return max < 2 * shape->mss ? shape->mss : max - max % shape->mss;
 }
