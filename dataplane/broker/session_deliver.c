@@ -68,7 +68,8 @@ delivery_credit(struct lp_consumer *consumer)
     }
 }
 
-/* It waited for its turn under the limit like those that are acknowledged, and is no part of it now (C125). */
+/* It waited for its turn under the limit like those that are acknowledged, and is no part of it now
+ * (C125). */
 LP_COLD static void
 delivery_uncount(struct lp_session *session)
 {
