@@ -12,6 +12,8 @@
 #include <openssl/ssl.h>
 
 #include "control/admin/admin_checks.h"
+#include <lepus/tls_suite.h>
+
 #include "control/admin/report.h"
 
 /* Erlang breaks a term into lines before the 80th column. */
@@ -58,67 +60,6 @@ admin_check_cipher_suites(struct admin_task *task)
 
 /* ---- a suite ---- */
 
-static const char *
-exchange_of(const SSL_CIPHER *cipher)
-{
-    const int auth = SSL_CIPHER_get_auth_nid(cipher);
-    switch (SSL_CIPHER_get_kx_nid(cipher)) {
-    case NID_kx_ecdhe:
-        return auth == NID_auth_ecdsa ? "ecdhe_ecdsa" : "ecdhe_rsa";
-    case NID_kx_dhe:
-        return auth == NID_auth_dss ? "dhe_dss" : "dhe_rsa";
-    case NID_kx_rsa:
-        return "rsa";
-    default:
-        return "any";
-    }
-}
-
-static const char *
-cipher_of(const SSL_CIPHER *cipher)
-{
-    static const struct {
-        int nid;
-        const char *name;
-        const char *short_tag; /* with a tag of eight bytes */
-    } names[] = {
-        {NID_aes_128_gcm, "aes_128_gcm", NULL},
-        {NID_aes_256_gcm, "aes_256_gcm", NULL},
-        {NID_aes_128_cbc, "aes_128_cbc", NULL},
-        {NID_aes_256_cbc, "aes_256_cbc", NULL},
-        {NID_aes_128_ccm, "aes_128_ccm", "aes_128_ccm_8"},
-        {NID_aes_256_ccm, "aes_256_ccm", "aes_256_ccm_8"},
-        {NID_des_ede3_cbc, "3des_ede_cbc", NULL},
-        {NID_chacha20_poly1305, "chacha20_poly1305", NULL},
-        {NID_camellia_128_cbc, "camellia_128_cbc", NULL},
-        {NID_camellia_256_cbc, "camellia_256_cbc", NULL},
-    };
-    const char *whole = SSL_CIPHER_get_name(cipher);
-    const int nid = SSL_CIPHER_get_cipher_nid(cipher);
-    const bool eight = strstr(whole, "CCM8") != NULL || strstr(whole, "CCM_8") != NULL;
-    for (size_t i = 0; i < LP_COUNT_OF(names); i++) {
-        if (names[i].nid == nid) {
-            return eight && names[i].short_tag != NULL ? names[i].short_tag : names[i].name;
-        }
-    }
-    return whole; /* ARIA and the like, which Erlang has not */
-}
-
-static const char *
-mac_of(const SSL_CIPHER *cipher)
-{
-    switch (SSL_CIPHER_get_digest_nid(cipher)) {
-    case NID_sha1:
-        return "sha";
-    case NID_sha256:
-        return "sha256";
-    case NID_sha384:
-        return "sha384";
-    default:
-        return "aead";
-    }
-}
-
 /* Erlang names the hash of those whose names do. */
 static const char *
 prf_of(const SSL_CIPHER *cipher)
@@ -135,7 +76,8 @@ prf_of(const SSL_CIPHER *cipher)
 static struct suite
 suite_of(const SSL_CIPHER *cipher)
 {
-    return (struct suite){exchange_of(cipher), cipher_of(cipher), mac_of(cipher), prf_of(cipher)};
+    return (struct suite){lp_tls_suite_exchange(cipher), lp_tls_suite_cipher(cipher),
+                          lp_tls_suite_mac(cipher), prf_of(cipher)};
 }
 
 static json_t *

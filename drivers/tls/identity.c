@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <lepus/tls_suite.h>
+
 /* Offsets of its texts in one block. */
 struct parts {
     size_t subject;
@@ -18,62 +20,6 @@ static const char *
 protocol_name(const SSL *ssl)
 {
     return SSL_version(ssl) == TLS1_3_VERSION ? "tlsv1.3" : "tlsv1.2";
-}
-
-static const char *
-exchange_name(const SSL_CIPHER *cipher)
-{
-    const int auth = SSL_CIPHER_get_auth_nid(cipher);
-    switch (SSL_CIPHER_get_kx_nid(cipher)) {
-    case NID_kx_ecdhe:
-        return auth == NID_auth_ecdsa ? "ecdhe_ecdsa" : "ecdhe_rsa";
-    case NID_kx_dhe:
-        return auth == NID_auth_dss ? "dhe_dss" : "dhe_rsa";
-    case NID_kx_rsa:
-        return "rsa";
-    default:
-        return "any";
-    }
-}
-
-static const char *
-cipher_name(const SSL_CIPHER *cipher)
-{
-    static const struct {
-        int nid;
-        const char *name;
-    } names[] = {
-        {NID_aes_128_gcm, "aes_128_gcm"},   {NID_aes_256_gcm, "aes_256_gcm"},
-        {NID_aes_128_cbc, "aes_128_cbc"},   {NID_aes_256_cbc, "aes_256_cbc"},
-        {NID_aes_128_ccm, "aes_128_ccm"},   {NID_aes_256_ccm, "aes_256_ccm"},
-        {NID_des_ede3_cbc, "3des_ede_cbc"}, {NID_chacha20_poly1305, "chacha20_poly1305"},
-    };
-    const char *whole = SSL_CIPHER_get_name(cipher);
-    const int nid = SSL_CIPHER_get_cipher_nid(cipher);
-    if (strstr(whole, "CCM8") != NULL || strstr(whole, "CCM_8") != NULL) {
-        return nid == NID_aes_128_ccm ? "aes_128_ccm_8" : "aes_256_ccm_8"; /* a shorter tag */
-    }
-    for (size_t i = 0; i < LP_COUNT_OF(names); i++) {
-        if (names[i].nid == nid) {
-            return names[i].name;
-        }
-    }
-    return whole;
-}
-
-static const char *
-hash_name(const SSL_CIPHER *cipher)
-{
-    switch (SSL_CIPHER_get_digest_nid(cipher)) {
-    case NID_sha1:
-        return "sha";
-    case NID_sha256:
-        return "sha256";
-    case NID_sha384:
-        return "sha384";
-    default:
-        return "aead";
-    }
 }
 
 static bool
@@ -147,9 +93,9 @@ tls_identity_make(const struct lp_tls_settings *settings, SSL *ssl)
     identity->view = (struct lp_transport_identity){
         .tls = true,
         .protocol = protocol_name(ssl),
-        .key_exchange = exchange_name(cipher),
-        .cipher = cipher_name(cipher),
-        .hash = hash_name(cipher),
+        .key_exchange = lp_tls_suite_exchange(cipher),
+        .cipher = lp_tls_suite_cipher(cipher),
+        .hash = lp_tls_suite_mac(cipher),
         .subject = text.data + parts.subject,
         .issuer = text.data + parts.issuer,
         .validity = text.data + parts.validity,
