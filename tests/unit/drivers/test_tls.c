@@ -404,28 +404,12 @@ static void
 a_worker_does_the_same(void **state)
 {
     (void)state;
-    struct timespec now;
-    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
-    const time_t deadline = now.tv_sec + 20;
     const struct lp_sim_net_config config = calm();
     static struct client clients[20];
-    uint32_t done = 0;
     world.start.settings.workers = 2;
     world.start.settings.handshake_timeout_ms = 3600000; /* of the network's time, which flies */
     world_start(&config);
-    for (uint32_t i = 0; i < LP_COUNT_OF(clients); i++) {
-        client_open(&clients[i], 1);
-    }
-    while (done < LP_COUNT_OF(clients)) {
-        done = 0;
-        for (uint32_t i = 0; i < LP_COUNT_OF(clients); i++) {
-            client_step(&clients[i]);
-            done += SSL_is_init_finished(clients[i].ssl) == 1;
-        }
-        (void)sched_yield();
-        assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
-        assert_true(now.tv_sec < deadline);
-    }
+    clients_handshake(clients, LP_COUNT_OF(clients), 20);
     lp_sim_net_far_reset(world.net, clients[0].far);
     client_close(&clients[0]);
     for (uint32_t i = 1; i < LP_COUNT_OF(clients); i++) {

@@ -56,29 +56,13 @@ static void
 handshakes_do(uint32_t workers, uint32_t *ret_here, uint32_t *ret_elsewhere)
 {
     static struct client clients[20];
-    struct timespec now;
-    uint32_t done = 0;
-    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
-    const time_t deadline = now.tv_sec + 40;
     const struct lp_sim_net_config config = calm();
     world.start.settings.workers = workers;
     world.start.settings.handshake_timeout_ms = 3600000; /* of the network's time, which flies */
     world_start(&config);
     signed_here = 0;
     signed_elsewhere = 0;
-    for (uint32_t i = 0; i < LP_COUNT_OF(clients); i++) {
-        client_open(&clients[i], 1);
-    }
-    while (done < LP_COUNT_OF(clients)) {
-        done = 0;
-        for (uint32_t i = 0; i < LP_COUNT_OF(clients); i++) {
-            client_step(&clients[i]);
-            done += SSL_is_init_finished(clients[i].ssl) == 1;
-        }
-        (void)sched_yield();
-        assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
-        assert_true(now.tv_sec < deadline);
-    }
+    clients_handshake(clients, LP_COUNT_OF(clients), 40);
     for (uint32_t i = 0; i < LP_COUNT_OF(clients); i++) {
         client_echo(&clients[i], 10);
         client_close(&clients[i]);

@@ -438,6 +438,29 @@ client_handshake(struct client *client)
     assert_true(SSL_is_init_finished(client->ssl));
 }
 
+/* All of them at once, with worker threads that take the time they take. */
+static void
+clients_handshake(struct client *clients, uint32_t count, time_t seconds)
+{
+    struct timespec now;
+    uint32_t done = 0;
+    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+    const time_t deadline = now.tv_sec + seconds;
+    for (uint32_t i = 0; i < count; i++) {
+        client_open(&clients[i], 1);
+    }
+    while (done < count) {
+        done = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            client_step(&clients[i]);
+            done += SSL_is_init_finished(clients[i].ssl) == 1;
+        }
+        (void)sched_yield();
+        assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+        assert_true(now.tv_sec < deadline);
+    }
+}
+
 static void
 client_connect(struct client *client)
 {
