@@ -145,6 +145,7 @@ finish(struct load_consumer *c, const uint8_t *body, const uint8_t *tail, bool g
         c->tally->corrupt++;
     } else {
         load_hdr_add(c->tally->delivery, load_since(now_ns, stamp.due_ns), 1);
+        load_thousands_add(&c->tally->thousands, load_since(now_ns, stamp.due_ns));
         if (c->options->publishers == 0) {
             c->tally->received++; /* what an earlier run left */
         } else {

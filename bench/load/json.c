@@ -134,6 +134,7 @@ load_report_json(const struct load_run *run, const struct load_figures *f, const
     put_options(out, &run->options);
     put_figures(out, run, f);
     put_latency(out, "delivery_us", run->tally.delivery);
+    put_latency(out, "p99_of_thousands_us", run->tally.thousands.p99);
     put_latency(out, "confirm_us", run->tally.confirm);
     put_latency(out, "start_us", run->tally.start);
     (void)fprintf(out, "  \"whole\": %s\n}\n", f->whole ? "true" : "false");

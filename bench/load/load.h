@@ -19,6 +19,7 @@
 #include "message.h"
 #include "options.h"
 #include "stream.h"
+#include "thousands.h"
 
 #define LOAD_NS_PER_S 1000000000ull
 /* A start that late is the generator's own fault, and is counted. */
@@ -46,6 +47,7 @@ struct load_tally {
     uint64_t first_send_ns;
     uint64_t last_event_ns;
     struct load_hdr *delivery;
+    struct load_thousands thousands; /* of deliveries */
     struct load_hdr *confirm;
     struct load_hdr *start; /* from due to sent, of what nothing held */
 };

@@ -167,6 +167,7 @@ phases(struct load_run *run, uint64_t now_ns)
     if (!run->measuring && now_ns >= run->warm_ns) {
         run->measuring = true;
         load_hdr_clear(run->tally.delivery);
+        load_thousands_clear(&run->tally.thousands);
         load_hdr_clear(run->tally.confirm);
         load_hdr_clear(run->tally.start);
         load_hdr_clear(run->second);

@@ -39,8 +39,9 @@ allocate(struct load_run *run)
     run->publishers = calloc(o->publishers + 1u, sizeof(*run->publishers));
     run->consumers = calloc(o->consumers + 1u, sizeof(*run->consumers));
     run->idle = calloc(o->idle_connections + 1u, sizeof(*run->idle));
-    if (!tally->streams || !tally->delivery || !tally->confirm || !tally->start || !run->second ||
-        !run->arena || !run->filler || !run->publishers || !run->consumers || !run->idle ||
+    if (!load_thousands_init(&tally->thousands) || !tally->streams || !tally->delivery ||
+        !tally->confirm || !tally->start || !run->second || !run->arena || !run->filler ||
+        !run->publishers || !run->consumers || !run->idle ||
         !load_schedule_init(&run->schedule, o->publishers)) {
         return out_of_memory();
     }
@@ -262,6 +263,7 @@ load_run_close(struct load_run *run)
     }
     free(run->tally.streams);
     free(run->tally.delivery);
+    load_thousands_free(&run->tally.thousands);
     free(run->tally.confirm);
     free(run->tally.start);
     free(run->second);

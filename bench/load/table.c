@@ -20,6 +20,16 @@ print_latency(const char *name, const struct load_hdr *hdr)
 }
 
 static void
+print_thousands(const struct load_hdr *p99)
+{
+    if (p99->count > 1) {
+        printf("            p99 of the median thousand %.1f us, of the best quarter's %.1f, of the "
+               "worst quarter's %.1f\n",
+               us(p99, 0.50), us(p99, 0.25), us(p99, 0.75));
+    }
+}
+
+static void
 print_what(const struct load_options *o)
 {
     printf("%u publishers, %u consumers, %u queues", o->publishers, o->consumers, o->queues);
@@ -97,6 +107,7 @@ load_report_table(const struct load_run *run, const struct load_figures *f)
                (unsigned long long)t->received);
     }
     print_latency("delivery", t->delivery);
+    print_thousands(t->thousands.p99);
     print_latency("confirm", t->confirm);
     print_costs(run, f);
     printf("  check     %llu lost, %llu duplicates, %llu out of order, %llu damaged, %llu refused, "
