@@ -52,7 +52,7 @@ ENV = dict(os.environ, PATH="/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:" + o
 
 # What clients see of a network; other suites look at processes and disks.
 NETWORK_SUITES = ["tutorials", "pika", "aio_pika", "py_amqp", "librabbitmq", "tools", "amqplib", "rabbitmq_client",
-                  "torture", "semantics", "churn", "flow"]
+                  "torture", "semantics", "churn", "flow", "tls"]
 
 
 class Count:

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """TLS with real clients: versions, ciphers, certificates of both sides, logins by certificate,
-sessions, certificates that change; commands and load. See tls/*.py."""
+sessions, certificates that change; commands, load, packets of our own. See tls/*.py."""
 import importlib
 import os
 import sys
@@ -12,4 +12,4 @@ import suite
 
 if __name__ == "__main__":
     sys.exit(suite.main([importlib.import_module("tls." + name)
-                         for name in ("connections", "certificates", "commands", "load")]))
+                         for name in ("connections", "certificates", "commands", "load", "packets")]))

@@ -32,6 +32,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 START_S = 60.0
 STOP_S = 30.0
+FANOUT_TRIES = 5
 
 
 def binaries():
@@ -79,7 +80,22 @@ class Broker:
             self.client_host = self.net.subnet.kernel
         self.listeners = []
         self.process = None
-        self.start()
+        try:
+            self._start_first()
+        except BaseException:
+            self.clear()
+            raise
+
+    def _start_first(self):
+        """DPDK's packet sockets make their group's number of process id and interface: two brokers
+        beside each other may have the same one, and the later of them is refused."""
+        for _ in range(FANOUT_TRIES):
+            try:
+                return self.start()
+            except RuntimeError as problem:
+                if "PACKET_FANOUT" not in str(problem):
+                    raise
+        return self.start()
 
     def start(self):
         """Start, or start again on the same data and port."""

@@ -16,6 +16,7 @@ CLONE_NEWNET = 0x40000000
 SIOCETHTOOL = 0x8946
 # ETHTOOL_STXCSUM, STSO, SGSO, SGRO
 OFFLOADS = (0x17, 0x1f, 0x24, 0x2c)
+SUBNETS = 32    # of eight addresses each, for a process
 
 
 def why_not():
@@ -27,7 +28,9 @@ def why_not():
 
 
 def ip(*words):
-    subprocess.run(["ip", *map(str, words)], check=True, capture_output=True, text=True)
+    done = subprocess.run(["ip", *map(str, words)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise OSError("ip %s: %s" % (" ".join(map(str, words)), done.stderr.strip()))
 
 
 def enter():
@@ -92,14 +95,26 @@ def offloads_off(name):
 class Subnet:
     """Addresses that no other process of this machine takes: the kernel's .1, the broker's .2."""
 
-    numbers = itertools.count()
+    numbers = itertools.cycle(range(SUBNETS))
+    held = set()
 
     def __init__(self):
-        number = next(self.numbers) % 32 * 8
+        self.number = next(number for number in itertools.islice(self.numbers, SUBNETS) if number not in self.held)
+        self.held.add(self.number)
+        number = self.number * 8
         high, low = os.getpid() >> 8 & 255, os.getpid() & 255
         self.tag = "%d.%d" % (os.getpid() % 1000000, number // 8)
         self.kernel, self.ours = ("10.%d.%d.%d" % (high, low, number + n) for n in (1, 2))
         self.kernel6, self.ours6 = ("fd00:%x:%x::%x" % (os.getpid(), number, n) for n in (1, 2))
+
+    def release(self):
+        self.held.discard(self.number)
+
+    @staticmethod
+    def all_ours():
+        """Every address that a broker of this process may come to have: for its certificate."""
+        high, low = os.getpid() >> 8 & 255, os.getpid() & 255
+        return ["10.%d.%d.%d" % (high, low, number * 8 + 2) for number in range(SUBNETS)]
 
     def kernel_has(self, name):
         """The kernel's end of a wire gets its addresses."""
@@ -136,6 +151,7 @@ class Tap:
 
     def close(self):
         ip("tuntap", "del", "dev", self.name, "mode", "tap", "multi_queue")
+        self.subnet.release()
 
 
 class Wire:
@@ -160,10 +176,12 @@ class Wire:
 
     def close(self):
         ip("link", "del", self.near)
+        self.subnet.release()
 
     def close_far(self):
         """Where `near` is in a box."""
         ip("link", "del", self.far)
+        self.subnet.release()
 
 
 class AfPacket(Wire):
@@ -209,6 +227,7 @@ class DpdkTap:
 
     def close(self):
         ip("tuntap", "del", "dev", self.name, "mode", "tap", "multi_queue")
+        self.subnet.release()
 
 
 # What --net of tests/clients/run takes: an end of a wire each, with device_for(shards), shards_max

@@ -11,6 +11,7 @@ import unittest
 import pika
 import pika.exceptions
 import broker as broker_module
+import netns
 
 DEADLINE_S = 30.0
 FOLDER = None
@@ -37,8 +38,8 @@ def certificate(name, subject, by="ca", days="2", key="ec"):
     openssl("req", *kind, "-nodes", "-utf8", "-keyout", name + ".key", "-out", name + ".csr",
             "-subj", subject)
     with open(path(name + ".ext"), "w") as file:
-        file.write("subjectAltName=DNS:localhost,DNS:second.example,IP:127.0.0.1,"
-                   "email:%s@example\n" % name)
+        file.write("subjectAltName=DNS:localhost,DNS:second.example,IP:127.0.0.1,%semail:%s@example\n" % (
+            "".join("IP:%s," % ours for ours in netns.Subnet.all_ours()), name))
     openssl("x509", "-req", "-in", name + ".csr", "-CA", by + ".pem", "-CAkey", by + ".key",
             "-CAcreateserial", "-out", name + ".pem", "-days", days, "-extfile", name + ".ext")
 
