@@ -17,6 +17,8 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +32,7 @@ static const char help[] =
     "Spins on each processor (0,1) for S seconds (3), and tells for how long something else\n"
     "ran there: other programs, interrupts, other guests of this machine's host. A latency\n"
     "below what it says as `at best` cannot be measured here, whatever is measured.\n"
+    "SIGINT or SIGTERM ends it before that, with what it has seen.\n"
     "\n"
     "  --seconds S    how long to look, up to 600\n"
     "  --cpus N,...   up to 16 of the processors that broker and generator will use\n"
@@ -45,7 +48,7 @@ struct spinner {
     uint64_t ns; /* asked for, then measured */
     uint32_t count;
     uint64_t *stops;
-    bool pinned;
+    const atomic_bool *over; /* main's word to all of them */
 };
 
 static uint64_t
@@ -60,15 +63,11 @@ static void *
 spin(void *arg)
 {
     struct spinner *spinner = arg;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(spinner->cpu, &set);
-    spinner->pinned = pthread_setaffinity_np(pthread_self(), sizeof(set), &set) == 0;
-
     const uint64_t began = now_ns();
     const uint64_t until = began + spinner->ns;
     uint64_t before = began;
-    while (before < until && spinner->pinned) {
+    /* relaxed: it orders nothing, what was seen is read after the join. */
+    while (before < until && !atomic_load_explicit(spinner->over, memory_order_relaxed)) {
         const uint64_t now = now_ns();
         if (now - before >= STOP_MIN_NS && spinner->count < STOPS_MAX) {
             spinner->stops[spinner->count++] = now - before;
@@ -143,6 +142,37 @@ refused(const char *what)
     return 2;
 }
 
+/* A thread that is on its processor from its first instruction on. */
+static bool
+spinner_start(struct spinner *spinner)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(spinner->cpu, &set);
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) {
+        return false;
+    }
+    const bool started = pthread_attr_setaffinity_np(&attributes, sizeof(set), &set) == 0 &&
+                         pthread_create(&spinner->thread, &attributes, spin, spinner) == 0;
+    (void)pthread_attr_destroy(&attributes);
+    return started;
+}
+
+/* Until the time is over, or somebody asks for the figures. */
+static void
+wait_over(const sigset_t *signals, double seconds)
+{
+    const uint64_t until = now_ns() + (uint64_t)(seconds * 1e9);
+    for (uint64_t now = now_ns(); now < until; now = now_ns()) {
+        const struct timespec left = {.tv_sec = (time_t)((until - now) / 1000000000u),
+                                      .tv_nsec = (long)((until - now) % 1000000000u)};
+        if (sigtimedwait(signals, NULL, &left) > 0) { /* -1: a SIGCONT ends it, too */
+            return;
+        }
+    }
+}
+
 static int
 measure(const uint32_t *cpus, uint32_t count, double seconds, bool json)
 {
@@ -151,29 +181,40 @@ measure(const uint32_t *cpus, uint32_t count, double seconds, bool json)
     if (stops == NULL) {
         return refused("no memory");
     }
+    sigset_t signals; /* blocked in all threads, for wait_over() */
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    atomic_bool over = false;
     uint32_t started = 0;
     for (; started < count; started++) {
         struct spinner *one = &spinners[started];
         *one = (struct spinner){.cpu = cpus[started],
                                 .ns = (uint64_t)(seconds * 1e9),
-                                .stops = stops + (size_t)started * STOPS_MAX};
-        if (pthread_create(&one->thread, NULL, spin, one) != 0) {
+                                .stops = stops + (size_t)started * STOPS_MAX,
+                                .over = &over};
+        if (!spinner_start(one)) {
             break;
         }
     }
-    bool pinned = started == count;
+    const bool all = started == count;
+    if (all) {
+        wait_over(&signals, seconds);
+    }
+    /* relaxed, as in spin() */
+    atomic_store_explicit(&over, true, memory_order_relaxed);
     uint32_t total = 0;
     for (uint32_t i = 0; i < started; i++) {
         (void)pthread_join(spinners[i].thread, NULL);
-        pinned = pinned && spinners[i].pinned;
         memmove(stops + total, spinners[i].stops, spinners[i].count * sizeof(stops[0]));
         total += spinners[i].count;
     }
-    if (pinned) {
+    if (all) {
         report(stops, total, spinners[0].ns, json);
     }
     free(stops);
-    return pinned ? 0 : refused("a thread cannot be had on one of these processors (--cpus)");
+    return all ? 0 : refused("a thread cannot be had on one of these processors (--cpus)");
 }
 
 /* "0,1": how many; 0: not that. */
