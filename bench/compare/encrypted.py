@@ -44,8 +44,8 @@ def tls_port(peer, asked):
 
 def tls(bench, name):
     said = {}
-    with certificates(name) as (folder, inside):
-        asked = peers.rabbitmq.free_ports(1)[0]
+    with certificates(name) as (folder, inside), peers.ports.hold() as holder:
+        asked = peers.ports.number(holder)
         settings = ["listeners.ssl.default=127.0.0.1:%d" % asked, "ssl_options.certfile=%s/server.pem" % inside,
                     "ssl_options.keyfile=%s/server.key" % inside, "ssl_options.cacertfile=%s/ca.pem" % inside]
         with bench.fresh(name, settings=settings) as peer:

@@ -20,6 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
 
 import broker as lepus_broker   # noqa: E402
+import ports                    # noqa: E402
 import rabbitmq                 # noqa: E402
 
 WORDS = {"lepus": "Lepus", "rabbitmq": "RabbitMQ", "mosquitto": "Mosquitto", "relay": "relay"}
@@ -145,7 +146,8 @@ class Mosquitto(Relay):
     settings = ["allow_anonymous true", "persistence false", "log_type error", "max_queued_messages 0"]
 
     def __init__(self, cpu, **_):
-        self.port = rabbitmq.free_ports(1)[0]
+        self.port_holder = ports.hold()
+        self.port = ports.number(self.port_holder)
         self.folder = tempfile.TemporaryDirectory(prefix="lepus-mosquitto-")
         path = os.path.join(self.folder.name, "mosquitto.conf")
         with open(path, "w") as file:
@@ -173,6 +175,7 @@ class Mosquitto(Relay):
 
     def stop(self):
         super().stop()
+        self.port_holder.close()
         self.folder.cleanup()
 
 

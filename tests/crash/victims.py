@@ -38,8 +38,6 @@ class Lepus(broker_module.Broker):
         self.readies = 0        # times that a launcher has said that clients are heard
         self.crashes = []       # when this launcher lost a data plane
         super().__init__(**options)
-        self.terminate()
-        self.start()            # on the port that it found: a data plane that comes back has to find it again
 
     def start(self):
         self.crashes = []

@@ -10,8 +10,8 @@
                         private one of Debian's package, see lib/rabbitmq.py
     LEPUS_EXTERNAL_CTL  its rabbitmqctl, as a command line  (none: those tests skip)
 
-A started broker listens on a free port of 127.0.0.1 (over a device: there, too), keeps its data in a
-temporary folder, and is stopped by process id.
+A started broker listens on a port of 127.0.0.1 that is its own to its end (over a device: there, too), keeps its
+data in a temporary folder, and is stopped by process id.
 """
 import os
 import re
@@ -26,6 +26,7 @@ import threading
 import time
 
 import netns
+import ports
 import rabbitmq
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -72,7 +73,8 @@ class Broker:
         self.work = tempfile.mkdtemp(prefix="lepus-test-")
         self.data = data or os.path.join(self.work, "data")
         self.log_path = os.path.join(self.work, "output.log")
-        self.host, self.port, self.kernel_port = "127.0.0.1", 0, 0
+        self.port_holder = ports.hold()
+        self.host, self.port, self.kernel_port = "127.0.0.1", 0, ports.number(self.port_holder)
         self.client_host = self.host    # what the broker sees of clients on this machine
         self.net = None
         if os.environ.get("LEPUS_NET") and not kernel_only:
@@ -132,10 +134,9 @@ class Broker:
         with open(self.log_path, "a") as log:
             log.write(text)
         self.listeners = re.search(r"lepus: ready on (.*)", text).group(1).replace(",", " ").split()
-        match = re.search(r"tcp:127\.0\.0\.1:(\d+)", " ".join(self.listeners))
-        if not match:
-            raise RuntimeError("no tcp:127.0.0.1:PORT in: " + text)
-        self.port = self.kernel_port = int(match.group(1))
+        if "tcp:127.0.0.1:%d" % self.kernel_port not in self.listeners:
+            raise RuntimeError("no tcp:127.0.0.1:%d in: %s" % (self.kernel_port, text))
+        self.port = self.kernel_port
         if self.net:
             self.host, self.port = self.net.subnet.ours, 5672
 
@@ -203,6 +204,7 @@ class Broker:
     def clear(self):
         """What a broker that has ended leaves."""
         shutil.rmtree(self.work, ignore_errors=True)
+        self.port_holder.close()
         if self.net:
             self.net.close()
             self.net = None

@@ -5,7 +5,7 @@
     broker = RabbitMQ()         # or missing(): why there is none
     broker.port, broker.ctl("list_queues"), broker.stop()
 
-It listens on free ports of 127.0.0.1, has an epmd, a cookie, a HOME and a data
+It listens on ports of 127.0.0.1 that are its own to its end, has an epmd, a cookie, a HOME and a data
 folder of its own, runs as whoever asks for it, and is ended by process id. The
 package's service, /etc/rabbitmq and /var/lib/rabbitmq are left alone.
 
@@ -26,11 +26,11 @@ import tempfile
 import threading
 import time
 
+import ports
 import rabbitmq_ctl
 
 START_S = 300.0     # it takes three; machines may be busy
 STOP_S = 60.0
-ATTEMPTS = 3        # a port that was free may be somebody else's a moment later
 READY = b"Server startup complete"
 
 
@@ -53,16 +53,6 @@ def missing():
     return None
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 class RabbitMQ:
     """A RabbitMQ of our own, with the members that lib/broker.py's Broker has."""
 
@@ -83,20 +73,18 @@ class RabbitMQ:
         self.inside = self.work[len(root()):]
         self.data = os.path.join(self.work, "data")
         self.log_path = os.path.join(self.work, "output.log")
-        self.host, self.port = "127.0.0.1", 0
+        self.holders = [ports.hold() for _ in range(3)]
+        self.host = "127.0.0.1"
+        self.port, self.dist_port, self.epmd_port = map(ports.number, self.holders)
+        self.environment = self._environment()
         self.process = self.epmd = None
         self.controller = rabbitmq_ctl.Controller(self)
         self._prepare()
-        for attempt in range(ATTEMPTS):
-            try:
-                self.start()
-                return
-            except RuntimeError:
-                self._end()
-                self.port = 0
-                if attempt == ATTEMPTS - 1:
-                    self.stop(failed=True)
-                    raise
+        try:
+            self.start()
+        except RuntimeError:
+            self.stop(failed=True)
+            raise
 
     def _prepare(self):
         """The folders and files that it reads."""
@@ -136,9 +124,6 @@ class RabbitMQ:
 
     def start(self):
         """Start, or start again on the same data and ports."""
-        if not self.port:
-            self.port, self.dist_port, self.epmd_port = free_ports(3)
-            self.environment = self._environment()
         if self.epmd is None or self.epmd.poll() is not None:
             self.epmd = subprocess.Popen(
                 [*self.enter, "epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"],
@@ -212,6 +197,8 @@ class RabbitMQ:
         if problem or failed:
             print("--- RabbitMQ's output\n" + self.log_tail(), file=sys.stderr)
         shutil.rmtree(self.work, ignore_errors=True)
+        for holder in self.holders:
+            holder.close()
         if problem:
             raise RuntimeError(problem)
 
