@@ -253,6 +253,7 @@ queues_open(struct dpdk_port *port, const struct lp_dpdk_port_options *options, 
 /*
  * The device's address, or the one we were told.  A net_tap has the same at
  * both ends, and the kernel's would not talk to itself: ours is its neighbour.
+ * A net_ring has none, and zeros are nobody's (RFC 826): it gets one.
  */
 static bool
 mac_agree(struct dpdk_port *port, const struct rte_eth_dev_info *info, const uint8_t *wanted)
@@ -262,6 +263,9 @@ mac_agree(struct dpdk_port *port, const struct rte_eth_dev_info *info, const uin
     struct rte_ether_addr mac;
     if (rte_eth_macaddr_get(port->id, &mac) != 0) {
         return false;
+    }
+    if (rte_is_zero_ether_addr(&mac)) {
+        rte_eth_random_addr(mac.addr_bytes);
     }
     memcpy(port->caps.mac, told ? wanted : mac.addr_bytes, sizeof(port->caps.mac));
     if (strcmp(info->driver_name, "net_tap") == 0) {

@@ -10,10 +10,12 @@ its tests are skipped; so are those of DPDK where the broker was built without i
 import hashlib
 import os
 import re
+import shutil
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -21,6 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import broker as broker_module
 import netns
+import packets
 import suite
 
 import pika
@@ -68,6 +71,24 @@ def ping(host, bytes_=56, count=3):
 def stats(target):
     text = target.ctl("tcp_stats").stdout
     return {name: int(number) for name, number in re.findall(r"^(\w+)\s+(\d+)\s", text, re.M)}
+
+
+def pcap_write(path, frames):
+    with open(path, "wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
+        for frame in frames:
+            file.write(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
+
+
+def pcap_read(path):
+    with open(path, "rb") as file:
+        data = file.read()
+    frames, at = [], 24
+    while at + 16 <= len(data):
+        size = struct.unpack_from("<I", data, at + 8)[0]
+        frames.append(data[at + 16:at + 16 + size])
+        at += 16 + size
+    return frames
 
 
 class Case(unittest.TestCase):
@@ -252,6 +273,54 @@ class Dpdk(Case):
         self.start(wire, "net_pcap0,iface=" + wire.near)
         self.assertTrue(ping(wire.subnet.ours))
         self.assertTrue(work(wire.subnet.ours, count=20))
+
+    def alone(self, device, **options):
+        """A broker on a device that leads nowhere."""
+        end = type("End", (), {"subnet": netns.Subnet()})()
+        return end.subnet, self.start(end, device, **options)
+
+    def until(self, target, name, least):
+        """The counters are told ten times a second, while there are frames."""
+        until = time.monotonic() + 20
+        while stats(target)[name] < least:
+            self.assertLess(time.monotonic(), until, (name, stats(target)[name]))
+        return stats(target)
+
+    def test_a_ring_gives_back_what_was_sent_and_nobody_takes_it_for_another_machine(self):
+        for shards in (1, 2):
+            subnet, target = self.alone("net_ring0", shards=shards)
+            counted = self.until(target, "arp_sent", 5)  # three probes, two announcements: the address was kept
+            self.assertGreaterEqual(self.until(target, "arp_received", 5)["frames_received"], 5)
+            self.assertEqual((counted["arp_bad"], counted["arp_conflicts"]), (0, 0))
+            ports = target.ctl("list_ports").stdout
+            self.assertIn("dpdk net_ring", ports)
+            self.assertNotIn("MAC 00:00:00:00:00:00", ports)
+            self.assertIn(subnet.ours, ports)
+            self.assertTrue(work("127.0.0.1", count=20, port=target.port))
+            target.stop()
+
+    def test_a_null_device_floods_with_what_is_nobodys_and_the_kernels_clients_are_served(self):
+        _, target = self.alone("net_null0")
+        self.assertTrue(work("127.0.0.1", count=20, port=target.port))
+        counted = self.until(target, "frames_received", 10000)
+        self.assertGreaterEqual(counted["frames_foreign"], 10000)
+        self.assertTrue(work("127.0.0.1", count=20, port=target.port))
+
+    def test_a_file_of_packets_is_played_and_the_answers_are_written_to_another(self):
+        folder = tempfile.mkdtemp(prefix="lepus-pcap-")
+        self.undo.append(lambda: shutil.rmtree(folder, ignore_errors=True))
+        played, written = os.path.join(folder, "in.pcap"), os.path.join(folder, "out.pcap")
+        end = type("End", (), {"subnet": netns.Subnet()})()
+        ours, peer = packets.address(end.subnet.ours), packets.address(end.subnet.kernel)
+        mac = packets.mac("02:00:00:00:00:77")
+        asks = packets.arp(1, mac, peer, bytes(6), ours)
+        pcap_write(played, [packets.ethernet(b"\xff" * 6, mac, packets.ARP, asks).ljust(60, b"\0")])
+        target = self.start(end, "net_pcap0,rx_pcap=%s,tx_pcap=%s" % (played, written))
+        self.until(target, "arp_sent", 1)
+        target.terminate()  # what is written is in the file then
+        answers = [frame for frame in pcap_read(written) if frame[12:14] + frame[20:22] == b"\x08\x06\0\2"]
+        self.assertEqual(len(answers), 1)
+        self.assertEqual((answers[0][:6], answers[0][28:32], answers[0][38:42]), (mac, ours, peer))
 
     def test_messages_cross_dpdks_own_tap(self):
         for shards in (1, 2):

@@ -138,8 +138,8 @@ class Case(unittest.TestCase):
                 netns.ip("address", "add", address + ("/64" if six else "/29"), "dev", self.name,
                          *(["nodad"] if six else []))
 
-    def over_af_packet(self, shards=1, **options):
-        """A wire whose other end is in the box, and a broker on it."""
+    def wire_into_box(self):
+        """A wire whose other end is in the box, where the kernel hears nothing of it."""
         wire = netns.Wire()
         self.undo.append(wire.close_far)
         self.box.take(wire.near)
@@ -148,8 +148,29 @@ class Case(unittest.TestCase):
                 file.write("1")
             netns.deaf(wire.near)
             netns.ip("link", "set", wire.near, "up")
+        return wire
+
+    def over_af_packet(self, shards=1, **options):
+        """A broker on such a wire, by packet sockets."""
+        wire = self.wire_into_box()
         device = "net_af_packet0,iface=%s,qpairs=%d,framecnt=4096" % (wire.near, shards)
         return wire.subnet, self.broker(wire.subnet, device, shards, **options)
+
+    def over_af_xdp(self, **options):
+        """The same wire by AF_XDP: one queue, since a veth says that it has no more."""
+        wire = self.wire_into_box()
+        device = "net_af_xdp0,iface=%s,start_queue=0,queue_count=1" % wire.near
+        return wire.subnet, self.broker(wire.subnet, device, **options)
+
+    def over_dpdks_tap(self, shards=1, **options):
+        """DPDK's own tap, whose kernel's end is ours."""
+        subnet = netns.Subnet()
+        name = "d" + subnet.tag
+        target = self.broker(subnet, "net_tap0,iface=" + name, shards, **options)
+        self.box.give(name)
+        netns.ip("link", "set", name, "up")
+        subnet.kernel_has(name)
+        return subnet, target
 
     def over_tap(self, shards=1, **options):
         """A tap whose kernel's end is ours, with all of its offloads."""
@@ -236,6 +257,33 @@ class AfPacket(Case):
             socket.create_connection((subnet.ours, server.address[1]), timeout=2)
         server.close()
         self.assertTrue(work(subnet.ours, count=20))
+
+
+class AfXdp(Case):
+    def test_the_kernel_has_the_brokers_address(self):
+        subnet, target = self.over_af_xdp()
+        self.addresses_give(subnet.ours, subnet.ours6)
+        self.all_of_it(subnet, target, subnet.ours, subnet.ours6)
+
+    def test_the_kernel_has_another_address(self):
+        subnet, target = self.over_af_xdp()
+        host, host6 = others(subnet)
+        self.addresses_give(host, host6)
+        self.all_of_it(subnet, target, host, host6)
+
+
+class DpdksTap(Case):
+    def test_the_kernel_has_the_brokers_address(self):
+        for shards in (1, 2):
+            subnet, target = self.over_dpdks_tap(shards)
+            self.addresses_give(subnet.ours, subnet.ours6)
+            self.all_of_it(subnet, target, subnet.ours, subnet.ours6)
+
+    def test_the_kernel_has_another_address(self):
+        subnet, target = self.over_dpdks_tap(2)
+        host, host6 = others(subnet)
+        self.addresses_give(host, host6)
+        self.all_of_it(subnet, target, host, host6)
 
 
 class Tap(Case):
