@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/sim/crew.h"
 #include "tests/sim/ledger.h"
-#include "tests/sim/pilot.h"
 #include "tests/sim/say.h"
 #include "tests/sim/scenario_list.h"
 
@@ -56,7 +56,7 @@ struct loner {
 
 struct alone {
     struct scene *scene;
-    struct pilot maker;
+    struct crew crew;
     struct loner loner[LONERS_MAX];
     uint32_t loners;
     uint32_t deleted;
@@ -386,18 +386,11 @@ loner_content(struct pilot *pilot, const struct sim_content *content)
     scene_note(pilot->scene, 1 + loner->number, number, content->redelivered);
 }
 
-static void
-loner_gone(struct pilot *pilot)
-{
-    (void)pilot;
-}
-
 static const struct pilot_ops loner_ops = {
     .script = loner_script,
     .work = loner_work,
     .method = loner_method,
     .content = loner_content,
-    .gone = loner_gone,
 };
 
 /* ---- who makes the queues ---- */
@@ -405,7 +398,7 @@ static const struct pilot_ops loner_ops = {
 static bool
 maker_script(struct pilot *pilot, uint32_t step)
 {
-    struct alone *alone = LP_CONTAINER_OF(pilot, struct alone, maker);
+    struct alone *alone = LP_CONTAINER_OF(pilot, struct alone, crew.maker);
     uint8_t scratch[200];
     char name[24];
     if (step >= alone->loners) {
@@ -427,13 +420,11 @@ maker_script(struct pilot *pilot, uint32_t step)
 static bool
 maker_work(struct pilot *pilot)
 {
-    struct alone *alone = LP_CONTAINER_OF(pilot, struct alone, maker);
+    struct alone *alone = LP_CONTAINER_OF(pilot, struct alone, crew.maker);
     char name[24];
     pilot->scene->set_up = true;
-    for (uint32_t i = 0; i < alone->loners; i++) {
-        if (!pilot->scene->calm || !pilot_away(&alone->loner[i].pilot)) {
-            return false;
-        }
+    if (!pilot->scene->calm || !crew_away(&alone->crew)) {
+        return false;
     }
     if (alone->deleted < alone->loners) {
         pilot_wait(pilot);
@@ -444,19 +435,9 @@ maker_work(struct pilot *pilot)
     return true;
 }
 
-static void
-maker_content(struct pilot *pilot, const struct sim_content *content)
-{
-    (void)pilot;
-    (void)content;
-    LP_ASSERT(!"nobody sends the maker anything");
-}
-
 static const struct pilot_ops maker_ops = {
     .script = maker_script,
     .work = maker_work,
-    .content = maker_content,
-    .gone = loner_gone,
 };
 
 /* ---- the scenario ---- */
@@ -469,9 +450,7 @@ alone_open(struct scene *scene, uint32_t flavour)
     (void)flavour;
     alone->scene = scene;
     alone->loners = 1 + scene_below(scene, LONERS_MAX);
-    pilot_init(&alone->maker, scene, &maker_ops);
-    alone->maker.lives = 1;
-    alone->maker.accident = 0;
+    crew_init(&alone->crew, scene, &maker_ops, 1);
     for (uint32_t i = 0; i < alone->loners; i++) {
         struct loner *loner = &alone->loner[i];
         loner->alone = alone;
@@ -480,8 +459,7 @@ alone_open(struct scene *scene, uint32_t flavour)
         loner->max_length = scene_below(scene, 2) ? -1 : (int64_t)scene_below(scene, 12);
         loner->refuses = loner->max_length >= 0 && scene_below(scene, 2) == 0;
         loner->max_priority = scene_below(scene, 2) ? (uint8_t)scene_below(scene, 10) : 0;
-        pilot_init(&loner->pilot, scene, &loner_ops);
-        loner->pilot.lives = 1;
+        crew_add(&alone->crew, &loner->pilot, &loner_ops, 1);
         loner->pilot.accident = UINT32_MAX; /* it reads slowly, but does not vanish */
     }
     return alone;
@@ -491,55 +469,38 @@ static bool
 alone_step(void *self)
 {
     struct alone *alone = self;
-    const uint32_t pick = scene_below(alone->scene, 1 + alone->loners);
-    if (pick == 0 || !alone->scene->set_up) {
-        return pilot_act(&alone->maker);
+    if (!alone->scene->set_up) { /* it draws all the same: seeds keep their stories */
+        (void)scene_below(alone->scene, 1 + alone->loners);
     }
-    return pilot_act(&alone->loner[pick - 1].pilot);
+    return pilot_act(crew_pick(&alone->crew));
 }
 
 static bool
 alone_done(const void *self)
 {
     const struct alone *alone = self;
-    for (uint32_t i = 0; i < alone->loners; i++) {
-        if (alone->loner[i].pilot.lives > 0 || !pilot_away(&alone->loner[i].pilot)) {
-            return false;
-        }
-    }
-    return true;
+    return crew_finished(&alone->crew, 0, alone->loners);
 }
 
 static void
 alone_drain(void *self)
 {
     struct alone *alone = self;
-    for (uint32_t i = 0; i < alone->loners; i++) {
-        alone->loner[i].pilot.lives = 0;
-    }
+    crew_dismiss(&alone->crew);
 }
 
 static bool
 alone_drained(const void *self)
 {
     const struct alone *alone = self;
-    return pilot_away(&alone->maker) && alone->deleted == alone->loners;
-}
-
-static void
-alone_finish(void *self)
-{
-    (void)self;
+    return pilot_away(&alone->crew.maker) && alone->deleted == alone->loners;
 }
 
 static void
 alone_close(void *self)
 {
     struct alone *alone = self;
-    pilot_fini(&alone->maker);
-    for (uint32_t i = 0; i < alone->loners; i++) {
-        pilot_fini(&alone->loner[i].pilot);
-    }
+    crew_fini(&alone->crew);
     free(alone);
 }
 
@@ -551,6 +512,5 @@ const struct scenario scenario_alone = {
     .done = alone_done,
     .drain = alone_drain,
     .drained = alone_drained,
-    .finish = alone_finish,
     .close = alone_close,
 };

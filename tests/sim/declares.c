@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/sim/pilot.h"
+#include "tests/sim/crew.h"
 #include "tests/sim/say.h"
 #include "tests/sim/scenario_list.h"
 
@@ -51,7 +51,7 @@ struct speaker {
 
 struct declares {
     struct scene *scene;
-    struct pilot maker; /* deletes everything at the end */
+    struct crew crew; /* the maker deletes everything at the end */
     struct speaker speaker[SPEAKERS_MAX];
     uint32_t speakers;
     uint32_t ending;
@@ -208,22 +208,6 @@ speaker_method(struct pilot *pilot, uint32_t id, struct lp_reader *args)
     return speaker->answered < speaker->count;
 }
 
-static bool
-no_script(struct pilot *pilot, uint32_t step)
-{
-    (void)pilot;
-    (void)step;
-    return false;
-}
-
-static void
-no_content(struct pilot *pilot, const struct sim_content *content)
-{
-    (void)pilot;
-    (void)content;
-    LP_ASSERT(!"nobody publishes");
-}
-
 static void
 speaker_gone(struct pilot *pilot)
 {
@@ -234,32 +218,20 @@ speaker_gone(struct pilot *pilot)
 }
 
 static const struct pilot_ops speaker_ops = {
-    .script = no_script,
     .work = speaker_work,
     .method = speaker_method,
-    .content = no_content,
     .gone = speaker_gone,
 };
 
 /* ---- the end ---- */
 
-static bool
-speakers_away(const struct declares *declares)
-{
-    bool away = true;
-    for (uint32_t i = 0; i < declares->speakers; i++) {
-        away = away && pilot_away(&declares->speaker[i].pilot);
-    }
-    return away;
-}
-
 /* The n-th of all names that there can be is deleted, be it there or not. */
 static bool
 maker_work(struct pilot *pilot)
 {
-    struct declares *declares = LP_CONTAINER_OF(pilot, struct declares, maker);
+    struct declares *declares = LP_CONTAINER_OF(pilot, struct declares, crew.maker);
     pilot->scene->set_up = true;
-    if (!pilot->scene->calm || !speakers_away(declares)) {
+    if (!pilot->scene->calm || !crew_away(&declares->crew)) {
         return false;
     }
     const uint32_t n = declares->ending++;
@@ -279,18 +251,8 @@ maker_work(struct pilot *pilot)
     return true;
 }
 
-static void
-maker_gone(struct pilot *pilot)
-{
-    (void)pilot;
-}
-
 static const struct pilot_ops maker_ops = {
-    .script = no_script,
     .work = maker_work,
-    .method = NULL,
-    .content = no_content,
-    .gone = maker_gone,
 };
 
 /* ---- the scenario ---- */
@@ -303,16 +265,13 @@ declares_open(struct scene *scene, uint32_t flavour)
     (void)flavour;
     declares->scene = scene;
     declares->speakers = 1 + scene_below(scene, SPEAKERS_MAX);
-    pilot_init(&declares->maker, scene, &maker_ops);
-    declares->maker.lives = 1;
-    declares->maker.accident = 0;
+    crew_init(&declares->crew, scene, &maker_ops, 1);
     for (uint32_t i = 0; i < declares->speakers; i++) {
         struct speaker *speaker = &declares->speaker[i];
         speaker->declares = declares;
         speaker->number = i;
         speaker->todo = 5 + scene_below(scene, 30);
-        pilot_init(&speaker->pilot, scene, &speaker_ops);
-        speaker->pilot.lives = LIVES_MAX;
+        crew_add(&declares->crew, &speaker->pilot, &speaker_ops, LIVES_MAX);
     }
     return declares;
 }
@@ -321,19 +280,12 @@ static bool
 declares_step(void *self)
 {
     struct declares *declares = self;
-    struct scene *scene = declares->scene;
-    if (!scene->set_up) {
-        return pilot_act(&declares->maker);
+    struct pilot *pilot = crew_pick(&declares->crew);
+    if (pilot != &declares->crew.maker &&
+        LP_CONTAINER_OF(pilot, struct speaker, pilot)->todo == 0) {
+        pilot->lives = 0;
     }
-    const uint32_t pick = scene_below(scene, 1 + declares->speakers);
-    if (pick == 0) {
-        return pilot_act(&declares->maker);
-    }
-    struct speaker *speaker = &declares->speaker[pick - 1];
-    if (speaker->todo == 0) {
-        speaker->pilot.lives = 0;
-    }
-    return pilot_act(&speaker->pilot);
+    return pilot_act(pilot);
 }
 
 static bool
@@ -346,39 +298,28 @@ declares_done(const void *self)
             return false;
         }
     }
-    return speakers_away(declares);
+    return crew_away(&declares->crew);
 }
 
 static void
 declares_drain(void *self)
 {
     struct declares *declares = self;
-    for (uint32_t i = 0; i < declares->speakers; i++) {
-        declares->speaker[i].pilot.lives = 0;
-    }
+    crew_dismiss(&declares->crew);
 }
 
 static bool
 declares_drained(const void *self)
 {
     const struct declares *declares = self;
-    return pilot_away(&declares->maker) && declares->ending > 1;
-}
-
-static void
-declares_finish(void *self)
-{
-    (void)self;
+    return pilot_away(&declares->crew.maker) && declares->ending > 1;
 }
 
 static void
 declares_close(void *self)
 {
     struct declares *declares = self;
-    pilot_fini(&declares->maker);
-    for (uint32_t i = 0; i < declares->speakers; i++) {
-        pilot_fini(&declares->speaker[i].pilot);
-    }
+    crew_fini(&declares->crew);
     free(declares);
 }
 
@@ -390,6 +331,5 @@ const struct scenario scenario_declares = {
     .done = declares_done,
     .drain = declares_drain,
     .drained = declares_drained,
-    .finish = declares_finish,
     .close = declares_close,
 };

@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/sim/crew.h"
 #include "tests/sim/ledger.h"
-#include "tests/sim/pilot.h"
 #include "tests/sim/say.h"
 #include "tests/sim/scenario_list.h"
 
@@ -49,7 +49,7 @@ struct tenant {
 
 struct expires {
     struct scene *scene;
-    struct pilot maker;
+    struct crew crew;
     struct tenant tenant[TENANTS_MAX];
     uint32_t tenants;
     uint32_t ending; /* steps of the end that were taken */
@@ -311,23 +311,13 @@ maker_script(struct pilot *pilot, uint32_t step)
     return false;
 }
 
-static bool
-tenants_away(const struct expires *expires)
-{
-    bool away = true;
-    for (uint32_t i = 0; i < expires->tenants; i++) {
-        away = away && pilot_away(&expires->tenant[i].pilot);
-    }
-    return away;
-}
-
 /* When all are away: wait until everything has expired, look, delete. */
 static bool
 maker_work(struct pilot *pilot)
 {
-    struct expires *expires = LP_CONTAINER_OF(pilot, struct expires, maker);
+    struct expires *expires = LP_CONTAINER_OF(pilot, struct expires, crew.maker);
     pilot->scene->set_up = true;
-    if (!pilot->scene->calm || !tenants_away(expires)) {
+    if (!pilot->scene->calm || !crew_away(&expires->crew)) {
         return false;
     }
     switch (expires->ending++) {
@@ -358,26 +348,10 @@ maker_method(struct pilot *pilot, uint32_t id, struct lp_reader *args)
     return false;
 }
 
-static void
-maker_content(struct pilot *pilot, const struct sim_content *content)
-{
-    (void)pilot;
-    (void)content;
-    LP_ASSERT(!"nobody sends the maker anything");
-}
-
-static void
-maker_gone(struct pilot *pilot)
-{
-    (void)pilot;
-}
-
 static const struct pilot_ops maker_ops = {
     .script = maker_script,
     .work = maker_work,
     .method = maker_method,
-    .content = maker_content,
-    .gone = maker_gone,
 };
 
 /* ---- the scenario ---- */
@@ -391,17 +365,14 @@ expires_open(struct scene *scene, uint32_t flavour)
     (void)flavour;
     expires->scene = scene;
     expires->tenants = 1 + scene_below(scene, TENANTS_MAX);
-    pilot_init(&expires->maker, scene, &maker_ops);
-    expires->maker.lives = 1;
-    expires->maker.accident = 0;
+    crew_init(&expires->crew, scene, &maker_ops, 1);
     for (uint32_t i = 0; i < expires->tenants; i++) {
         struct tenant *tenant = &expires->tenant[i];
         tenant->expires = expires;
         tenant->number = i;
         tenant->expires_ns = times_ms[scene_below(scene, LP_COUNT_OF(times_ms))] * NS_PER_MS;
         tenant->todo = 5 + scene_below(scene, 40);
-        pilot_init(&tenant->pilot, scene, &tenant_ops);
-        tenant->pilot.lives = 100;
+        crew_add(&expires->crew, &tenant->pilot, &tenant_ops, 100);
         tenant->pilot.accident = 0; /* it knows itself when it vanishes */
     }
     return expires;
@@ -411,19 +382,11 @@ static bool
 expires_step(void *self)
 {
     struct expires *expires = self;
-    struct scene *scene = expires->scene;
-    if (!scene->set_up) {
-        return pilot_act(&expires->maker);
+    struct pilot *pilot = crew_pick(&expires->crew);
+    if (pilot != &expires->crew.maker && LP_CONTAINER_OF(pilot, struct tenant, pilot)->todo == 0) {
+        pilot->lives = 0;
     }
-    const uint32_t pick = scene_below(scene, 1 + expires->tenants);
-    if (pick == 0) {
-        return pilot_act(&expires->maker);
-    }
-    struct tenant *tenant = &expires->tenant[pick - 1];
-    if (tenant->todo == 0) {
-        tenant->pilot.lives = 0;
-    }
-    return pilot_act(&tenant->pilot);
+    return pilot_act(pilot);
 }
 
 static bool
@@ -435,7 +398,7 @@ expires_done(const void *self)
             return false;
         }
     }
-    return tenants_away(expires);
+    return crew_away(&expires->crew);
 }
 
 static void
@@ -452,23 +415,14 @@ static bool
 expires_drained(const void *self)
 {
     const struct expires *expires = self;
-    return pilot_away(&expires->maker) && expires->ending > 3;
-}
-
-static void
-expires_finish(void *self)
-{
-    (void)self;
+    return pilot_away(&expires->crew.maker) && expires->ending > 3;
 }
 
 static void
 expires_close(void *self)
 {
     struct expires *expires = self;
-    pilot_fini(&expires->maker);
-    for (uint32_t i = 0; i < expires->tenants; i++) {
-        pilot_fini(&expires->tenant[i].pilot);
-    }
+    crew_fini(&expires->crew);
     free(expires);
 }
 
@@ -480,6 +434,5 @@ const struct scenario scenario_expires = {
     .done = expires_done,
     .drain = expires_drain,
     .drained = expires_drained,
-    .finish = expires_finish,
     .close = expires_close,
 };

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 
 #include "dataplane/shard/shard_private.h"
+#include "tests/sim/crew.h"
 #include "tests/sim/ledger.h"
-#include "tests/sim/pilot.h"
 #include "tests/sim/say.h"
 #include "tests/sim/scenario_list.h"
 #include "tests/sim/world.h"
@@ -31,7 +31,6 @@
 /* Virtual time in which a consumer who asks gets something that waits: its own pauses, and some
  * operations of a slow disk. */
 #define STARVED_NS   120000000000u
-#define LIVES_ENOUGH 100000u
 #define PREFETCH     20u
 #define ACK_PAUSE_NS 20000000u
 /* Of a shard's memory, above its watermark: what connections had sent when they were held back,
@@ -64,7 +63,7 @@ struct flood_consumer {
 
 struct flood {
     struct scene *scene;
-    struct pilot maker;
+    struct crew crew;
     struct flood_publisher publisher[PUBLISHERS];
     struct flood_consumer consumer[QUEUES]; /* one a queue */
     uint32_t waiting[QUEUES];               /* published, never delivered */
@@ -157,26 +156,10 @@ publisher_method(struct pilot *pilot, uint32_t id, struct lp_reader *args)
     return true;
 }
 
-static void
-nothing_comes(struct pilot *pilot, const struct sim_content *content)
-{
-    (void)pilot;
-    (void)content;
-    LP_ASSERT(!"nobody sends it anything");
-}
-
-static void
-gone(struct pilot *pilot)
-{
-    (void)pilot;
-}
-
 static const struct pilot_ops publisher_ops = {
     .script = publisher_script,
     .work = publisher_work,
     .method = publisher_method,
-    .content = nothing_comes,
-    .gone = gone,
 };
 
 /* ---- consumers ---- */
@@ -231,12 +214,7 @@ consumer_content(struct pilot *pilot, const struct sim_content *content)
 static bool
 publishers_finished(const struct flood *flood)
 {
-    for (uint32_t i = 0; i < PUBLISHERS; i++) {
-        if (flood->publisher[i].pilot.lives > 0 || !pilot_away(&flood->publisher[i].pilot)) {
-            return false;
-        }
-    }
-    return true;
+    return crew_finished(&flood->crew, 0, PUBLISHERS);
 }
 
 /* It acknowledges what it has, slowly. */
@@ -259,8 +237,7 @@ consumer_work(struct pilot *pilot)
     if (!publishers_finished(flood) || flood->waiting[consumer->queue] > 0) {
         return false;
     }
-    pilot->lives = 0;
-    pilot_close(pilot);
+    pilot_leave(pilot);
     return true;
 }
 
@@ -268,7 +245,6 @@ static const struct pilot_ops consumer_ops = {
     .script = consumer_script,
     .work = consumer_work,
     .content = consumer_content,
-    .gone = gone,
 };
 
 /* ---- who makes what there is ---- */
@@ -286,23 +262,17 @@ maker_script(struct pilot *pilot, uint32_t step)
 static bool
 maker_work(struct pilot *pilot)
 {
-    struct flood *flood = LP_CONTAINER_OF(pilot, struct flood, maker);
+    struct flood *flood = LP_CONTAINER_OF(pilot, struct flood, crew.maker);
     char name[24];
     pilot->scene->set_up = true;
-    if (!pilot->scene->calm || !publishers_finished(flood)) {
+    if (!pilot->scene->calm || !crew_finished(&flood->crew, 0, PUBLISHERS + QUEUES)) {
         return false;
-    }
-    for (uint32_t i = 0; i < QUEUES; i++) {
-        if (flood->consumer[i].pilot.lives > 0 || !pilot_away(&flood->consumer[i].pilot)) {
-            return false;
-        }
     }
     if (flood->deleted < QUEUES) {
         pilot_wait(pilot);
         say_queue_delete(&pilot->client, flood_queue(flood->deleted++, name));
     } else {
-        pilot->lives = 0;
-        pilot_close(pilot);
+        pilot_leave(pilot);
     }
     return true;
 }
@@ -310,8 +280,6 @@ maker_work(struct pilot *pilot)
 static const struct pilot_ops maker_ops = {
     .script = maker_script,
     .work = maker_work,
-    .content = nothing_comes,
-    .gone = gone,
 };
 
 /* ---- the scenario ---- */
@@ -323,22 +291,18 @@ flood_open(struct scene *scene, uint32_t flavour)
     LP_ASSERT(flood);
     (void)flavour;
     flood->scene = scene;
-    pilot_init(&flood->maker, scene, &maker_ops);
-    flood->maker.lives = LIVES_ENOUGH;
-    flood->maker.accident = 0;
+    crew_init(&flood->crew, scene, &maker_ops, LIVES_ENOUGH);
     for (uint32_t i = 0; i < PUBLISHERS; i++) {
         struct flood_publisher *publisher = &flood->publisher[i];
         publisher->flood = flood;
         publisher->confirms = i % 2 == 0;
-        pilot_init(&publisher->pilot, scene, &publisher_ops);
-        publisher->pilot.lives = 1;
+        crew_add(&flood->crew, &publisher->pilot, &publisher_ops, 1);
         publisher->pilot.accident = 0;
     }
     for (uint32_t i = 0; i < QUEUES; i++) {
         flood->consumer[i].flood = flood;
         flood->consumer[i].queue = i;
-        pilot_init(&flood->consumer[i].pilot, scene, &consumer_ops);
-        flood->consumer[i].pilot.lives = LIVES_ENOUGH;
+        crew_add(&flood->crew, &flood->consumer[i].pilot, &consumer_ops, LIVES_ENOUGH);
     }
     return flood;
 }
@@ -358,17 +322,10 @@ static bool
 flood_step(void *self)
 {
     struct flood *flood = self;
-    if (!flood->scene->set_up) {
-        return pilot_act(&flood->maker);
+    if (flood->scene->set_up) {
+        memory_look(flood);
     }
-    memory_look(flood);
-    uint32_t pick = scene_below(flood->scene, 1 + PUBLISHERS + QUEUES);
-    if (pick == 0) {
-        return pilot_act(&flood->maker);
-    }
-    pick--;
-    return pilot_act(pick < PUBLISHERS ? &flood->publisher[pick].pilot
-                                       : &flood->consumer[pick - PUBLISHERS].pilot);
+    return pilot_act(crew_pick(&flood->crew));
 }
 
 static bool
@@ -377,17 +334,11 @@ flood_done(const void *self)
     return publishers_finished(self);
 }
 
-static void
-flood_drain(void *self)
-{
-    (void)self;
-}
-
 static bool
 flood_drained(const void *self)
 {
     const struct flood *flood = self;
-    return pilot_away(&flood->maker) && flood->deleted == QUEUES;
+    return pilot_away(&flood->crew.maker) && flood->deleted == QUEUES;
 }
 
 static void
@@ -409,13 +360,7 @@ static void
 flood_close(void *self)
 {
     struct flood *flood = self;
-    pilot_fini(&flood->maker);
-    for (uint32_t i = 0; i < PUBLISHERS; i++) {
-        pilot_fini(&flood->publisher[i].pilot);
-    }
-    for (uint32_t i = 0; i < QUEUES; i++) {
-        pilot_fini(&flood->consumer[i].pilot);
-    }
+    crew_fini(&flood->crew);
     free(flood);
 }
 
@@ -428,7 +373,6 @@ const struct scenario scenario_flood = {
     .open = flood_open,
     .step = flood_step,
     .done = flood_done,
-    .drain = flood_drain,
     .drained = flood_drained,
     .finish = flood_finish,
     .close = flood_close,

@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/sim/crew.h"
 #include "tests/sim/ledger.h"
-#include "tests/sim/pilot.h"
 #include "tests/sim/say.h"
 #include "tests/sim/scenario_list.h"
 
@@ -25,7 +25,6 @@
 #define CONSUMERS         2u
 #define LETTERS_MAX       4096u
 #define LIVES             5u
-#define LIVES_ENOUGH      100000u
 #define EXCHANGE          "late"
 #define DELAY_MAX_MS      4000u
 #define QUIET_NS          20000000000u
@@ -69,7 +68,7 @@ struct late_consumer {
 
 struct late {
     struct scene *scene;
-    struct pilot maker;
+    struct crew crew;
     struct late_publisher publisher[PUBLISHERS];
     struct late_consumer consumer[CONSUMERS];
     struct letter letter[LETTERS_MAX];
@@ -240,26 +239,10 @@ publisher_method(struct pilot *pilot, uint32_t id, struct lp_reader *args)
     return false;
 }
 
-static void
-nothing_comes(struct pilot *pilot, const struct sim_content *content)
-{
-    (void)pilot;
-    (void)content;
-    LP_ASSERT(!"nobody sends it anything");
-}
-
-static void
-gone(struct pilot *pilot)
-{
-    (void)pilot;
-}
-
 static const struct pilot_ops publisher_ops = {
     .script = publisher_script,
     .work = publisher_work,
     .method = publisher_method,
-    .content = nothing_comes,
-    .gone = gone,
 };
 
 /* ---- consumers ---- */
@@ -312,25 +295,9 @@ consumer_content(struct pilot *pilot, const struct sim_content *content)
 }
 
 static bool
-publishers_away(const struct late *late)
+publishers_finished(const struct late *late)
 {
-    bool away = true;
-    for (uint32_t i = 0; i < PUBLISHERS; i++) {
-        away = away && pilot_away(&late->publisher[i].pilot);
-    }
-    return away;
-}
-
-/* They have said so: a consumer whose node has just died is away, too, and will be back. */
-static bool
-consumers_finished(const struct late *late)
-{
-    for (uint32_t i = 0; i < CONSUMERS; i++) {
-        if (late->consumer[i].pilot.lives > 0 || !pilot_away(&late->consumer[i].pilot)) {
-            return false;
-        }
-    }
-    return true;
+    return crew_finished(&late->crew, 0, PUBLISHERS);
 }
 
 /* Nothing has come for long, and nothing is due. */
@@ -338,15 +305,14 @@ static bool
 consumer_work(struct pilot *pilot)
 {
     const struct late *late = LP_CONTAINER_OF(pilot, struct late_consumer, pilot)->late;
-    if (!pilot->scene->calm || !publishers_away(late)) {
+    if (!pilot->scene->calm || !publishers_finished(late)) {
         return false;
     }
     if (pilot->scene->now_ns < late->last_ns + QUIET_NS) {
         pilot->pause_until_ns = late->last_ns + QUIET_NS;
         return false;
     }
-    pilot->lives = 0;
-    pilot_close(pilot);
+    pilot_leave(pilot);
     return true;
 }
 
@@ -354,7 +320,6 @@ static const struct pilot_ops consumer_ops = {
     .script = consumer_script,
     .work = consumer_work,
     .content = consumer_content,
-    .gone = gone,
 };
 
 /* ---- who makes what there is ---- */
@@ -383,10 +348,10 @@ maker_script(struct pilot *pilot, uint32_t step)
 static bool
 maker_work(struct pilot *pilot)
 {
-    struct late *late = LP_CONTAINER_OF(pilot, struct late, maker);
+    struct late *late = LP_CONTAINER_OF(pilot, struct late, crew.maker);
     char name[24];
     pilot->scene->set_up = true;
-    if (!pilot->scene->calm || !publishers_away(late) || !consumers_finished(late)) {
+    if (!pilot->scene->calm || !crew_finished(&late->crew, 0, PUBLISHERS + CONSUMERS)) {
         return false;
     }
     if (late->deleted < QUEUES) {
@@ -397,8 +362,7 @@ maker_work(struct pilot *pilot)
         late->deleted++;
         say_exchange_delete(&pilot->client, EXCHANGE);
     } else {
-        pilot->lives = 0;
-        pilot_close(pilot);
+        pilot_leave(pilot);
     }
     return true;
 }
@@ -406,8 +370,6 @@ maker_work(struct pilot *pilot)
 static const struct pilot_ops maker_ops = {
     .script = maker_script,
     .work = maker_work,
-    .content = nothing_comes,
-    .gone = gone,
 };
 
 /* ---- the scenario ---- */
@@ -419,19 +381,15 @@ late_open(struct scene *scene, uint32_t flavour)
     LP_ASSERT(late);
     (void)flavour;
     late->scene = scene;
-    pilot_init(&late->maker, scene, &maker_ops);
-    late->maker.lives = LIVES_ENOUGH;
-    late->maker.accident = 0;
+    crew_init(&late->crew, scene, &maker_ops, LIVES_ENOUGH);
     for (uint32_t i = 0; i < PUBLISHERS; i++) {
         struct late_publisher *publisher = &late->publisher[i];
         publisher->late = late;
-        pilot_init(&publisher->pilot, scene, &publisher_ops);
-        publisher->pilot.lives = 1 + scene_below(scene, LIVES);
+        crew_add(&late->crew, &publisher->pilot, &publisher_ops, 1 + scene_below(scene, LIVES));
     }
     for (uint32_t i = 0; i < CONSUMERS; i++) {
         late->consumer[i].late = late;
-        pilot_init(&late->consumer[i].pilot, scene, &consumer_ops);
-        late->consumer[i].pilot.lives = LIVES_ENOUGH;
+        crew_add(&late->crew, &late->consumer[i].pilot, &consumer_ops, LIVES_ENOUGH);
     }
     return late;
 }
@@ -440,28 +398,13 @@ static bool
 late_step(void *self)
 {
     struct late *late = self;
-    if (!late->scene->set_up) {
-        return pilot_act(&late->maker);
-    }
-    uint32_t pick = scene_below(late->scene, 1 + PUBLISHERS + CONSUMERS);
-    if (pick == 0) {
-        return pilot_act(&late->maker);
-    }
-    pick--;
-    return pilot_act(pick < PUBLISHERS ? &late->publisher[pick].pilot
-                                       : &late->consumer[pick - PUBLISHERS].pilot);
+    return pilot_act(crew_pick(&late->crew));
 }
 
 static bool
 late_done(const void *self)
 {
-    const struct late *late = self;
-    for (uint32_t i = 0; i < PUBLISHERS; i++) {
-        if (late->publisher[i].pilot.lives > 0) {
-            return false;
-        }
-    }
-    return publishers_away(late);
+    return publishers_finished(self);
 }
 
 static void
@@ -477,7 +420,7 @@ static bool
 late_drained(const void *self)
 {
     const struct late *late = self;
-    return pilot_away(&late->maker) && late->deleted > QUEUES;
+    return pilot_away(&late->crew.maker) && late->deleted > QUEUES;
 }
 
 /* Of the transaction's messages to that queue: has any come after a crash, and have all come? */
@@ -516,13 +459,7 @@ static void
 late_close(void *self)
 {
     struct late *late = self;
-    pilot_fini(&late->maker);
-    for (uint32_t i = 0; i < PUBLISHERS; i++) {
-        pilot_fini(&late->publisher[i].pilot);
-    }
-    for (uint32_t i = 0; i < CONSUMERS; i++) {
-        pilot_fini(&late->consumer[i].pilot);
-    }
+    crew_fini(&late->crew);
     free(late);
 }
 

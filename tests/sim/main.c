@@ -15,13 +15,12 @@ static uint64_t current_seed;
 static const char *program;
 static const struct scenario *only; /* NULL: the seed chooses */
 static uint32_t refused_count;
-
-/* The command that does it again. */
 /* Of all seeds: messages that queues had by a call, and records of the mesh. */
 static uint64_t handed;
 static uint64_t far;
 #define WAYS_COUNT_MIN 10u
 
+/* The command that does it again. */
 static void
 say_replay(void)
 {

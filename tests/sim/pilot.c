@@ -15,7 +15,7 @@ static void pilot_dead(struct sim_client *client);
 static void
 pilot_script(struct pilot *pilot)
 {
-    if (!pilot->ops->script(pilot, pilot->step++)) {
+    if (!pilot->ops->script || !pilot->ops->script(pilot, pilot->step++)) {
         pilot->ready = true;
     }
 }
@@ -67,6 +67,7 @@ pilot_content(struct sim_client *client, uint16_t channel, const struct sim_cont
         LP_ASSERT(pilot->waiting);
         pilot->waiting = false;
     }
+    LP_ASSERT(pilot->ops->content); /* else nobody sends it anything */
     pilot->ops->content(pilot, content);
 }
 
@@ -104,7 +105,9 @@ pilot_dead(struct sim_client *client)
         LP_ASSERT(!"the broker closed a connection of a client that did nothing wrong");
     }
     pilot->vanishing = false;
-    pilot->ops->gone(pilot);
+    if (pilot->ops->gone) {
+        pilot->ops->gone(pilot);
+    }
     pilot->ready = false;
     pilot->waiting = false;
 }
@@ -156,6 +159,13 @@ pilot_close(struct pilot *pilot)
 {
     pilot->scene->closes++;
     sim_client_close(&pilot->client);
+}
+
+void
+pilot_leave(struct pilot *pilot)
+{
+    pilot->lives = 0;
+    pilot_close(pilot);
 }
 
 void

@@ -15,14 +15,15 @@ struct pilot;
 
 struct pilot_ops {
     /* Say the step-th synchronous method of the set-up; false: there is none, it is ready.
-     * Step 0 comes after channel 1 was opened. */
+     * Step 0 comes after channel 1 was opened.  NULL: there is no set-up. */
     bool (*script)(struct pilot *pilot, uint32_t step);
     /* Ready, and nothing is outstanding; true when it did something. */
     bool (*work)(struct pilot *pilot);
-    /* A method; true: it was news.  False: it is the answer that is waited for. */
+    /* A method; true: it was news.  False, or NULL: it is the answer that is waited for. */
     bool (*method)(struct pilot *pilot, uint32_t id, struct lp_reader *args);
+    /* NULL: nobody sends it anything. */
     void (*content)(struct pilot *pilot, const struct sim_content *content);
-    /* The connection is gone (client.closed_in_order, client.close_code). */
+    /* The connection is gone (client.closed_in_order, client.close_code), or NULL. */
     void (*gone)(struct pilot *pilot);
 };
 
@@ -58,5 +59,7 @@ void pilot_restart(struct pilot *pilot);
 /* A synchronous method was just said. */
 void pilot_wait(struct pilot *pilot);
 void pilot_close(struct pilot *pilot);
+/* Close, and do not come back. */
+void pilot_leave(struct pilot *pilot);
 /* Vanish without a word. */
 void pilot_vanish(struct pilot *pilot);

@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/sim/crew.h"
 #include "tests/sim/ledger.h"
-#include "tests/sim/pilot.h"
 #include "tests/sim/say.h"
 #include "tests/sim/scenario_list.h"
 
@@ -55,7 +55,7 @@ struct asker {
 
 struct replies {
     struct scene *scene;
-    struct pilot maker; /* makes the queues, deletes them */
+    struct crew crew;
     uint32_t deleted;
     struct server server[SERVERS_MAX];
     struct asker asker[ASKERS_MAX];
@@ -234,17 +234,10 @@ asker_work(struct pilot *pilot)
     return true;
 }
 
-static void
-asker_gone(struct pilot *pilot)
-{
-    (void)pilot; /* what still comes for it goes nowhere */
-}
-
 static const struct pilot_ops asker_ops = {
     .script = asker_script,
     .work = asker_work,
     .content = asker_content,
-    .gone = asker_gone,
 };
 
 /* ---- who makes the queues ---- */
@@ -252,7 +245,7 @@ static const struct pilot_ops asker_ops = {
 static bool
 maker_script(struct pilot *pilot, uint32_t step)
 {
-    struct replies *replies = LP_CONTAINER_OF(pilot, struct replies, maker);
+    struct replies *replies = LP_CONTAINER_OF(pilot, struct replies, crew.maker);
     char name[24];
     if (step < replies->servers) {
         say_queue_declare(&pilot->client, queue_name(step, name), 2);
@@ -262,25 +255,12 @@ maker_script(struct pilot *pilot, uint32_t step)
 }
 
 static bool
-others_away(const struct replies *replies)
-{
-    bool away = true;
-    for (uint32_t i = 0; i < replies->servers; i++) {
-        away = away && pilot_away(&replies->server[i].pilot);
-    }
-    for (uint32_t i = 0; i < replies->askers; i++) {
-        away = away && pilot_away(&replies->asker[i].pilot);
-    }
-    return away;
-}
-
-static bool
 maker_work(struct pilot *pilot)
 {
-    struct replies *replies = LP_CONTAINER_OF(pilot, struct replies, maker);
+    struct replies *replies = LP_CONTAINER_OF(pilot, struct replies, crew.maker);
     char name[24];
     pilot->scene->set_up = true;
-    if (!pilot->scene->calm || !others_away(replies)) {
+    if (!pilot->scene->calm || !crew_away(&replies->crew)) {
         return false;
     }
     if (replies->deleted < replies->servers) {
@@ -292,25 +272,9 @@ maker_work(struct pilot *pilot)
     return true;
 }
 
-static void
-maker_content(struct pilot *pilot, const struct sim_content *content)
-{
-    (void)pilot;
-    (void)content;
-    LP_ASSERT(!"nobody sends the maker anything");
-}
-
-static void
-maker_gone(struct pilot *pilot)
-{
-    (void)pilot;
-}
-
 static const struct pilot_ops maker_ops = {
     .script = maker_script,
     .work = maker_work,
-    .content = maker_content,
-    .gone = maker_gone,
 };
 
 /* ---- the scenario ---- */
@@ -324,21 +288,18 @@ replies_open(struct scene *scene, uint32_t flavour)
     replies->scene = scene;
     replies->servers = 1 + scene_below(scene, SERVERS_MAX);
     replies->askers = 1 + scene_below(scene, ASKERS_MAX);
-    pilot_init(&replies->maker, scene, &maker_ops);
-    replies->maker.lives = 1;
-    replies->maker.accident = 0;
+    crew_init(&replies->crew, scene, &maker_ops, 1);
     for (uint32_t i = 0; i < replies->servers; i++) {
         struct server *server = &replies->server[i];
         server->replies = replies;
         server->number = i;
-        pilot_init(&server->pilot, scene, &server_ops);
-        server->pilot.lives = LIVES_MAX / SERVERS_MAX - 1;
+        crew_add(&replies->crew, &server->pilot, &server_ops, LIVES_MAX / SERVERS_MAX - 1);
     }
     for (uint32_t i = 0; i < replies->askers; i++) {
         struct asker *asker = &replies->asker[i];
         asker->replies = replies;
-        pilot_init(&asker->pilot, scene, &asker_ops);
-        asker->pilot.lives = 1 + scene_below(scene, LIVES_MAX / ASKERS_MAX - 1);
+        crew_add(&replies->crew, &asker->pilot, &asker_ops,
+                 1 + scene_below(scene, LIVES_MAX / ASKERS_MAX - 1));
     }
     return replies;
 }
@@ -347,38 +308,21 @@ static bool
 replies_step(void *self)
 {
     struct replies *replies = self;
-    struct scene *scene = replies->scene;
-    if (!scene->set_up) {
-        return pilot_act(&replies->maker);
-    }
-    uint32_t pick = scene_below(scene, 1 + replies->servers + replies->askers);
-    if (pick == 0) {
-        return pilot_act(&replies->maker);
-    }
-    pick--;
-    return pilot_act(pick < replies->servers ? &replies->server[pick].pilot
-                                             : &replies->asker[pick - replies->servers].pilot);
+    return pilot_act(crew_pick(&replies->crew));
 }
 
 static bool
 replies_done(const void *self)
 {
     const struct replies *replies = self;
-    for (uint32_t i = 0; i < replies->askers; i++) {
-        if (replies->asker[i].pilot.lives > 0 || !pilot_away(&replies->asker[i].pilot)) {
-            return false;
-        }
-    }
-    return true;
+    return crew_finished(&replies->crew, replies->servers, replies->askers);
 }
 
 static void
 replies_drain(void *self)
 {
     struct replies *replies = self;
-    for (uint32_t i = 0; i < replies->askers; i++) {
-        replies->asker[i].pilot.lives = 0;
-    }
+    crew_dismiss(&replies->crew);
     for (uint32_t i = 0; i < replies->servers; i++) {
         /* Whoever is needed for requests that are still there comes once more. */
         replies->server[i].pilot.lives = pilot_away(&replies->server[i].pilot) ? 1 : 0;
@@ -389,26 +333,14 @@ static bool
 replies_drained(const void *self)
 {
     const struct replies *replies = self;
-    return pilot_away(&replies->maker) && replies->deleted == replies->servers;
-}
-
-static void
-replies_finish(void *self)
-{
-    (void)self;
+    return pilot_away(&replies->crew.maker) && replies->deleted == replies->servers;
 }
 
 static void
 replies_close(void *self)
 {
     struct replies *replies = self;
-    pilot_fini(&replies->maker);
-    for (uint32_t i = 0; i < replies->servers; i++) {
-        pilot_fini(&replies->server[i].pilot);
-    }
-    for (uint32_t i = 0; i < replies->askers; i++) {
-        pilot_fini(&replies->asker[i].pilot);
-    }
+    crew_fini(&replies->crew);
     free(replies);
 }
 
@@ -420,6 +352,5 @@ const struct scenario scenario_replies = {
     .done = replies_done,
     .drain = replies_drain,
     .drained = replies_drained,
-    .finish = replies_finish,
     .close = replies_close,
 };

@@ -28,10 +28,10 @@ struct scenario {
     bool (*step)(void *self);
     /* Have all clients done what they wanted? */
     bool (*done)(const void *self);
-    /* scene->calm is set: finish, empty everything, delete everything. */
+    /* scene->calm is set: finish, empty everything, delete everything; or NULL: they see that. */
     void (*drain)(void *self);
     bool (*drained)(const void *self);
-    /* The node is at rest: what can be said only now. */
+    /* The node is at rest: what can be said only now, or NULL. */
     void (*finish)(void *self);
     void (*close)(void *self);
 };

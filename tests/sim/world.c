@@ -194,7 +194,9 @@ node_done(struct world_node *node)
             if (node->scenario->deaths > 0 && lp_sim_random_chance(&node->world->random, 500)) {
                 node_die(node);
             }
-            node->scenario->drain(node->play);
+            if (node->scenario->drain) {
+                node->scenario->drain(node->play);
+            }
         }
         return false;
     }
@@ -252,7 +254,9 @@ node_finish(struct world_node *node, struct world_result *result)
         lp_shard_check(node->shard[i]);
         lp_store_check(&node->shard[i]->broker);
     }
-    node->scenario->finish(node->play);
+    if (node->scenario->finish) {
+        node->scenario->finish(node->play);
+    }
     result->digest = result->digest * 31 + scene->digest;
     result->digest = result->digest * 31 + lp_sim_net_digest(node->net);
     result->published += scene->published;
