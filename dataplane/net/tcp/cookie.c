@@ -37,7 +37,8 @@ keys_turn(struct lp_net *net, struct tcp_cookies *cookies)
     if (epoch == cookies->epoch) {
         return;
     }
-    if (epoch != cookies->epoch + 1u) {
+    /* The first time of all, there was none before. */
+    if (cookies->epoch == 0 || epoch != cookies->epoch + 1u) {
         struct lp_hash_key *other = &cookies->key[(epoch + 1u) & 1u];
         entropy->fill(entropy->self, other, sizeof(*other));
     }

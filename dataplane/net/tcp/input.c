@@ -89,7 +89,12 @@ window_of(const struct tcp_stream *stream)
                : 0;
 }
 
-/* RFC 9293 3.10.7.4, the four cases of table 6. */
+/*
+ * RFC 9293 3.10.7.4, the four cases of table 6.  An acknowledgement alone may
+ * have the number behind the window, too: a peer that has filled it has no
+ * other one, and when something of that was lost, what it says of our bytes
+ * would be lost with it.
+ */
 static bool
 is_acceptable(const struct tcp_stream *stream, const struct tcp_segment *segment)
 {
@@ -97,7 +102,7 @@ is_acceptable(const struct tcp_stream *stream, const struct tcp_segment *segment
     const uint32_t length = tcp_segment_length(segment);
     const uint32_t first = segment->seq - stream->receive_next;
     if (length == 0) {
-        return window == 0 ? first == 0 : first < window;
+        return first < window || (first == window && (window == 0 || segment->flags == TCP_ACK));
     }
     return window > 0 && (first < window || first + length - 1u < window);
 }
@@ -263,16 +268,21 @@ fin_acknowledged(struct lp_net *net, struct tcp_stream *stream)
 static bool
 ack_input(struct lp_net *net, struct tcp_stream *stream, const struct tcp_segment *segment)
 {
-    if (stream->state == TCP_SYN_RECEIVED) {
-        return syn_received_ack(net, stream, segment);
-    }
-    if (!tcp_ack_input(net, stream, segment)) {
+    if (LP_UNLIKELY(stream->state == TCP_SYN_RECEIVED)) {
+        if (!syn_received_ack(net, stream, segment)) {
+            return false;
+        }
+    } else if (!tcp_ack_input(net, stream, segment)) {
         tcp_challenge(net, stream); /* RFC 5961 5.2 */
         return false;
     }
     if (LP_UNLIKELY(stream->state == TCP_CLOSED)) {
         return false;
     }
+    /* Not before: a number can be guessed, and a time stamp from the future would shut out the peer
+     * (RFC 5961 5.1, CVE-2005-0356). */
+    timestamp_keep(net, stream, segment);
+    stream->heard_ns = net->now_ns;
     return LP_LIKELY(!stream->fin_sent) || !tcp_fin_acknowledged(stream) ||
            fin_acknowledged(net, stream);
 }
@@ -307,8 +317,6 @@ tcp_stream_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segme
         net->counters.tcp_bad++;
         return;
     }
-    timestamp_keep(net, stream, segment);
-    stream->heard_ns = net->now_ns;
     if (!ack_input(net, stream, segment)) {
         return;
     }

@@ -397,7 +397,7 @@ probe_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
 static bool
 new_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
 {
-    if (LP_UNLIKELY(stream->pmtu != 0) && !probe_send(net, stream, share)) {
+    if (LP_UNLIKELY(stream->pmtu != 0) && share->frames > 0 && !probe_send(net, stream, share)) {
         return false;
     }
     while (share->frames > 0 && share->bytes > 0 && !stream->fin_sent) {

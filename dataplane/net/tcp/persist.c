@@ -49,9 +49,10 @@ tcp_persist_fire(struct lp_net *net, struct tcp_stream *stream)
     struct tcp_scoreboard *board = stream->scoreboard;
     if (board != NULL && board->count > 0) {
         struct tcp_sent *sent = &board->sent[board->head];
-        if (sent->state != TCP_SENT_SACKED) {
-            (void)tcp_send_again(net, stream, sent); /* no buffer: at the next time-out */
+        if (sent->state == TCP_SENT_SACKED) {
+            tcp_scoreboard_renege(board, net->now_ns); /* it was not kept: RFC 2018 8 */
         }
+        (void)tcp_send_again(net, stream, sent); /* no buffer: at the next time-out */
     } else if (tcp_unsent(stream) > 0) {
         (void)tcp_send_new(net, stream,
                            LP_MAX(LP_MIN(stream->send_window, tcp_unsent(stream)), 1u));

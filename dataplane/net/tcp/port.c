@@ -13,7 +13,7 @@ static bool
 is_free(const struct lp_net *net, const struct net_path *path, uint16_t port, uint16_t remote_port)
 {
     return tcp_find(net, path, port, remote_port) == NULL &&
-           !tcp_time_wait_has(net, path, port, remote_port);
+           !tcp_listen_knows(net, path, port, remote_port);
 }
 
 uint16_t

@@ -240,6 +240,33 @@ tcp_reassembly_add(struct lp_net *net, struct tcp_stream *stream, const struct t
 
 /* --- Taking. --------------------------------------------------------------------------------- */
 
+/*
+ * Likewise, but what fits into what is left of the last chunk goes there: bytes
+ * that came one by one would else keep a chunk each, which no window counts.
+ */
+static void
+queue_pack(struct lp_net *net, struct tcp_queue *to, struct tcp_queue *from)
+{
+    struct tcp_chunk *chunk;
+    while ((chunk = from->head) != NULL) {
+        struct tcp_chunk *last = to->tail;
+        const uint32_t bytes = chunk->end - chunk->start;
+        if (last == NULL || bytes > last->room - last->end) {
+            struct tcp_queue rest = {.head = chunk, .tail = chunk, .bytes = bytes};
+            from->head = chunk->next;
+            chunk->next = NULL;
+            queue_join(to, &rest);
+            continue;
+        }
+        memcpy(last->bytes + last->end, chunk->bytes + chunk->start, bytes);
+        last->end += bytes;
+        to->bytes += bytes;
+        from->head = chunk->next;
+        tcp_chunk_free(net, chunk);
+    }
+    *from = (struct tcp_queue){0};
+}
+
 bool
 tcp_reassembly_advance(struct lp_net *net, struct tcp_stream *stream)
 {
@@ -249,7 +276,7 @@ tcp_reassembly_advance(struct lp_net *net, struct tcp_stream *stream)
         struct tcp_held *range = &held->range[0];
         if (tcp_lt(stream->receive_next, range->end)) {
             tcp_queue_drop(net, &range->data, stream->receive_next - range->start);
-            queue_join(&stream->received, &range->data);
+            queue_pack(net, &stream->received, &range->data);
             stream->receive_next = range->end;
             tcp_due(net, stream, TCP_DUE_RECEIVED);
         } else {

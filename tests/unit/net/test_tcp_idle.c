@@ -152,6 +152,27 @@ a_port_in_time_wait_is_not_chosen(void **unused)
     idle_close(&idle);
 }
 
+/* Two would answer its peer, and later wait in the same place. */
+static void
+a_port_that_is_half_open_is_not_chosen(void **unused)
+{
+    (void)unused;
+    struct idle idle;
+    idle_open(&idle, 64, 1, 16u << 20);
+    const struct net_path path = path_of(&idle, 5);
+    const uint32_t next = idle.net->tcp->port_next;
+    const uint16_t port = tcp_port_choose(idle.net, &path, 1883);
+    idle.net->config.listener[0].port = port;
+    struct net_packet packet = {.family = LP_ADDRESS_IPV4, .from = path.remote, .to = path.local};
+    struct tcp_segment syn = {
+        .packet = &packet, .from_port = 1883, .to_port = port, .flags = TCP_SYN};
+    assert_true(tcp_listen_input(idle.net, &syn));
+    assert_int_equal(tcp_half_open_count(idle.net), 1);
+    idle.net->tcp->port_next = next;
+    assert_int_equal(tcp_port_choose(idle.net, &path, 1883), port + 1);
+    idle_close(&idle);
+}
+
 int
 main(void)
 {
@@ -159,6 +180,7 @@ main(void)
         cmocka_unit_test(idle_connections_cost_512_bytes_each),
         cmocka_unit_test(ports_hash_home_and_are_not_taken),
         cmocka_unit_test(a_port_in_time_wait_is_not_chosen),
+        cmocka_unit_test(a_port_that_is_half_open_is_not_chosen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

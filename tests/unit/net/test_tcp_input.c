@@ -65,7 +65,8 @@ segments_are_judged_by_their_numbers(void **unused)
         /* Length zero: RCV.NXT <= SEQ < RCV.NXT + RCV.WND. */
         {0, 0, TCP_ACK, NOTHING, 0},
         {WINDOW - 1, 0, TCP_ACK, NOTHING, 0},
-        {WINDOW, 0, TCP_ACK, ACK, 0},
+        {WINDOW, 0, TCP_ACK, NOTHING, 0}, /* of a peer that has filled it */
+        {WINDOW + 1, 0, TCP_ACK, ACK, 0},
         {-1, 0, TCP_ACK, ACK, 0}, /* keepalive's probe */
         /* Text: its first or its last byte is in the window. */
         {0, 10, TCP_ACK, ACK, 10},
@@ -80,6 +81,7 @@ segments_are_judged_by_their_numbers(void **unused)
         {1, 0, TCP_RST, ACK, 0},
         {WINDOW - 1, 0, TCP_RST, ACK, 0},
         {WINDOW, 0, TCP_RST, NOTHING, 0},
+        {WINDOW, 0, TCP_RST | TCP_ACK, NOTHING, 0},
         {-1, 0, TCP_RST, NOTHING, 0},
         /* SYN: challenged, whatever its number. */
         {0, 0, TCP_SYN, ACK, 0},

@@ -313,6 +313,33 @@ nothing_is_a_cookie_while_none_was_sent(void **unused)
     lone_close(&lone);
 }
 
+/* Of the epoch before the first there is no key, so nothing can be made with it: not with zeros. */
+static void
+nobody_makes_a_cookie_of_before_the_first_epoch(void **unused)
+{
+    (void)unused;
+    static const struct lp_hash_key zeros;
+    struct lone lone;
+    const struct lp_net_config config = {.half_open_max = 1};
+    lone_open(&lone, &config);
+    syns(&lone, 1, 2);
+    assert_int_equal(lone_counters(&lone)->tcp_cookies_sent, 1);
+    struct lone_in ack = answer_of(&lone, 3);
+    uint8_t bytes[TCP_FLOW_BYTES_MAX + 16];
+    const struct net_path path = {
+        .family = LP_ADDRESS_IPV4, .local = {10, 0, 0, 1}, .remote = {0xac, 0x10, 0, 3}};
+    const uint32_t count = tcp_flow_bytes(&path, LONE_PORT, 40000, bytes);
+    uint8_t *to = lp_put_u32be(bytes + count, ack.seq - 1u);
+    to = lp_put_u32be(to, 0); /* the smallest segments */
+    to = lp_put_u64be(to, 0); /* epoch 0 */
+    ack.ack = 1u + ((uint32_t)lp_hash_bytes(&zeros, bytes, (size_t)(to - bytes)) & 0x7ffffffu);
+    lone_in(&lone, &ack);
+    lone_settle(&lone);
+    assert_int_equal(lone_counters(&lone)->tcp_cookies_bad, 1);
+    assert_int_equal(lone_counters(&lone)->tcp_cookies_accepted, 0);
+    lone_close(&lone);
+}
+
 static void
 who_was_silent_for_long_is_pushed_out_by_newer_ones(void **unused)
 {
@@ -424,6 +451,7 @@ main(void)
         cmocka_unit_test(a_cookie_without_timestamps_agrees_to_nothing),
         cmocka_unit_test(a_cookie_of_another_flow_number_or_time_is_reset),
         cmocka_unit_test(nothing_is_a_cookie_while_none_was_sent),
+        cmocka_unit_test(nobody_makes_a_cookie_of_before_the_first_epoch),
         cmocka_unit_test(who_was_silent_for_long_is_pushed_out_by_newer_ones),
         cmocka_unit_test(no_more_than_streams_max_are_let_in),
         cmocka_unit_test(a_stopped_listener_refuses_and_a_paused_one_goes_on),

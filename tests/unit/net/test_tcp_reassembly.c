@@ -201,6 +201,34 @@ small_pieces_cost_bounded_memory(void **unused)
     lone_close(&model.lone);
 }
 
+/* Nobody takes them, and the window counts bytes, not what they lie in. */
+static void
+small_pieces_that_wait_in_order_lie_close_together(void **unused)
+{
+    (void)unused;
+    struct model model;
+    const struct lp_net_config config = {0};
+    model_open(&model, &config, 500);
+    model.lone.transport.ops->receive_stop(model.lone.net, model.peer.stream);
+    /* Each second byte, then those between them, then the first: 2000 bytes that came one by one.
+     */
+    for (uint32_t at = 0; at < 2000; at += 20) {
+        for (uint32_t i = 2; i < 20; i += 2) {
+            model_in(&model, at + i, 1, 0);
+        }
+        for (uint32_t i = 1; i < 20; i += 2) {
+            model_in(&model, at + i, 1, 0);
+        }
+        model_in(&model, at, 1, 0);
+    }
+    assert_int_equal(model_stream(&model)->received.bytes, 2000);
+    assert_true(model.lone.net->tcp->buffered_bytes < 4u * 2000u);
+    model.lone.transport.ops->receive_start(model.lone.net, model.peer.stream);
+    lone_settle(&model.lone);
+    assert_int_equal(model.lone.received_bytes, 2000); /* in their places: lone.h looks */
+    lone_close(&model.lone);
+}
+
 static void
 a_fin_waits_for_what_is_before_it(void **unused)
 {
@@ -331,6 +359,7 @@ main(void)
         cmocka_unit_test(each_byte_arrives_once_whatever_the_order),
         cmocka_unit_test(no_peer_makes_more_than_32_ranges),
         cmocka_unit_test(small_pieces_cost_bounded_memory),
+        cmocka_unit_test(small_pieces_that_wait_in_order_lie_close_together),
         cmocka_unit_test(a_fin_waits_for_what_is_before_it),
         cmocka_unit_test(a_filled_gap_is_acknowledged_at_once),
         cmocka_unit_test(what_reaches_beyond_the_window_is_cut_off),
