@@ -238,6 +238,11 @@ def build_asan():
                       {"CC": "clang", "CXX": "clang++"})
 
 
+def stage_fresh():
+    """what scripts/run builds, where nothing is installed but what that needs, as root"""
+    return python_tests("tests/fresh/test_*.py")
+
+
 def stage_asan():
     """ASan + UBSan build: unit, simulator, fuzz corpus"""
     return build_asan() and meson_tests(ASAN, ["unit", "sim", "net", "fuzz", "regress"])
@@ -386,10 +391,10 @@ def stage_gates():
 
 
 STAGES = [(name, globals()["stage_" + name]) for name in
-          ("setup", "gcc", "clients", "network", "rabbitmq", "checks", "clang", "asan", "tsan", "sim", "sanitized", "fuzz",
+          ("setup", "gcc", "clients", "network", "rabbitmq", "checks", "clang", "fresh", "asan", "tsan", "sim", "sanitized", "fuzz",
            "gates")]
 # Those that compute; begun, beside those that mostly wait, as soon as the stage is over that they need.
-ASIDE, ASIDE_AFTER = ("checks", "clang", "asan", "tsan"), "gcc"
+ASIDE, ASIDE_AFTER = ("checks", "clang", "fresh", "asan", "tsan"), "gcc"
 
 
 def arguments(words):

@@ -95,7 +95,7 @@ class Rig:
         self.counted = self.path + "_counted"
         self.calls = os.path.join(build, "bench", "gate", "calls")
         if not os.path.exists(self.path):
-            sys.exit("%s is not there: run scripts/build first" % self.path)
+            sys.exit("%s is not there: run scripts/build --all first" % self.path)
         ended_well(["ninja", "-C", build, "-j", os.environ.get("LP_JOBS", str(os.cpu_count())),
                     "bench/gate/path_counted"])
         lines = [line.split() for line in ended_well([self.path, "--list"]).strip().split("\n")]

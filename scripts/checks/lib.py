@@ -61,7 +61,7 @@ def objects(*folders):
     """[(source, object)] of the gcc build, for C sources under `folders`."""
     database = os.path.join(BUILD, "compile_commands.json")
     if not os.path.isfile(database):
-        sys.exit("%s is not there: run scripts/build first" % database)
+        sys.exit("%s is not there: run scripts/build --all first" % database)
     with open(database) as file:
         commands = json.load(file)
     out = []
