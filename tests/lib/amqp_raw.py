@@ -331,12 +331,14 @@ def impatient(sock):
 class Raw:
     """One connection. `events[channel]` holds what came and was not asked for yet."""
 
+    patience = DEADLINE_S   # for whatever is waited for without another time
+
     def __init__(self, host, port, family=None):
         if family == socket.AF_UNIX:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.connect(host)
         else:
-            self.sock = socket.create_connection((host, port), timeout=DEADLINE_S)
+            self.sock = socket.create_connection((host, port), timeout=self.patience)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.input = b""
         self.events = collections.defaultdict(collections.deque)
@@ -348,7 +350,7 @@ class Raw:
     # bytes and frames
 
     def write(self, data):
-        self.sock.settimeout(DEADLINE_S)
+        self.sock.settimeout(self.patience)
         self.sock.sendall(data)
 
     def read_some(self, until):
@@ -424,8 +426,8 @@ class Raw:
         if len(event.body) == event.body_size:
             self.events[channel].append(self.partial.pop(channel))
 
-    def next(self, channel, seconds=DEADLINE_S):
-        until = time.monotonic() + seconds
+    def next(self, channel, seconds=None):
+        until = time.monotonic() + (seconds or self.patience)
         while not self.events[channel]:
             if channel and self.events[0] and self.events[0][0].name == "connection.close":
                 raise Closed(self.events[0].popleft())
@@ -498,7 +500,7 @@ class Channel:
     def send(self, method, **arguments):
         self.connection.send(self.number, method, **arguments)
 
-    def next(self, name=None, seconds=DEADLINE_S):
+    def next(self, name=None, seconds=None):
         event = self.connection.next(self.number, seconds)
         if name and event.name != name:
             raise AssertionError("expected %s, got %r" % (name, event))

@@ -54,8 +54,14 @@ class Attacker:
         self.mac = self.mac_of(tap.subnet.ours)
         self.peers = {}
         self.sent = 0
+        self.kept = None
 
     def close(self):
+        """Peers that are silent to the end would make a broker that says goodbye wait for them."""
+        self.drain()
+        for one in self.peers.values():
+            if one.theirs is not None and not one.ended:
+                one.send(RST, seq=one.taken)
         self.says.close()
         self.hears.close()
 
@@ -78,8 +84,18 @@ class Attacker:
 
     # frames
 
+    def prepared(self, attack):
+        """`attack` with its frames made beforehand: they come as fast as they can be sent, not as they can be made."""
+        self.kept = []
+        attack()
+        frames, self.kept = self.kept, None
+        return lambda: [self.frame(data) for data in frames]
+
     def frame(self, data):
         """Raw; what does not fit into the tap's queue waits for it."""
+        if self.kept is not None:
+            self.kept.append(data)
+            return
         self.sent += 1
         until = time.monotonic() + WAIT_S
         while True:
@@ -150,6 +166,7 @@ class Peer:
         self.port = attacker.random.randrange(1024, 65536)
         self.window, self.options, self.stamps = window, options, stamps
         self.next = self.first = attacker.random.getrandbits(32)
+        self.taken = None       # what the broker wants next
         self.theirs = self.their_first = None
         self.ended, self.finished = False, False
         self.silent = False
@@ -188,6 +205,7 @@ class Peer:
         if segment.flags & RST:
             self.ended = True
             return
+        self.taken = segment.ack
         if segment.flags & SYN:
             if self.theirs is None:
                 self.theirs = self.their_first = segment.seq + 1 & 0xffffffff

@@ -21,6 +21,7 @@ from amqp_raw import Raw
 
 PACE_S = 0.004
 NEWCOMER_EACH = 50  # messages
+Raw.patience = 60.0     # how long is too long is for who reads what we say
 
 
 class Honest:
