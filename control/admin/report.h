@@ -48,6 +48,8 @@ json_t *admin_alarm_lines(const struct admin_task *task);
 json_t *admin_alarm_objects(const struct admin_task *task);
 /* Where clients connect: objects with node, interface, port, protocol, purpose. */
 json_t *admin_listener_objects(const struct admin_task *task);
+/* Those of them that speak TLS. */
+json_t *admin_tls_listeners(const struct admin_task *task);
 /* "Interface: ..." each; `with_node` says where first. */
 json_t *admin_listener_lines(const json_t *listeners, bool with_node);
 /* Objects with name, state, stability, provided_by, desc, doc_url. */

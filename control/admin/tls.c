@@ -23,8 +23,8 @@
 #define ENTRIES_MAX    1024u
 #define DAY_S          86400
 
-static json_t *
-tls_listeners(const struct admin_task *task)
+json_t *
+admin_tls_listeners(const struct admin_task *task)
 {
     json_t *all = admin_listener_objects(task);
     json_t *found = json_array();
@@ -174,7 +174,7 @@ listener_add(struct lp_bytebuf *out, const json_t *listener)
 void
 admin_certificates(struct admin_task *task)
 {
-    json_t *listeners = tls_listeners(task);
+    json_t *listeners = admin_tls_listeners(task);
     struct lp_bytebuf text = {0};
     size_t i;
     json_t *listener;
@@ -430,7 +430,7 @@ admin_check_certificate_expiration(struct admin_task *task)
     const struct unit *unit = unit_find(task);
     LP_ASSERT(unit != NULL); /* it was checked */
     const int64_t within = admin_option_integer(task, "within", 4);
-    json_t *listeners = tls_listeners(task);
+    json_t *listeners = admin_tls_listeners(task);
     const double end_s = (double)time(NULL) + (double)within * unit->seconds;
     json_t *own = file_judge(task, "certfile", end_s);
     json_t *authorities = file_judge(task, "cacertfile", end_s);

@@ -89,13 +89,14 @@ host_tls_open(struct host *host, uint32_t streams_max, char *ret_why)
     if (!tls_start(host, ret_why)) {
         return false;
     }
-    const struct lp_tls_options options = {
+    struct lp_tls_options options = {
         .tls = host->tls,
         .listeners = host->tls_listeners,
         .streams_max = streams_max,
     };
     for (uint32_t i = 0; i < host->options.shard.count; i++) {
         struct lp_transport *transport = &host->shard[i].transport;
+        options.told = lp_control_region_tls(host->region, i);
         const enum lp_err err = lp_tls_open_boot(&options, *transport, transport);
         if (err != LP_OK) {
             (void)snprintf(ret_why, HOST_WHY_BYTES, "TLS: %s", lp_err_text(err));

@@ -245,6 +245,7 @@ context_fill(SSL_CTX *context, const struct lp_tls_settings *settings, char *why
     }
     (void)SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_info_callback(context, tls_step_info);
     if (!ciphers_set(context, settings, &versions, why)) {
         return false;
     }

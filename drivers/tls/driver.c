@@ -59,6 +59,7 @@ void
 tls_stream_release(struct tls_driver *driver, struct tls_stream *stream)
 {
     LP_ASSERT(!stream->busy);
+    tls_count_gone(driver, stream);
     lp_list_remove(&stream->in_ready);
     lp_list_remove(&stream->in_wait);
     lp_list_remove(&stream->in_time);
@@ -75,7 +76,7 @@ tls_stream_release(struct tls_driver *driver, struct tls_stream *stream)
 static void
 stream_refuse(struct tls_driver *driver, const struct lp_transport_event *event)
 {
-    driver->counters.refused++;
+    tls_count(driver, &driver->counters.refused, 1);
     tls_hello_refuse(driver, event);
     driver->inner.ops->attach(driver->inner.self, event->stream, TLS_USER_NOBODY);
     driver->inner.ops->close(driver->inner.self, event->stream);
@@ -395,6 +396,7 @@ lp_tls_open_boot(const struct lp_tls_options *options, struct lp_transport inner
     lp_list_init(&driver->waiting);
     lp_list_init(&driver->hellos);
     lp_list_init(&driver->lasts);
+    driver->told = options->told;
     driver->streams = calloc(options->streams_max, sizeof(*driver->streams));
     driver->arena = malloc(TLS_ARENA_BYTES);
     driver->gather = malloc(TLS_RECORD_BYTES);

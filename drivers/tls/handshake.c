@@ -42,7 +42,7 @@ tls_hello_begin(struct tls_driver *driver, struct tls_stream *stream,
     }
     stream->hello->accepted = *accepted;
     stream->hello->accepted.stream = stream->handle;
-    driver->counters.handshaking++;
+    tls_count(driver, &driver->counters.handshaking, 1);
     tls_time_set(driver, &driver->hellos, stream,
                  (uint64_t)driver->tls->settings.handshake_timeout_ms * 1000000u);
     return true;
@@ -55,7 +55,7 @@ hello_end(struct tls_driver *driver, struct tls_stream *stream)
     lp_list_remove(&stream->in_time);
     lp_list_remove(&stream->in_wait);
     LP_ASSERT(driver->counters.handshaking > 0);
-    driver->counters.handshaking--;
+    tls_count(driver, &driver->counters.handshaking, -1);
 }
 
 static void
@@ -93,10 +93,11 @@ tls_hello_refuse(struct tls_driver *driver, const struct lp_transport_event *acc
 }
 
 void
-tls_hello_fail(struct tls_driver *driver, struct tls_stream *stream, const char *why)
+tls_hello_fail(struct tls_driver *driver, struct tls_stream *stream, enum tls_failure reason,
+               const char *why)
 {
     struct tls_hello *hello = stream->hello;
-    driver->counters.failed++;
+    tls_count_failed(driver, reason);
     hello_end(driver, stream);
     if (!stream->busy) {
         /* Who connects and goes without a word is a monitor: not worth a line. */
@@ -114,7 +115,7 @@ tls_hello_ended(struct tls_driver *driver, struct tls_stream *stream)
 {
     /* Its last record may say why it goes. */
     if (stream->inner_ended && !stream->busy && !lp_list_linked(&stream->in_wait)) {
-        tls_hello_fail(driver, stream, "the peer closed the connection");
+        tls_hello_fail(driver, stream, TLS_FAILURE_CLOSED, "the peer closed the connection");
     }
 }
 
@@ -126,7 +127,7 @@ tls_hello_received(struct tls_driver *driver, struct tls_stream *stream,
     stream->hello->heard = true;
     if (tls_buffer_bytes(into) + event->bytes > TLS_INPUT_MAX ||
         !tls_buffer_add(into, event->data, event->bytes)) {
-        tls_hello_fail(driver, stream, "it sends more than there is room for");
+        tls_hello_fail(driver, stream, TLS_FAILURE_MEMORY, "it sends more than there is room for");
         return;
     }
     /* A whole record is there by then, so a step is due, which starts it again. */
@@ -140,7 +141,7 @@ tls_hello_received(struct tls_driver *driver, struct tls_stream *stream,
 static void
 step_failed(struct tls_driver *driver, struct tls_stream *stream)
 {
-    driver->counters.failed++;
+    tls_count_failed(driver, stream->hello->reason);
     hello_end(driver, stream);
     tls_hello_free(&stream->hello);
     tls_stream_last(driver, stream); /* the alert */
@@ -149,8 +150,7 @@ step_failed(struct tls_driver *driver, struct tls_stream *stream)
 static void
 step_done(struct tls_driver *driver, struct tls_stream *stream)
 {
-    driver->counters.handshakes++;
-    driver->counters.resumed += stream->hello->resumed;
+    tls_count_done(driver, stream);
     hello_end(driver, stream);
     stream->state = TLS_OPEN;
     stream->more = true;
@@ -174,6 +174,7 @@ static void
 step_over(struct tls_driver *driver, struct tls_stream *stream)
 {
     stream->busy = false;
+    tls_count_alerts(driver, stream);
     if (stream->state == TLS_GONE) {
         tls_hello_free(&stream->hello); /* it was given up meanwhile */
         if (stream->inner_closed) {
@@ -182,7 +183,7 @@ step_over(struct tls_driver *driver, struct tls_stream *stream)
         return;
     }
     if (!late_join(stream)) {
-        tls_hello_fail(driver, stream, "there is no memory for it");
+        tls_hello_fail(driver, stream, TLS_FAILURE_MEMORY, "there is no memory for it");
         return;
     }
     stream->held = false;
@@ -229,7 +230,7 @@ steps_begin(struct tls_driver *driver)
             lp_list_remove(&stream->in_wait);
         } else if (n < TLS_INLINE_STEPS) {
             lp_list_remove(&stream->in_wait);
-            driver->counters.steps_here++;
+            tls_count(driver, &driver->counters.steps_here, 1);
             tls_step(driver->tls, stream);
             step_over(driver, stream);
         }
@@ -256,8 +257,7 @@ times_check(struct tls_driver *driver)
     while ((stream = time_first(&driver->hellos)) != NULL && stream->deadline_ns <= now_ns) {
         (void)snprintf(why, sizeof(why), "it was not done within %u ms",
                        driver->tls->settings.handshake_timeout_ms);
-        driver->counters.timed_out++;
-        tls_hello_fail(driver, stream, why);
+        tls_hello_fail(driver, stream, TLS_FAILURE_TIMEOUT, why);
     }
     while ((stream = time_first(&driver->lasts)) != NULL && stream->deadline_ns <= now_ns) {
         tls_stream_leave(driver, stream);

@@ -32,12 +32,57 @@ tls_step_verify(int good, X509_STORE_CTX *store)
     return good;
 }
 
+void
+tls_step_info(const SSL *ssl, int where, int value)
+{
+    struct tls_stream *stream = BIO_get_data(SSL_get_rbio(ssl));
+    if ((where & SSL_CB_ALERT) == 0 || (value & 0xff) == SSL_AD_CLOSE_NOTIFY) {
+        return;
+    }
+    uint16_t *count = (where & SSL_CB_READ) != 0 ? &stream->alerts_received : &stream->alerts_sent;
+    *count = (uint16_t)LP_MIN(*count + 1, UINT16_MAX);
+}
+
+static enum tls_failure
+failure_reason(int reason)
+{
+    switch (reason) {
+    case SSL_R_WRONG_VERSION_NUMBER: /* of a record: plain AMQP, for one */
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST:
+    case SSL_R_PACKET_LENGTH_TOO_LONG:
+    case SSL_R_BAD_RECORD_TYPE:
+        return TLS_FAILURE_NOT_TLS;
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_VERSION_TOO_LOW:
+    case SSL_R_VERSION_TOO_HIGH:
+    case SSL_R_UNKNOWN_PROTOCOL:
+        return TLS_FAILURE_VERSION;
+    case SSL_R_NO_SHARED_CIPHER:
+    case SSL_R_NO_SHARED_GROUPS:
+    case SSL_R_NO_SUITABLE_KEY_SHARE:
+    case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
+    case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+        return TLS_FAILURE_CIPHER;
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+        return TLS_FAILURE_NO_CERTIFICATE;
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:
+        return TLS_FAILURE_CERTIFICATE;
+    case ERR_R_MALLOC_FAILURE:
+        return TLS_FAILURE_MEMORY;
+    default:
+        return reason >= SSL_AD_REASON_OFFSET ? TLS_FAILURE_ALERT : TLS_FAILURE_OTHER;
+    }
+}
+
 /* Why, in words for the operator. */
 static void
 failure_say(const SSL *ssl, int error, struct tls_hello *hello)
 {
     char *text = hello->failure;
     const unsigned long code = ERR_peek_last_error();
+    hello->reason =
+        error == SSL_ERROR_SSL ? failure_reason(ERR_GET_REASON(code)) : TLS_FAILURE_OTHER;
     const char *reason = ERR_reason_error_string(code);
     const long verdict = SSL_get_verify_result(ssl);
     if (error != SSL_ERROR_SSL || reason == NULL) {
@@ -68,6 +113,7 @@ static enum tls_step
 handshake_step(struct lp_tls *tls, struct tls_stream *stream)
 {
     struct tls_hello *hello = stream->hello;
+    hello->reason = TLS_FAILURE_MEMORY;
     if (stream->ssl == NULL && !ssl_begin(tls, stream)) {
         (void)snprintf(hello->failure, sizeof(hello->failure), "there is no memory for it");
         return TLS_STEP_FAILED;

@@ -22,6 +22,7 @@
 
 #include <lepus/clock.h>
 #include <lepus/err.h>
+#include <lepus/tls_counters.h>
 #include <lepus/transport.h>
 
 #define LP_TLS_WHY_BYTES   512u
@@ -111,6 +112,7 @@ struct lp_tls_options {
     struct lp_tls *tls;
     uint64_t listeners; /* a bit for each whose streams are encrypted, by its index */
     uint32_t streams_max;
+    struct lp_tls_counters *told; /* where others read them; NULL: nobody does */
 };
 
 /* LP_ERR_NO_MEMORY; `inner` stays the caller's to close, after the wrapper. */
@@ -120,14 +122,5 @@ LP_MUST_CHECK enum lp_err lp_tls_open_boot(const struct lp_tls_options *options,
 /* When nothing runs on it any more, and the lp_tls is stopped; gives the inner one back. */
 struct lp_transport lp_tls_close(struct lp_transport *transport);
 
-/* For tests and statistics. */
-struct lp_tls_counters {
-    uint64_t handshakes;
-    uint64_t resumed;
-    uint64_t failed;
-    uint64_t timed_out;
-    uint64_t refused;
-    uint64_t handshaking; /* now */
-    uint64_t steps_here;  /* parts of handshakes done in poll(): none with workers */
-};
+/* For tests. */
 void lp_tls_counters(const struct lp_transport *transport, struct lp_tls_counters *ret_counters);

@@ -8,6 +8,7 @@
  *   worker.c     the threads                report.c    lines for the operator
  *   identity.c   who the peer is            name.c      names as RabbitMQ writes them
  *   buffer.c     ciphertext, and OpenSSL's way to it
+ *   count.c      what lepusctl tls_stats tells
  *
  *   Runs on   the shard, but for what says "worker"
  *
@@ -64,6 +65,19 @@ struct tls_source {
     uint32_t bytes;
 };
 
+enum tls_failure {
+    TLS_FAILURE_OTHER,
+    TLS_FAILURE_TIMEOUT,
+    TLS_FAILURE_CLOSED,
+    TLS_FAILURE_ALERT,
+    TLS_FAILURE_NOT_TLS,
+    TLS_FAILURE_VERSION,
+    TLS_FAILURE_CIPHER,
+    TLS_FAILURE_NO_CERTIFICATE,
+    TLS_FAILURE_CERTIFICATE,
+    TLS_FAILURE_MEMORY,
+};
+
 enum tls_step {
     TLS_STEP_MORE, /* it waits for the peer */
     TLS_STEP_DONE,
@@ -75,6 +89,7 @@ struct tls_hello {
     struct lp_transport_event accepted;
     struct tls_buffer late; /* came while a worker was at it */
     enum tls_step step;
+    enum tls_failure reason; /* of TLS_STEP_FAILED */
     bool resumed;
     bool heard; /* the peer has said anything */
     char failure[TLS_FAILURE_BYTES];
@@ -121,7 +136,9 @@ struct tls_stream {
     uint32_t sent_bytes;  /* of it, gone for good */
     uint32_t slice_bytes; /* of it, on their way */
     uint32_t records;     /* sealed with this key */
-    uint8_t state;        /* enum tls_state */
+    uint16_t alerts_sent; /* not counted yet */
+    uint16_t alerts_received;
+    uint8_t state; /* enum tls_state */
     bool busy;
     bool sending; /* send() was called, SENT not delivered */
     bool flying;  /* the inner transport has a send of ours */
@@ -134,6 +151,7 @@ struct tls_stream {
     bool inner_ended;
     bool inner_closed;
     bool known;   /* the shard has heard of it */
+    bool counted; /* as a connection */
     bool stopped; /* the shard does not want to receive, */
     bool held;    /* ... or we do not */
     bool paused;  /* what the inner transport was told */
@@ -216,7 +234,17 @@ struct tls_driver {
     struct tls_worker *worker; /* NULL: handshakes run in poll() */
     struct tls_channel *channel;
     struct lp_tls_counters counters;
+    struct lp_tls_counters *told; /* a copy for others, in shared memory; NULL: none */
 };
+
+/* ---- count.c ---- */
+/* `field` is one of driver->counters. */
+void tls_count(struct tls_driver *driver, uint64_t *field, int64_t more);
+void tls_count_done(struct tls_driver *driver, struct tls_stream *stream);
+void tls_count_failed(struct tls_driver *driver, enum tls_failure reason);
+/* Those that OpenSSL sent and received since the last call; and nothing is left of the stream. */
+void tls_count_alerts(struct tls_driver *driver, struct tls_stream *stream);
+void tls_count_gone(struct tls_driver *driver, struct tls_stream *stream);
 
 static inline void
 tls_lock(struct lp_tls *tls)
@@ -256,6 +284,8 @@ void tls_error_text(const char *what, char *ret_text, size_t bytes);
 /* ---- step.c; worker ---- */
 void tls_step(struct lp_tls *tls, struct tls_stream *stream);
 int tls_step_verify(int good, X509_STORE_CTX *store);
+/* OpenSSL's news of a stream; whoever has its SSL. */
+void tls_step_info(const SSL *ssl, int where, int value);
 
 /* ---- identity.c; worker.  NULL: no memory ---- */
 struct tls_identity *tls_identity_make(const struct lp_tls_settings *settings, SSL *ssl);
@@ -301,7 +331,8 @@ void tls_hello_ended(struct tls_driver *driver, struct tls_stream *stream);
 /* It will come to nothing. */
 /* Of a newcomer that has no stream here: a line for the operator. */
 void tls_hello_refuse(struct tls_driver *driver, const struct lp_transport_event *accepted);
-void tls_hello_fail(struct tls_driver *driver, struct tls_stream *stream, const char *why);
+void tls_hello_fail(struct tls_driver *driver, struct tls_stream *stream, enum tls_failure reason,
+                    const char *why);
 /* Answers of workers, or some steps of our own; and those whose time is up. */
 void tls_hellos_poll(struct tls_driver *driver);
 bool tls_hellos_due(const struct tls_driver *driver);

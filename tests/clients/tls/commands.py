@@ -2,10 +2,12 @@
 """What rabbitmq-diagnostics says of TLS."""
 import json
 import os
+import socket
 import subprocess
+import time
 
 import broker as broker_module
-from tls.base import Case, DEADLINE_S, certificate, openssl, path, settings, setUpModule, tearDownModule  # noqa: F401
+from tls.base import Case, DEADLINE_S, VERIFY, certificate, openssl, path, settings, setUpModule, tearDownModule  # noqa: F401
 
 
 class Commands(Case):
@@ -150,3 +152,72 @@ class Commands(Case):
         os.unlink(path("both.pem"))
         code, out, _ = self.diagnostics("certificates", broker=target)
         self.assertIn("certfile => {error,enoent},\n   cacertfile => nil,\n", out)
+
+
+class Counters(Case):
+    """lepusctl tls_stats: what became of every handshake."""
+
+    def counted(self, target, **expected):
+        """Wait until so many are counted; those that are not named stay as they were."""
+        until = time.monotonic() + DEADLINE_S
+        want = {**self.before, **{name: self.before[name] + more for name, more in expected.items()}}
+        while self.stats(target) != want:
+            got = self.stats(target)
+            self.assertLess(time.monotonic(), until, {name: (got[name], want[name]) for name in got
+                                                      if got[name] != want[name]})
+        self.before = want
+
+    @staticmethod
+    def stats(target):
+        return json.loads(target.ctl("--formatter", "json", "tls_stats").stdout)
+
+    def test_every_end_of_a_handshake_is_counted_with_its_reason(self):
+        target = self.start(*VERIFY, "ssl_handshake_timeout=2000", "ssl_options.ciphers.1=ECDHE-ECDSA-AES128-GCM-SHA256",
+                            "ssl_options.ciphers.2=TLS_AES_128_GCM_SHA256")
+        self.before = self.stats(target)
+        self.assertEqual(set(self.before.values()), {0})
+        connection = self.connect(target, self.context("client"))
+        self.counted(target, connections=1, handshakes=1, handshakes_tls_1_3=1, with_certificate=1)
+        mine = ["-cert", path("client.pem"), "-key", path("client.key")]
+        self.s_client(target, *mine, "-tls1_2")
+        self.counted(target, handshakes=1, handshakes_tls_1_2=1, with_certificate=1)
+        self.s_client(target, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+        self.counted(target, failed=1, failed_version=1, alerts_sent=1)
+        self.s_client(target, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384")
+        self.counted(target, failed=1, failed_cipher=1, alerts_sent=1)
+        self.s_client(target, "-tls1_2")
+        self.counted(target, failed=1, failed_no_certificate=1, alerts_sent=1)
+        self.s_client(target, "-tls1_2", "-cert", path("foreign.pem"), "-key", path("foreign.key"))
+        self.counted(target, failed=1, failed_certificate=1, alerts_sent=1)
+        self.refused(target, self.context("client", ca="stranger"))
+        self.counted(target, failed=1, failed_alert=1, alerts_received=1)
+        with socket.create_connection((target.host, self.port(target))) as plain:
+            plain.sendall(b"AMQP\0\0\11\1")
+            self.counted(target, failed=1, failed_not_tls=1)
+        with socket.create_connection((target.host, self.port(target))) as brief:
+            brief.sendall(b"\x16\x03\x01")
+        self.counted(target, failed=1, failed_closed=1)
+        with socket.create_connection((target.host, self.port(target))) as silent:
+            self.counted(target, handshaking=1)
+            self.before["handshaking"] = 0
+            silent.sendall(b"\x16\x03\x01")
+            self.counted(target, failed=1, failed_timeout=1)
+        connection.close()
+        self.counted(target, connections=-1)
+        text = target.ctl("tls_stats").stdout
+        self.assertIn("\nfailed_timeout                              1  ... it took longer than ssl_handshake_timeout\n",
+                      text)
+
+    def test_a_session_taken_up_again_is_counted(self):
+        target = self.start()
+        self.before = self.stats(target)
+        session = path("counted")
+        for words, more in (("-sess_out", {}), ("-sess_in", {"resumed": 1})):
+            self.s_client(target, "-tls1_2", words, session)
+            self.counted(target, handshakes=1, handshakes_tls_1_2=1, **more)
+
+    def test_a_broker_without_tls_says_so(self):
+        plain = broker_module.Broker()
+        self.addCleanup(plain.stop)
+        self.assertIn("has no TLS listeners. listeners.ssl.default gives it one.", plain.ctl("tls_stats").stdout)
+        self.assertEqual(self.stats(plain), {})

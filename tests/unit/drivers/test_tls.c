@@ -86,7 +86,7 @@ a_silent_peer_is_given_up_in_time(void **state)
     world_empty();
     struct lp_tls_counters counters;
     lp_tls_counters(&world.transport, &counters);
-    assert_int_equal(counters.timed_out, 1);
+    assert_int_equal(counters.failed_timeout, 1);
     assert_int_equal(world.log_lines, 0); /* it has said nothing: a monitor */
     client_close(&silent);
 
