@@ -23,10 +23,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define DRAIN_MS          30000u /* for clients to be told, after SIGTERM */
-#define END_MS            5000u  /* for a process that has nothing left to do */
-#define QUICK_MS          1000u  /* a life shorter than this is a crash loop's */
-#define BACKOFF_FIRST_MS  10u    /* doubling to BACKOFF_MAX_MS */
+#define DRAIN_MS 30000u /* for clients to be told, after SIGTERM */
+/* timeout(1) tells its child and then the child's group, and a terminal's group may be told again
+ * by whoever is in it: signals so near to each other are one wish. */
+#define SAME_WISH_MS      250u
+#define END_MS            5000u /* for a process that has nothing left to do */
+#define QUICK_MS          1000u /* a life shorter than this is a crash loop's */
+#define BACKOFF_FIRST_MS  10u   /* doubling to BACKOFF_MAX_MS */
 #define BACKOFF_MAX_MS    1000u
 #define BOOT_FAILURES_MAX 5u
 #define CRASHES_MAX       5u /* of the data plane, in CRASHES_MS */
@@ -53,6 +56,7 @@ struct supervisor {
     bool drained;         /* STOPPING: the grace is over and the data plane was told itself */
     uint64_t connections; /* when the stop began */
     bool asked;           /* a signal asked for the stop */
+    uint64_t asked_ms;
 
     uint64_t control_at_ms; /* when to start control again */
     uint32_t backoff_ms;
@@ -158,6 +162,7 @@ static void
 stop_begin(struct supervisor *supervisor)
 {
     supervisor->asked = true;
+    supervisor->asked_ms = launcher_now_ms();
     supervisor->connections = launcher_region_connections(&supervisor->region);
     if (supervisor->phase == PHASE_REPLACING || supervisor->dataplane.pid == 0) {
         phase_end(supervisor, PHASE_ENDING);
@@ -180,6 +185,9 @@ on_stop_signal(struct supervisor *supervisor)
 {
     if (supervisor->phase == PHASE_RUNNING || supervisor->phase == PHASE_REPLACING) {
         stop_begin(supervisor);
+        return;
+    }
+    if (supervisor->asked && launcher_now_ms() - supervisor->asked_ms < SAME_WISH_MS) {
         return;
     }
     launcher_say("stopping at once");

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -65,6 +66,16 @@ class Launcher:
             if not more:
                 raise AssertionError("no %r in %r" % (text, self.seen))
             self.seen += more.decode()
+
+    def insist(self, number, text):
+        """Signal until it says so: those that follow each other closely are one wish."""
+        until = time.monotonic() + WAIT_S
+        while text not in self.seen:
+            if time.monotonic() > until:
+                raise AssertionError("no %r in %r" % (text, self.seen))
+            self.process.send_signal(number)
+            if select.select([self.process.stdout], [], [], 0.1)[0]:
+                self.seen += os.read(self.process.stdout.fileno(), 4096).decode()
 
     def end(self):
         """(exit status, output, errors)"""
@@ -251,11 +262,25 @@ class TestLauncher(unittest.TestCase):
         launcher.line("ready on")
         launcher.process.send_signal(signal.SIGINT)
         launcher.line("stopping: telling 0 connections")
-        launcher.process.send_signal(signal.SIGINT)
+        launcher.insist(signal.SIGINT, "stopping at once")
         code, out, err = launcher.end()
         self.assertIn("stopping at once", out)
         self.assertIn("SIGKILL", err)
         self.assertEqual(code, 1)
+
+    def test_a_signal_that_comes_twice_at_once_is_one_wish(self):
+        """As that of timeout(1), which tells the process and then its group. A machine that stops the launcher for
+        a quarter of a second makes them two, so one of five times is enough; without the rule it is none."""
+        self.assertIn(0, [self.stopped_twice() for _ in range(5)])
+
+    def stopped_twice(self):
+        launcher = self.start()
+        launcher.both()
+        launcher.line("ready on")
+        launcher.process.send_signal(signal.SIGTERM)
+        launcher.line("stopping: ")
+        launcher.process.send_signal(signal.SIGTERM)
+        return launcher.end()[0]
 
     def test_nothing_is_left_when_the_launcher_is_killed(self):
         launcher = self.start()
