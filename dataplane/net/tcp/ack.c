@@ -67,10 +67,7 @@ dsack_input(struct lp_net *net, struct tcp_stream *stream, const struct tcp_rang
     news->dsack = true;
     net->counters.tcp_retransmitted_spurious++;
     tcp_rack_dsack(stream);
-    struct tcp_scoreboard *board = stream->scoreboard;
-    if (board != NULL && board->undo_again > 0 && --board->undo_again == 0) {
-        news->needless = true;
-    }
+    news->needless = tcp_recovery_needless(stream, block);
 }
 
 static void
@@ -131,6 +128,8 @@ una_advance(struct lp_net *net, struct tcp_stream *stream, uint32_t ack, struct 
     /* RFC 5961 5: our first number is soon too far away to be compared with. */
     if (stream->send_una - stream->isn > 1u << 30) {
         stream->isn = stream->send_una - (1u << 30);
+        /* The same for what a DSACK would be compared with. */
+        stream->undo_cwnd = stream->send_una - stream->undo_una > 1u << 30 ? 0 : stream->undo_cwnd;
     }
     net_path_confirm(net, &stream->path);
     tcp_pmtu_acked(net, stream, news->largest);
@@ -266,7 +265,10 @@ tcp_ack_input(struct lp_net *net, struct tcp_stream *stream, const struct tcp_se
     }
     const bool mended = tcp_tlp_acked(stream, ack, &news);
     if (news.flight == 0) {
-        /* Nothing was in flight: news of the window at most. */
+        /* Nothing was in flight: news of the window, or of what arrived twice. */
+        if (news.needless) {
+            tcp_recovery_undo(net, stream);
+        }
         ack_finish(net, stream, &news, 0);
         return true;
     }

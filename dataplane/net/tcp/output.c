@@ -215,6 +215,9 @@ tcp_send_again(struct lp_net *net, struct tcp_stream *stream, struct tcp_sent *s
         if (!segment_send(net, stream, &shape, piece)) {
             return false;
         }
+        if (stream->in_recovery || stream->rto_recovery) {
+            stream->undo_again = (uint16_t)LP_MIN(stream->undo_again + 1u, UINT16_MAX);
+        }
         seq += bytes;
     } while (seq != end);
     if (want != 0 && shape.sack_count == 0) {
@@ -223,7 +226,6 @@ tcp_send_again(struct lp_net *net, struct tcp_stream *stream, struct tcp_sent *s
     net->counters.tcp_retransmitted++;
     struct tcp_scoreboard *board = stream->scoreboard;
     board->prr_out += sent->end - sent->start;
-    board->undo_again++;
     tcp_scoreboard_again(board, sent, net->now_ns);
     return true;
 }
@@ -371,6 +373,7 @@ idle_restart(struct lp_net *net, struct tcp_stream *stream)
     const uint32_t restart = tcp_window_first(stream->send_mss);
     if (stream->cwnd > restart) {
         stream->cwnd = restart;
+        stream->undo_cwnd = 0;
         tcp_congestion_of(net)->begin(stream);
     }
 }

@@ -15,11 +15,12 @@ static void
 undo_remember(const struct lp_net *net, struct tcp_stream *stream)
 {
     struct tcp_scoreboard *board = stream->scoreboard;
-    board->undo_cwnd = stream->cwnd;
-    board->undo_ssthresh = stream->ssthresh;
+    stream->undo_cwnd = stream->cwnd;
+    stream->undo_ssthresh = stream->ssthresh;
+    stream->undo_una = stream->send_una;
+    stream->undo_again = 0;
     board->undo_ms = tcp_now_ms(net) + stream->timestamp_offset;
-    board->undo_again = 0;
-    board->undo_late = false;
+    board->undo_first = true;
 }
 
 /* RFC 5681 3.1 (4).  What a long recovery has let out is more than the window ever was. */
@@ -66,36 +67,54 @@ recovery_end(struct tcp_stream *stream)
 /*
  * Was nothing lost after all?  RFC 3522: the first acknowledgement that moves
  * SND.UNA after a time-out or a recovery's beginning echoes a time stamp from
- * before it.  RFC 3708: each retransmission since was reported as a duplicate.
+ * before it.  RFC 3708: each retransmission since was reported as a duplicate,
+ * maybe only when nothing is in flight any more.
  * `mistaken`: RFC 5682 says so.
  */
 static bool
 was_spurious(const struct tcp_stream *stream, const struct tcp_ack_news *news, bool mistaken)
 {
     const struct tcp_scoreboard *board = stream->scoreboard;
-    if (board->undo_cwnd == 0) {
+    if (stream->undo_cwnd == 0) {
         return false;
     }
     if (news->needless || mistaken) {
         return true;
     }
-    return !board->undo_late && news->acked > 0 && news->has_echo &&
+    return board->undo_first && news->acked > 0 && news->has_echo &&
            tcp_lt(news->echo, board->undo_ms);
 }
 
-static void
-undo(struct lp_net *net, struct tcp_stream *stream)
+bool
+tcp_recovery_needless(struct tcp_stream *stream, const struct tcp_range *twice)
+{
+    /* What the network doubled before or behind it says nothing of what was sent again. */
+    if (stream->undo_again == 0 || stream->undo_again == UINT16_MAX ||
+        tcp_le(twice->end, stream->undo_una) || tcp_lt(stream->recovery_end, twice->end)) {
+        return false;
+    }
+    /* The peer's card may have joined several. */
+    const uint32_t mss = stream->send_mss;
+    const uint32_t segments = (twice->end - twice->start + mss - 1u) / mss;
+    stream->undo_again -= (uint16_t)LP_MIN(segments, stream->undo_again);
+    return stream->undo_again == 0 && stream->undo_cwnd != 0;
+}
+
+void
+tcp_recovery_undo(struct lp_net *net, struct tcp_stream *stream)
 {
     struct tcp_scoreboard *board = stream->scoreboard;
-    stream->cwnd = LP_MAX(stream->cwnd, board->undo_cwnd);
-    stream->ssthresh = LP_MAX(stream->ssthresh, board->undo_ssthresh);
+    stream->cwnd = LP_MAX(stream->cwnd, stream->undo_cwnd);
+    stream->ssthresh = LP_MAX(stream->ssthresh, stream->undo_ssthresh);
     tcp_hystart_end(stream); /* back in the first slow start, which begins anew */
     stream->in_recovery = false;
     stream->rto_recovery = false;
     stream->reordering = true; /* or delayed for long, which is the same */
-    board->undo_cwnd = 0;
-    board->forced = false;
-    tcp_scoreboard_find(board, net->now_ns);
+    stream->undo_cwnd = 0;
+    if (board != NULL) {
+        board->forced = false;
+        tcp_scoreboard_find(board, net->now_ns);
+    }
 }
 
 static void
@@ -135,10 +154,10 @@ tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_
     }
     const bool mistaken = LP_UNLIKELY(board->frto != TCP_FRTO_NOT) && tcp_frto_acked(stream, news);
     if (was_spurious(stream, news, mistaken)) {
-        undo(net, stream);
+        tcp_recovery_undo(net, stream);
         return;
     }
-    board->undo_late |= news->acked > 0;
+    board->undo_first = board->undo_first && news->acked == 0;
     const bool recovers = stream->in_recovery || stream->rto_recovery;
     if (recovers && tcp_le(stream->recovery_end, stream->send_una)) {
         recovery_end(stream);
@@ -171,6 +190,7 @@ tcp_recovery_at_once(struct lp_net *net, struct tcp_stream *stream)
     if (stream->in_recovery || stream->rto_recovery) {
         return;
     }
+    stream->undo_cwnd = 0; /* of one before: this one was for something */
     window_shrink(net, stream);
     stream->cwnd = LP_MIN(stream->cwnd, stream->ssthresh);
 }

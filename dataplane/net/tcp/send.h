@@ -70,19 +70,15 @@ struct tcp_scoreboard {
     uint32_t prr_delivered; /* RFC 6937 */
     uint32_t prr_out;
     uint32_t prr_flight; /* RecoverFS */
-    uint32_t
-        undo_cwnd; /* before the time-out or recovery that may have been for nothing; 0: none */
-    uint32_t undo_ssthresh;
-    uint32_t undo_ms;      /* our timestamp when it began: RFC 3522 */
-    uint32_t undo_again;   /* retransmissions since then that no DSACK called needless: RFC 3708 */
-    bool undo_late;        /* SND.UNA has moved since: an echo says nothing any more */
-    uint32_t half_end;     /* SND.NXT when half of the congestion window was last in flight */
-    uint32_t full_end;     /* and all of it: RFC 7661's "validated", without a clock */
-    uint64_t reduced_ns;   /* when the window last shrank */
-    bool lost_news;        /* something was found lost since recovery.c last looked */
-    bool lost_again;       /* and it had been sent after the window shrank */
-    uint8_t frto;          /* enum tcp_frto */
-    uint64_t frto_ns;      /* when the time-out was that it asks about */
+    uint32_t undo_ms;    /* our timestamp when what undo_cwnd is for began: RFC 3522 */
+    bool undo_first;     /* SND.UNA has not moved since: an echo says whether it was for nothing */
+    uint32_t half_end;   /* SND.NXT when half of the congestion window was last in flight */
+    uint32_t full_end;   /* and all of it: RFC 7661's "validated", without a clock */
+    uint64_t reduced_ns; /* when the window last shrank */
+    bool lost_news;      /* something was found lost since recovery.c last looked */
+    bool lost_again;     /* and it had been sent after the window shrank */
+    uint8_t frto;        /* enum tcp_frto */
+    uint64_t frto_ns;    /* when the time-out was that it asks about */
     uint64_t rack_sent_ns; /* RFC 8985 RACK.xmit_ts; 0: nothing of this flight has arrived yet */
     uint32_t rack_end_seq; /* RACK.end_seq */
     bool forced; /* one segment may be sent whatever the window: the first of a recovery */
@@ -102,7 +98,7 @@ struct tcp_ack_news {
     bool has_echo;
     uint32_t echo;
     bool dsack;
-    bool needless; /* the last retransmission of which that had not been said: RFC 3708 */
+    bool needless; /* tcp_recovery_needless() */
     bool window_changed;
     bool plain; /* no data, no SYN, no FIN: it may be a duplicate */
 };
@@ -233,6 +229,11 @@ void tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp
 void tcp_recovery_at_once(struct lp_net *net, struct tcp_stream *stream);
 /* A time-out: RFC 5681 3.1, RFC 8985 6.3. */
 void tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream);
+/* RFC 2883: these numbers arrived twice.  True: so did, by now, all that was sent again since the
+ * window shrank (RFC 3708), and it was for nothing. */
+LP_MUST_CHECK bool tcp_recovery_needless(struct tcp_stream *stream, const struct tcp_range *twice);
+/* The windows are what they were before it. */
+void tcp_recovery_undo(struct lp_net *net, struct tcp_stream *stream);
 
 /* ---- frto.c ---- */
 /* A time-out; `first`: nothing was being recovered from. */

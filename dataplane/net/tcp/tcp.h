@@ -220,6 +220,8 @@ struct tcp_stream {
     uint8_t backoff; /* time-outs in a row */
     uint8_t probes;  /* persist or keepalive probes in a row */
     uint8_t dup_acks;
+    uint16_t undo_again;     /* retransmissions that no DSACK called needless, of a recovery that */
+    uint32_t undo_una;       /* began with this SND.UNA */
     uint64_t congestion[4];  /* what the algorithm remembers: cubic.c */
     uint64_t stalled_ns;     /* since when the oldest byte is unacknowledged; 0: nothing is */
     uint64_t heard_ns;       /* the last segment that was acceptable */
@@ -227,7 +229,9 @@ struct tcp_stream {
     uint64_t ack_ns;         /* a delayed acknowledgement is due; 0: none */
     uint64_t idle_ns;        /* keepalive, FIN-WAIT-2, LAST-ACK or SYN-SENT is due; 0: none */
     uint8_t retransmit_kind; /* timers.c */
-    struct lp_timer timer;   /* armed for the earliest of the three; timers.c */
+    uint32_t undo_cwnd;      /* before what may have been for nothing: recovery.c; 0: nothing was */
+    uint32_t undo_ssthresh;
+    struct lp_timer timer; /* armed for the earliest of the three; timers.c */
 
     /* Identity. */
     struct lp_hash_node node; /* by addresses and ports */

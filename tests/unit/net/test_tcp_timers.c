@@ -445,6 +445,31 @@ a_retransmission_for_nothing_gives_the_window_back(void **unused)
     }
 }
 
+/* RFC 3708, when the duplicate is all that arrives: everything was acknowledged long before. */
+static void
+a_duplicate_that_is_told_when_all_is_acknowledged_gives_the_window_back(void **unused)
+{
+    (void)unused;
+    for (uint32_t told = 0; told < 2; told++) {
+        struct rig *rig = rig_make(1);
+        rig->stream->timestamps = false;
+        rig->sends_dsack = told == 1;
+        rig->late_number = 3;
+        rig->late_ns = 25 * RIG_MS;
+        rig_begin(rig);
+        (void)rig_send(rig, 8 * 1448);
+        rig_run(rig, 28 * RIG_MS);
+        assert_int_equal(tcp_flight(rig->stream), 0);
+        assert_int_equal(rig->net.counters.tcp_fast_recoveries, 1);
+        assert_true(rig->stream->ssthresh < TCP_CWND_MAX);
+        rig_run(rig, 20 * RIG_MS);
+        assert_int_equal(rig->net.counters.tcp_retransmitted_spurious, told);
+        assert_int_equal(rig->stream->ssthresh == TCP_CWND_MAX, told == 1);
+        assert_int_equal(rig->stream->undo_cwnd == 0, told == 1);
+        rig_free(&rig);
+    }
+}
+
 int
 main(void)
 {
@@ -468,6 +493,7 @@ main(void)
         cmocka_unit_test(slow_start_doubles_each_round_trip),
         cmocka_unit_test(a_delay_that_looked_like_a_loss_costs_no_window),
         cmocka_unit_test(a_retransmission_for_nothing_gives_the_window_back),
+        cmocka_unit_test(a_duplicate_that_is_told_when_all_is_acknowledged_gives_the_window_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
