@@ -10,26 +10,14 @@
  * guess: checksums, lengths, and numbers of TCP, which are relative to the
  * connection's then.
  */
-#include "tests/fuzz/net_world.h"
+#include "tests/fuzz/net_mutate.h"
 
 #define STEPS_MAX 300u
-#define FRAME_MAX 4096u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t bytes_max, unsigned seed);
 
 static uint8_t payload[20000];
-
-enum step {
-    STEP_FRAME,
-    STEP_TIME, /* as many times 50 ms as the next byte says */
-    STEP_SEND,
-    STEP_STOP,
-    STEP_START,
-    STEP_CLOSE,
-    STEP_CONNECT,
-    STEP_DRY, /* the device has no frames; again: it has */
-    STEPS,
-};
 
 /* ---- a world with somebody in it ---- */
 
@@ -205,4 +193,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     run_close(&run);
     return 0;
+}
+
+size_t
+LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t bytes_max, unsigned seed)
+{
+    return net_mutate(data, bytes, bytes_max, seed);
 }

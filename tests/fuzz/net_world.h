@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/base/poison.h"
 #include "dataplane/net/net_private.h"
 #include "dataplane/net/tcp/tcp.h"
 
@@ -31,7 +32,23 @@ enum flag {
     FLAG_JOINED = 1 << 4,   /* ... and has joined it from segments of 536 */
     FLAG_SECOND = 1 << 5,   /* it comes to the second shard */
     FLAG_KERNEL = 1 << 6,   /* it comes from the kernel, where there is an exception path */
+    FLAG_MORE = 1 << 7,     /* another one follows in the same burst */
 };
+
+enum step {
+    STEP_FRAME,
+    STEP_TIME, /* as many times 50 ms as the next byte says */
+    STEP_SEND,
+    STEP_STOP,
+    STEP_START,
+    STEP_CLOSE,
+    STEP_CONNECT,
+    STEP_DRY, /* the device has no frames; again: it has */
+    STEPS,
+};
+
+#define FRAME_MAX 4096u
+#define BURST_MAX 16u
 
 #define SHARDS_MAX   2u
 #define MEMORY_BYTES (4u << 20)
@@ -47,6 +64,7 @@ static const uint8_t peer_ip6[16] = {0xfd, [15] = 2};
 
 /* What our side said last to a port of the peer's. */
 struct flow {
+    uint16_t port; /* ours */
     uint32_t next; /* what we send next */
     uint32_t ack;  /* what we want next */
 };
@@ -57,8 +75,8 @@ struct shard {
     struct lp_net *net; /* NULL: it is an exception device, and uses only what is of a device */
     struct lp_transport transport;
     void *memory;
-    uint8_t *in; /* a frame that waits to be received */
-    struct lp_nic_frame in_frame;
+    uint32_t in_count; /* frames that wait to be received */
+    struct lp_nic_frame in[BURST_MAX];
     lp_handle stream; /* the newest */
     uint32_t frames_out;
 };
@@ -102,13 +120,12 @@ static uint32_t
 nic_receive(void *self, struct lp_nic_frame *frames, uint32_t frames_max)
 {
     struct shard *shard = self;
-    if (shard->in == NULL || frames_max == 0) {
-        return 0;
-    }
-    frames[0] = shard->in_frame;
-    shard->in = NULL;
-    shard->frames_out++;
-    return 1;
+    const uint32_t count = LP_MIN(shard->in_count, frames_max);
+    memcpy(frames, shard->in, count * sizeof(frames[0]));
+    shard->in_count -= count;
+    memmove(shard->in, shard->in + count, shard->in_count * sizeof(frames[0]));
+    shard->frames_out += count;
+    return count;
 }
 
 static bool
@@ -166,6 +183,7 @@ nic_transmit(void *self, struct lp_nic_frame *frames, uint32_t count)
         if (at != 0 && shard->net != NULL) {
             const uint8_t *tcp = data + at;
             struct flow *flow = &shard->run->flow[tcp[3] % FLOWS];
+            flow->port = (uint16_t)(tcp[0] << 8 | tcp[1]);
             flow->next = u32_get(tcp + 4) + (bytes - at - (tcp[12] >> 4) * 4u) +
                          ((tcp[13] & 3) != 0 ? 1u : 0u);
             flow->ack = u32_get(tcp + 8);
@@ -260,6 +278,21 @@ config_make(struct run *run, uint32_t index, struct lp_net_config *config)
     config->congestion = (run->world & WORLD_NEWRENO) != 0 ? LP_NET_NEWRENO : LP_NET_CUBIC;
 }
 
+/* Zeroed; of all runs, as new pages for each are most of what a run costs. */
+static void *
+memory_take(uint32_t which, size_t bytes)
+{
+    static void *memory[SHARDS_MAX + 1];
+    if (memory[which] == NULL) {
+        memory[which] = aligned_alloc(LP_SPAN_BYTES,
+                                      (bytes + LP_SPAN_BYTES - 1) / LP_SPAN_BYTES * LP_SPAN_BYTES);
+        LP_ASSERT(memory[which] != NULL);
+    }
+    lp_unpoison(memory[which], bytes);
+    memset(memory[which], 0, bytes);
+    return memory[which];
+}
+
 static void
 run_open(struct run *run)
 {
@@ -268,9 +301,7 @@ run_open(struct run *run)
     run->now_ns = 1000 * MS;
     if (run->shard_count > 1) {
         const size_t bytes = (size_t)lp_net_fabric_bytes(run->shard_count);
-        run->fabric = aligned_alloc(LP_PAIR_BYTES, bytes);
-        LP_ASSERT(run->fabric != NULL);
-        memset(run->fabric, 0, bytes);
+        run->fabric = memory_take(SHARDS_MAX, bytes);
         fabric = lp_net_fabric_init_boot(run->fabric, run->shard_count);
     }
     for (uint32_t i = 0; i < run->shard_count; i++) {
@@ -278,9 +309,7 @@ run_open(struct run *run)
         struct lp_net_config config;
         shard->run = run;
         run->kernel[i].run = run;
-        shard->memory = aligned_alloc(LP_SPAN_BYTES, MEMORY_BYTES);
-        LP_ASSERT(shard->memory != NULL);
-        memset(shard->memory, 0, MEMORY_BYTES);
+        shard->memory = memory_take(i, MEMORY_BYTES);
         config_make(run, i, &config);
         const struct lp_net_env env = {.memory = shard->memory,
                                        .memory_bytes = MEMORY_BYTES,
@@ -294,15 +323,23 @@ run_open(struct run *run)
 }
 
 static void
+in_free(struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->in_count; i++) {
+        free(shard->in[i].data);
+    }
+}
+
+static void
 run_close(struct run *run)
 {
     for (uint32_t i = 0; i < run->shard_count; i++) {
         struct shard *shard = &run->shard[i];
         lp_net_close(&shard->net);
+        in_free(shard);
+        in_free(&run->kernel[i]);
         LP_ASSERT(shard->frames_out == 0 && run->kernel[i].frames_out == 0);
-        free(shard->memory);
     }
-    free(run->fabric);
 }
 
 static void
@@ -344,7 +381,9 @@ run_turn(struct run *run)
             event_take(shard, &events[e]);
         }
         shard->transport.ops->flush(shard->transport.self);
-        lp_net_check(shard->net);
+    }
+    for (uint32_t i = 0; i < run->shard_count; i++) {
+        lp_net_check(run->shard[i].net);
     }
 }
 
@@ -369,9 +408,25 @@ static void
 relative_fix(struct run *run, uint8_t *tcp, uint32_t bytes)
 {
     const struct flow *flow = &run->flow[tcp[1] % FLOWS];
+    if (tcp[2] == 0 && tcp[3] == 0) {
+        lp_put_u16be(tcp + 2, flow->port);
+    }
     lp_put_u32be(tcp + 4, u32_get(tcp + 4) + flow->ack);
     lp_put_u32be(tcp + 8, u32_get(tcp + 8) + flow->next);
     sack_fix(tcp, bytes, flow->next);
+}
+
+/* An error of ICMP quotes what we sent: ports, then a number. */
+static void
+quote_fix(struct run *run, uint8_t *icmp, uint32_t bytes)
+{
+    const uint32_t at = 8u + (bytes > 8 && icmp[8] >> 4 == 4 ? 20u : 40u);
+    if (bytes < at + 8) {
+        return;
+    }
+    const struct flow *flow = &run->flow[icmp[at + 3] % FLOWS];
+    lp_put_u16be(icmp + at, flow->port);
+    lp_put_u32be(icmp + at + 4, u32_get(icmp + at + 4) + flow->next);
 }
 
 static void
@@ -411,6 +466,10 @@ frame_fix(struct run *run, uint8_t *data, uint32_t bytes, uint8_t flags)
     if ((flags & FLAG_RELATIVE) != 0 && protocol == NET_PROTOCOL_TCP && room >= header + 20) {
         relative_fix(run, l3 + header, room - header);
     }
+    const bool icmp = protocol == NET_PROTOCOL_ICMP || protocol == NET_PROTOCOL_ICMP6;
+    if ((flags & FLAG_RELATIVE) != 0 && icmp && room >= header + 8) {
+        quote_fix(run, l3 + header, room - header);
+    }
     if ((flags & FLAG_L4) != 0) {
         l4_fix(l3, header, room - header);
     }
@@ -429,19 +488,26 @@ frame_give(struct run *run, const uint8_t *data, uint32_t bytes, uint8_t flags)
     if (bytes == 0) {
         return;
     }
-    shard->in = malloc(bytes);
-    LP_ASSERT(shard->in != NULL);
-    memcpy(shard->in, data, bytes);
-    if (!kernel) {
-        frame_fix(run, shard->in, bytes, flags);
+    if (shard->in_count == BURST_MAX) {
+        run_turn(run);
+        return;
     }
-    shard->in_frame = (struct lp_nic_frame){
-        .data = shard->in, .bytes = bytes, .driver_frame = (uintptr_t)shard->in};
+    uint8_t *copy = malloc(bytes);
+    LP_ASSERT(copy != NULL);
+    memcpy(copy, data, bytes);
+    if (!kernel) {
+        frame_fix(run, copy, bytes, flags);
+    }
+    struct lp_nic_frame *frame = &shard->in[shard->in_count++];
+    *frame = (struct lp_nic_frame){.data = copy, .bytes = bytes, .driver_frame = (uintptr_t)copy};
     if ((flags & FLAG_GOOD) != 0) {
-        shard->in_frame.flags = LP_NIC_IP_GOOD | LP_NIC_L4_GOOD;
+        frame->flags = LP_NIC_IP_GOOD | LP_NIC_L4_GOOD;
     }
     if ((flags & FLAG_JOINED) != 0) {
-        shard->in_frame.segment_bytes = 536;
+        frame->segment_bytes = 536;
+    }
+    if ((flags & FLAG_MORE) != 0) {
+        return;
     }
     run->now_ns += kernel ? MS : 0; /* it is not looked at in each turn */
     run_turn(run);
