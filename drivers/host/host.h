@@ -135,6 +135,7 @@ struct host_capture {
     struct lp_capture_ring *ring;
     uint32_t snap_bytes;
     uint32_t silent; /* looks since the tool last counted */
+    uint32_t looks;  /* of host_capture_look(), while nobody listens */
     uint64_t alive;
     uint64_t written;
     uint64_t dropped;
