@@ -12,6 +12,7 @@
 #include "dataplane/base/poison.h"
 #include "dataplane/net/net_private.h"
 #include "dataplane/net/tcp/tcp.h"
+#include "tests/lib/still_nic.h"
 
 enum world {
     WORLD_FILL = 1 << 0,
@@ -109,13 +110,6 @@ nic_caps(void *self, struct lp_nic_caps *ret_caps)
     memcpy(ret_caps->mac, our_mac, 6);
 }
 
-static bool
-nic_yes(void *self)
-{
-    (void)self;
-    return true;
-}
-
 static uint32_t
 nic_receive(void *self, struct lp_nic_frame *frames, uint32_t frames_max)
 {
@@ -194,39 +188,19 @@ nic_transmit(void *self, struct lp_nic_frame *frames, uint32_t count)
     return count;
 }
 
-static void
-nic_nothing(void *self)
-{
-    (void)self;
-}
-
-static int
-nic_wait_fd(void *self)
-{
-    (void)self;
-    return 0;
-}
-
-static void
-nic_counters(void *self, struct lp_nic_counters *ret_counters)
-{
-    (void)self;
-    memset(ret_counters, 0, sizeof(*ret_counters));
-}
-
 static const struct lp_nic_ops nic_ops = {
     .name = "fuzz",
     .caps = nic_caps,
-    .link_up = nic_yes,
+    .link_up = still_nic_yes,
     .receive = nic_receive,
     .get = nic_get,
     .put = nic_put,
     .transmit = nic_transmit,
-    .flush = nic_nothing,
-    .wait_fd = nic_wait_fd,
-    .sleep_begin = nic_yes,
-    .sleep_end = nic_nothing,
-    .counters = nic_counters,
+    .flush = still_nic_nothing,
+    .wait_fd = still_nic_wait_fd,
+    .sleep_begin = still_nic_yes,
+    .sleep_end = still_nic_nothing,
+    .counters = still_nic_counters,
 };
 
 /* ---- the shards ---- */

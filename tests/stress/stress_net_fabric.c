@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "dataplane/net/net_private.h"
+#include "tests/lib/still_nic.h"
 
 #define FRAMES       100000u
 #define MEMORY_BYTES (8u << 20)
@@ -56,13 +57,6 @@ nic_caps(void *self, struct lp_nic_caps *ret_caps)
     (void)self;
     *ret_caps = (struct lp_nic_caps){.mtu_bytes = 1500, .frame_bytes_max = 1600};
     memcpy(ret_caps->mac, our_mac, 6);
-}
-
-static bool
-nic_link_up(void *self)
-{
-    (void)self;
-    return true;
 }
 
 static uint32_t
@@ -124,46 +118,19 @@ nic_transmit(void *self, struct lp_nic_frame *frames, uint32_t count)
     return count;
 }
 
-static void
-nic_nothing(void *self)
-{
-    (void)self;
-}
-
-static int
-nic_wait_fd(void *self)
-{
-    (void)self;
-    return 0;
-}
-
-static bool
-nic_sleep_begin(void *self)
-{
-    (void)self;
-    return true;
-}
-
-static void
-nic_counters(void *self, struct lp_nic_counters *ret_counters)
-{
-    (void)self;
-    memset(ret_counters, 0, sizeof(*ret_counters));
-}
-
 static const struct lp_nic_ops nic_ops = {
     .name = "stress",
     .caps = nic_caps,
-    .link_up = nic_link_up,
+    .link_up = still_nic_yes,
     .receive = nic_receive,
     .get = nic_get,
     .put = nic_put,
     .transmit = nic_transmit,
-    .flush = nic_nothing,
-    .wait_fd = nic_wait_fd,
-    .sleep_begin = nic_sleep_begin,
-    .sleep_end = nic_nothing,
-    .counters = nic_counters,
+    .flush = still_nic_nothing,
+    .wait_fd = still_nic_wait_fd,
+    .sleep_begin = still_nic_yes,
+    .sleep_end = still_nic_nothing,
+    .counters = still_nic_counters,
 };
 
 /* ---- the shards ---- */

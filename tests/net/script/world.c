@@ -7,6 +7,8 @@
 #include <drivers/sim/sim.h>
 #include <lepus/base.h>
 
+#include "tests/lib/still_nic.h"
+
 #define OUTS_MAX   4096u
 #define EVENTS_MAX 4096u
 #define POLL_MAX   64u
@@ -48,13 +50,6 @@ nic_caps(void *self, struct lp_nic_caps *ret_caps)
                              .tso = world->config.tso,
                              .frame_bytes_max = world->config.tso ? LP_NIC_FRAME_BYTES_MAX : 1518};
     memcpy(ret_caps->mac, world->ends.our_mac, 6);
-}
-
-static bool
-nic_link_up(void *self)
-{
-    (void)self;
-    return true;
 }
 
 static uint32_t
@@ -118,19 +113,6 @@ nic_transmit(void *self, struct lp_nic_frame *frames, uint32_t count)
     return count;
 }
 
-static void
-nic_flush(void *self)
-{
-    (void)self;
-}
-
-static int
-nic_wait_fd(void *self)
-{
-    (void)self;
-    return 0; /* it can wake: nobody has to look at it */
-}
-
 static bool
 nic_sleep_begin(void *self)
 {
@@ -138,32 +120,19 @@ nic_sleep_begin(void *self)
     return world->in_frame == NULL;
 }
 
-static void
-nic_sleep_end(void *self)
-{
-    (void)self;
-}
-
-static void
-nic_counters(void *self, struct lp_nic_counters *ret_counters)
-{
-    (void)self;
-    *ret_counters = (struct lp_nic_counters){0};
-}
-
 static const struct lp_nic_ops nic_ops = {
     .name = "script",
     .caps = nic_caps,
-    .link_up = nic_link_up,
+    .link_up = still_nic_yes,
     .receive = nic_receive,
     .get = nic_get,
     .put = nic_put,
     .transmit = nic_transmit,
-    .flush = nic_flush,
-    .wait_fd = nic_wait_fd,
+    .flush = still_nic_nothing,
+    .wait_fd = still_nic_wait_fd,
     .sleep_begin = nic_sleep_begin,
-    .sleep_end = nic_sleep_end,
-    .counters = nic_counters,
+    .sleep_end = still_nic_nothing,
+    .counters = still_nic_counters,
 };
 
 /* --- Events. ---------------------------------------------------------------------------------- */

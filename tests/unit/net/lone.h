@@ -104,6 +104,7 @@ lone_greet(struct lone *lone)
     assert_int_equal(lone->transport.ops->poll(lone->net, none, 4), 0);
 }
 
+/* `base` has what is not as usual; NULL: nothing. */
 static inline void
 lone_open(struct lone *lone, const struct lp_net_config *base)
 {
@@ -117,7 +118,7 @@ lone_open(struct lone *lone, const struct lp_net_config *base)
     assert_non_null(lone->memory);
     assert_non_null(lone->out);
     memset(lone->memory, 0, LONE_MEMORY_BYTES);
-    struct lp_net_config config = *base;
+    struct lp_net_config config = base != NULL ? *base : (struct lp_net_config){0};
     config.shard_count = 1;
     config.port_count = 1;
     config.port[0].nic = lp_sim_wire_nic(lone->wire, 0, 0);
@@ -389,6 +390,15 @@ lone_accept(struct lone *lone, struct lone_peer *peer)
     assert_int_equal(lone->events[0].kind, LP_TRANSPORT_ACCEPTED);
     peer->stream = lone->events[0].stream;
     lone_forget(lone);
+}
+
+/* An instance with one connection, from port 3000. */
+static inline void
+lone_open_with(struct lone *lone, struct lone_peer *peer, const struct lp_net_config *base)
+{
+    lone_open(lone, base);
+    *peer = (struct lone_peer){.port = 3000, .seq = 99};
+    lone_accept(lone, peer);
 }
 
 static inline struct tcp_stream *

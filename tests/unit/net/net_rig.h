@@ -172,6 +172,17 @@ rig_open_settled(struct rig *rig)
     rig_drain(rig);
 }
 
+/* The same, and we hear what goes to others. */
+static inline void
+rig_open_promiscuous(struct rig *rig)
+{
+    rig_init(rig);
+    rig->wire_config.end[1].promiscuous = true;
+    rig_open(rig);
+    rig_pass(rig, RIG_SETTLE_NS);
+    rig_drain(rig);
+}
+
 /* ---- frames ---- */
 
 struct frame {
@@ -226,6 +237,15 @@ frame_arp_make(struct frame *frame, const uint8_t *to_mac, const struct frame_ar
     at += 6;
     at = lp_put_bytes(at, arp->target, 4);
     frame->bytes = 60;
+}
+
+/* What somebody says to all. */
+static inline void
+rig_say_arp(struct rig *rig, const struct frame_arp *arp)
+{
+    struct frame frame;
+    frame_arp_make(&frame, all_macs, arp);
+    rig_say(rig, &frame);
 }
 
 /* IPv4 from the peer to us; `fix` recomputes the header's checksum after changes. */
@@ -320,10 +340,8 @@ get_u16(const uint8_t *at)
 static inline void
 rig_introduce(struct rig *rig)
 {
-    struct frame frame;
     const struct frame_arp arp = {1, peer_mac, peer_ip4, our_ip4};
-    frame_arp_make(&frame, all_macs, &arp);
-    rig_say(rig, &frame);
+    rig_say_arp(rig, &arp);
     rig_drain(rig);
 }
 

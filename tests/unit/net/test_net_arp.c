@@ -108,10 +108,8 @@ who_asks_for_our_address_is_answered_and_known(void **state)
     (void)state;
     const struct frame_arp arp = {1, peer_mac, peer_ip4, our_ip4};
     struct rig rig;
-    struct frame frame;
     rig_open_settled(&rig);
-    frame_arp_make(&frame, all_macs, &arp);
-    rig_say(&rig, &frame);
+    rig_say_arp(&rig, &arp);
     const struct lp_nic_frame *reply = rig_hear(&rig);
     assert_non_null(reply);
     assert_int_equal(frame_type(reply), NET_TYPE_ARP);
@@ -135,10 +133,8 @@ who_asks_for_anothers_address_is_neither_answered_nor_known(void **state)
     static const uint8_t other[4] = {10, 0, 0, 77};
     const struct frame_arp arp = {1, peer_mac, peer_ip4, other};
     struct rig rig;
-    struct frame frame;
     rig_open_settled(&rig);
-    frame_arp_make(&frame, all_macs, &arp);
-    rig_say(&rig, &frame);
+    rig_say_arp(&rig, &arp);
     assert_null(rig_hear(&rig));
     assert_int_equal(net_neighbour_find(rig.net, 0, LP_ADDRESS_IPV4, peer_ip4), 0);
     rig_close(&rig);
@@ -151,10 +147,8 @@ an_address_of_another_link_is_not_learned(void **state)
     static const uint8_t far[4] = {11, 0, 0, 2};
     const struct frame_arp arp = {1, peer_mac, far, our_ip4};
     struct rig rig;
-    struct frame frame;
     rig_open_settled(&rig);
-    frame_arp_make(&frame, all_macs, &arp);
-    rig_say(&rig, &frame);
+    rig_say_arp(&rig, &arp);
     assert_non_null(rig_hear(&rig)); /* answered, but not remembered */
     assert_int_equal(net_neighbour_find(rig.net, 0, LP_ADDRESS_IPV4, far), 0);
     rig_close(&rig);
@@ -279,12 +273,10 @@ an_address_that_does_not_wait_is_answered_for_at_once(void **state)
 {
     (void)state;
     struct rig rig;
-    struct frame frame;
     const struct frame_arp arp = {1, peer_mac, peer_ip4, our_ip4};
     rig_init(&rig);
     rig_open(&rig);
-    frame_arp_make(&frame, all_macs, &arp);
-    rig_say(&rig, &frame);
+    rig_say_arp(&rig, &arp);
     assert_non_null(rig_hear(&rig));
     rig_close(&rig);
 }
@@ -301,20 +293,17 @@ an_address_that_another_has_is_given_up(void **state)
     };
     for (uint32_t i = 0; i < LP_COUNT_OF(words); i++) {
         struct rig rig;
-        struct frame frame;
         rig_init(&rig);
         rig_open(&rig);
         rig_pass(&rig, SECOND);
-        frame_arp_make(&frame, all_macs, &words[i]);
-        rig_say(&rig, &frame);
+        rig_say_arp(&rig, &words[i]);
         assert_int_equal(rig.net->counters.arp_conflicts, 1);
         assert_int_equal(rig.net->port[0].addresses[0].state, NET_DUPLICATE);
         rig_drain(&rig);
         rig_pass(&rig, RIG_SETTLE_NS);
         assert_int_equal(count_arp(&rig, our_ip4), 0);
         const struct frame_arp arp = {1, peer_mac, peer_ip4, our_ip4};
-        frame_arp_make(&frame, all_macs, &arp);
-        rig_say(&rig, &frame);
+        rig_say_arp(&rig, &arp);
         assert_null(rig_hear(&rig));
         assert_false(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
         rig_close(&rig);
@@ -327,11 +316,9 @@ our_own_probe_that_comes_back_is_no_conflict(void **state)
     (void)state;
     const struct frame_arp arp = {1, our_mac, nobody, our_ip4};
     struct rig rig;
-    struct frame frame;
     rig_init(&rig);
     rig_open(&rig);
-    frame_arp_make(&frame, all_macs, &arp);
-    rig_say(&rig, &frame);
+    rig_say_arp(&rig, &arp);
     assert_int_equal(rig.net->counters.arp_conflicts, 0);
     rig_close(&rig);
 }
@@ -363,10 +350,8 @@ a_probe_for_our_address_is_answered(void **state)
     (void)state;
     const struct frame_arp arp = {1, peer_mac, nobody, our_ip4};
     struct rig rig;
-    struct frame frame;
     rig_open_settled(&rig);
-    frame_arp_make(&frame, all_macs, &arp);
-    rig_say(&rig, &frame);
+    rig_say_arp(&rig, &arp);
     const struct lp_nic_frame *reply = rig_hear(&rig);
     assert_non_null(reply);
     assert_memory_equal(reply->data + 28, our_ip4, 4);

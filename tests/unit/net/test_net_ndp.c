@@ -72,16 +72,6 @@ hear_type(struct rig *rig, uint8_t type)
     return NULL;
 }
 
-static void
-open_promiscuous(struct rig *rig)
-{
-    rig_init(rig);
-    rig->wire_config.end[1].promiscuous = true;
-    rig_open(rig);
-    rig_pass(rig, RIG_SETTLE_NS);
-    rig_drain(rig);
-}
-
 /* ---- solicited ---- */
 
 static void
@@ -89,7 +79,7 @@ who_asks_for_our_address_is_answered_and_known(void **state)
 {
     (void)state;
     struct rig rig;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     ndp_say(&rig, our_group_mac, &asks);
     const struct lp_nic_frame *reply = hear_type(&rig, 136);
     assert_non_null(reply);
@@ -115,7 +105,7 @@ who_asks_for_anothers_address_is_neither_answered_nor_known(void **state)
     static const uint8_t other[16] = {0xfd, [13] = 7, [15] = 1}; /* of no group of ours */
     static const uint8_t same_group[16] = {0xfd, [11] = 7, [15] = 1};
     struct rig rig;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     ndp_say(&rig, our_mac, &(struct ndp_frame){135, 0, peer_ip6, our_ip6, other, peer_mac});
     ndp_say(&rig, our_group_mac,
             &(struct ndp_frame){135, 0, peer_ip6, our_group, same_group, peer_mac});
@@ -131,7 +121,7 @@ a_packet_waits_for_the_answer_and_goes_where_it_says(void **state)
     static const uint8_t peer_group_mac[6] = {0x33, 0x33, 0xff, 0, 0, 2};
     static const uint8_t peer_group[16] = {0xff, 0x02, [11] = 1, [12] = 0xff, 0, 0, 2};
     struct rig rig;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     assert_true(rig_send(&rig, LP_ADDRESS_IPV6, peer_ip6));
     const struct lp_nic_frame *request = hear_type(&rig, 135);
     assert_non_null(request);
@@ -156,7 +146,7 @@ what_did_not_come_from_the_link_or_is_malformed_is_bad(void **state)
     (void)state;
     struct rig rig;
     struct frame frame;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     const uint64_t *bad = &rig.net->counters.ndp_bad;
     ndp_make(&frame, our_group_mac, &asks);
     frame.data[IP + 7] = 254; /* RFC 4861 7.1.1: it came over a router */
@@ -213,7 +203,7 @@ unknown_options_are_stepped_over_but_not_without_end(void **state)
 {
     (void)state;
     struct rig rig;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     for (uint32_t count = 0; count < 40; count += 13) {
         struct frame frame;
         uint8_t body[24 + 40 * 8] = {135};
@@ -258,7 +248,7 @@ an_advertisement_changes_what_its_flags_say(void **state)
     for (uint32_t i = 0; i < LP_COUNT_OF(changes); i++) {
         const struct change *change = &changes[i];
         struct rig rig;
-        open_promiscuous(&rig);
+        rig_open_promiscuous(&rig);
         ndp_say(&rig, our_group_mac, &asks);
         if (change->reachable) {
             ndp_say(&rig, our_mac, &answers);
@@ -286,7 +276,7 @@ an_advertisement_that_nobody_waits_for_makes_no_neighbour(void **state)
 {
     (void)state;
     struct rig rig;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     ndp_say(&rig, our_mac, &answers);
     assert_int_equal(net_neighbour_find(rig.net, 0, LP_ADDRESS_IPV6, peer_ip6), 0);
     rig_close(&rig);
@@ -299,7 +289,7 @@ an_answer_without_an_address_ends_no_wait_but_confirms(void **state)
     struct rig rig;
     struct ndp_frame without = answers;
     without.mac = NULL;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     assert_true(rig_send(&rig, LP_ADDRESS_IPV6, peer_ip6));
     rig_drain(&rig);
     ndp_say(&rig, our_mac, &without);
@@ -321,7 +311,7 @@ what_routers_say_changes_nothing(void **state)
     (void)state;
     static const uint8_t types[] = {133, 134, 137};
     struct rig rig;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     for (uint32_t i = 0; i < LP_COUNT_OF(types); i++) {
         struct frame frame;
         uint8_t body[56] = {types[i], [4] = 64, 0, 7, 8, [16] = 3, 4, 64, 0xc0};
@@ -421,7 +411,7 @@ who_wants_an_address_that_is_ours_is_told(void **state)
 {
     (void)state;
     struct rig rig;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     ndp_say(&rig, our_group_mac,
             &(struct ndp_frame){135, 0, unspecified, our_group, our_ip6, NULL});
     const struct lp_nic_frame *told = hear_type(&rig, 136);
@@ -453,7 +443,7 @@ the_links_own_address_is_made_from_the_mac_address(void **state)
     (void)state;
     static const uint8_t configured[16] = {0xfe, 0x80, [15] = 0x77};
     struct rig rig;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     assert_int_equal(rig.net->port[0].address_count, 3);
     assert_memory_equal(rig.net->port[0].addresses[2].ip, our_link_local, 16);
     assert_int_equal(rig.net->port[0].addresses[2].bits, 64);
@@ -475,7 +465,7 @@ groups_are_reported_before_they_are_used_and_when_a_router_asks(void **state)
     static const uint8_t router[16] = {0xfe, 0x80, [15] = 0xfe};
     struct rig rig;
     struct frame frame;
-    open_promiscuous(&rig);
+    rig_open_promiscuous(&rig);
     uint8_t body[28] = {130};
     frame_ip6_make(&frame, NET_PROTOCOL_ICMP6, body, sizeof(body));
     memcpy(frame.data, all_nodes_mac, 6);

@@ -43,22 +43,12 @@ peer_says(struct rig *rig, uint16_t op, const uint8_t *mac, const uint8_t *targe
 }
 
 static void
-hear_promiscuously(struct rig *rig)
-{
-    rig_init(rig);
-    rig->wire_config.end[1].promiscuous = true;
-    rig_open(rig);
-    rig_pass(rig, RIG_SETTLE_NS);
-    rig_drain(rig);
-}
-
-static void
 a_packet_waits_for_the_answer_and_goes_where_it_says(void **state)
 {
     (void)state;
     struct rig rig;
     bool to_all = false;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
     assert_int_equal(count_requests(&rig, &to_all), 1);
     assert_true(to_all);
@@ -75,7 +65,7 @@ of_packets_that_wait_the_latest_is_kept(void **state)
     (void)state;
     struct rig rig;
     bool to_all = false;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     for (uint32_t i = 0; i < 5; i++) {
         assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
     }
@@ -92,7 +82,7 @@ who_does_not_answer_is_asked_three_times_a_second_apart_and_forgotten(void **sta
     (void)state;
     struct rig rig;
     bool to_all = false;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(count_requests(&rig, &to_all), 1);
@@ -111,7 +101,7 @@ only_so_many_frames_wait(void **state)
 {
     (void)state;
     struct rig rig;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     for (uint32_t i = 2; i < 202; i++) {
         const uint8_t ip[4] = {10, 0, 0, (uint8_t)i};
         assert_true(rig_send(&rig, LP_ADDRESS_IPV4, ip));
@@ -131,7 +121,7 @@ a_stale_neighbour_is_used_and_asked_by_itself_then(void **state)
     (void)state;
     struct rig rig;
     bool to_all = true;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
     peer_says(&rig, 2, peer_mac, our_ip4);
     rig_drain(&rig);
@@ -159,7 +149,7 @@ a_stale_neighbour_that_does_not_answer_is_forgotten_and_looked_for(void **state)
     (void)state;
     struct rig rig;
     bool to_all = false;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     peer_says(&rig, 1, peer_mac, our_ip4);
     rig_drain(&rig);
     assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
@@ -180,7 +170,7 @@ who_asks_us_while_we_ask_it_is_used_and_asked_by_itself_then(void **state)
     (void)state;
     struct rig rig;
     bool to_all = true;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
     rig_drain(&rig);
     peer_says(&rig, 1, peer_mac, our_ip4);
@@ -200,7 +190,7 @@ what_tcp_confirms_is_not_asked(void **state)
     struct rig rig;
     struct net_path path;
     bool to_all = false;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     peer_says(&rig, 1, peer_mac, our_ip4);
     assert_true(net_path_find(rig.net, LP_ADDRESS_IPV4, peer_ip4, NULL, &path));
     assert_true(path.neighbour != 0);
@@ -224,7 +214,7 @@ a_name_of_a_neighbour_that_is_gone_is_looked_up_again(void **state)
     struct rig rig;
     struct net_path path;
     struct net_out out;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     peer_says(&rig, 1, peer_mac, our_ip4);
     assert_true(net_path_find(rig.net, LP_ADDRESS_IPV4, peer_ip4, NULL, &path));
     const uint32_t name = path.neighbour;
@@ -248,7 +238,7 @@ a_neighbour_may_move_and_is_asked_there(void **state)
     (void)state;
     struct rig rig;
     bool to_all = true;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
     peer_says(&rig, 2, peer_mac, our_ip4);
     rig_drain(&rig);
@@ -272,7 +262,7 @@ who_claims_a_neighbours_address_is_asked_soon_whatever_tcp_hears(void **state)
         struct rig rig;
         struct net_path path;
         bool to_all = false;
-        hear_promiscuously(&rig);
+        rig_open_promiscuous(&rig);
         peer_says(&rig, 1, peer_mac, our_ip4);
         assert_true(net_path_find(rig.net, LP_ADDRESS_IPV4, peer_ip4, NULL, &path));
         assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
@@ -298,7 +288,7 @@ an_answer_that_nobody_asked_for_makes_no_neighbour(void **state)
 {
     (void)state;
     struct rig rig;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     peer_says(&rig, 2, peer_mac, our_ip4);
     peer_says(&rig, 1, peer_mac, peer_ip4);
     assert_int_equal(net_neighbour_find(rig.net, 0, LP_ADDRESS_IPV4, peer_ip4), 0);
@@ -364,7 +354,7 @@ frames_that_wait_go_back_when_the_instance_ends(void **state)
 {
     (void)state;
     struct rig rig;
-    hear_promiscuously(&rig);
+    rig_open_promiscuous(&rig);
     assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
     assert_int_equal(lp_sim_wire_lent(rig.wire, 0, 0), 1);
     rig_close(&rig); /* which looks */

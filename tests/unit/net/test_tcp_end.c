@@ -52,8 +52,7 @@ time_wait_lasts_a_minute_from_the_last_fin(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer = {.address = 0xac100001u, .port = 3000, .seq = 99};
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    open_with(&lone, &peer, NULL);
     to_time_wait(&lone, &peer);
     lone_pass(&lone, 40 * LONE_S, LONE_S);
     assert_true(waits(&lone, &peer));
@@ -94,8 +93,7 @@ a_syn_may_follow_when_it_is_newer(void **unused)
                                  .seq = 99,
                                  .timestamps = cases[i].before,
                                  .timestamp = 1000};
-        const struct lp_net_config config = {0};
-        open_with(&lone, &peer, &config);
+        open_with(&lone, &peer, NULL);
         to_time_wait(&lone, &peer);
         peer.timestamps = cases[i].now;
         peer.timestamp = 1000 + (uint32_t)cases[i].timestamp;
@@ -121,8 +119,7 @@ who_follows_has_numbers_above_all_of_the_one_before(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     const struct lone_peer peer = {.address = 0xac100001u, .port = 3000, .seq = 500};
     struct tcp_stream gone = {
         .path = path_of(&peer), .local_port = LONE_PORT, .remote_port = peer.port};
@@ -143,8 +140,7 @@ nothing_assassinates_time_wait(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer = {.address = 0xac100001u, .port = 3000, .seq = 99};
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    open_with(&lone, &peer, NULL);
     to_time_wait(&lone, &peer);
     const struct lone_in reset = lone_of(&peer, TCP_RST, 0);
     const struct lone_in ack = lone_of(&peer, TCP_ACK, 0);
@@ -167,8 +163,7 @@ many_wait_in_bounded_memory_and_the_oldest_goes_first(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     struct tcp_stream gone = {.local_port = LONE_PORT};
     const uint32_t room = LONE_MEMORY_BYTES / 1024;
     struct lone_peer first = {.port = 1};
@@ -198,8 +193,7 @@ fin_wait_2_ends_after_a_minute(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer = {.port = 3000, .seq = 99};
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    open_with(&lone, &peer, NULL);
     lone.transport.ops->close(lone.net, peer.stream);
     lone_settle(&lone);
     peer.ack++;
@@ -220,9 +214,8 @@ who_takes_nothing_after_close_is_reset_in_the_end(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer = {.port = 3000, .seq = 99};
-    const struct lp_net_config config = {0};
     static const uint8_t data[100];
-    open_with(&lone, &peer, &config);
+    open_with(&lone, &peer, NULL);
     struct lone_in shut = lone_of(&peer, TCP_ACK, 0);
     shut.window = 0;
     lone_in(&lone, &shut);
@@ -247,8 +240,7 @@ an_open_that_nobody_answers_ends_after_three_minutes(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     const struct lp_address to = {.family = LP_ADDRESS_IPV4, .port = 1, .ip = {172, 16, 0, 1}};
     assert_true(lp_net_connect(lone.net, &to) != LP_HANDLE_NONE);
     lone_pass(&lone, 179 * LONE_S, LONE_S / 2);
@@ -305,8 +297,7 @@ what_is_out_of_order_goes_before_what_is_in_order(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer = {.port = 3000, .seq = 99};
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    open_with(&lone, &peer, NULL);
     hoard(&lone, &peer, 10);
     struct arena arena = {.memory = lone.net->memory};
     void *chain = arena_exhaust(&arena);
@@ -330,8 +321,7 @@ the_greediest_goes_when_what_is_promised_cannot_be_kept(void **unused)
     struct lone_peer hoarder = {.port = 3000, .seq = 99};
     struct lone_peer good = {.port = 3001, .seq = 99};
     struct lone_peer modest = {.port = 3002, .seq = 99};
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     lone.check_places = false;
     lone_accept(&lone, &hoarder);
     lone_accept(&lone, &good);
@@ -364,10 +354,9 @@ who_does_nothing_for_a_minute_makes_room_for_newcomers(void **unused)
     struct lone lone;
     struct lone_peer hoarder = {.port = 3000, .seq = 99};
     struct lone_peer busy = {.port = 3001, .seq = 99};
-    const struct lp_net_config config = {0};
     static const uint8_t data[50000];
     const struct lp_iovec piece = {data, sizeof(data)};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     lone_accept(&lone, &hoarder);
     lone_accept(&lone, &busy);
     struct lone_in shut = lone_of(&hoarder, TCP_ACK, 0);
@@ -397,8 +386,7 @@ without_any_memory_bytes_are_not_acknowledged(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer = {.port = 3000, .seq = 99};
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    open_with(&lone, &peer, NULL);
     struct arena arena = {.memory = lone.net->memory};
     void *chain = arena_exhaust(&arena);
     lone.transport.ops->receive_stop(lone.net, peer.stream);

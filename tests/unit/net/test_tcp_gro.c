@@ -10,8 +10,7 @@
 static void
 connect_peer(struct lone *lone, struct lone_peer *peer, bool timestamps)
 {
-    const struct lp_net_config config = {0};
-    lone_open(lone, &config);
+    lone_open(lone, NULL);
     *peer = (struct lone_peer){
         .port = 3000, .seq = 0xffffff00u, .timestamps = timestamps, .timestamp = 1000};
     lone_accept(lone, peer);

@@ -10,8 +10,7 @@
 static void
 open_with(struct lone *lone, struct lone_peer *peer, bool timestamps)
 {
-    const struct lp_net_config config = {0};
-    lone_open(lone, &config);
+    lone_open(lone, NULL);
     *peer = (struct lone_peer){
         .port = 3000, .seq = 0xffff0000u, .timestamps = timestamps, .timestamp = 1000};
     lone_accept(lone, peer);
@@ -220,8 +219,7 @@ challenges_have_a_limit_that_nobody_can_guess(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     uint32_t differs = 0;
     uint32_t before = 0;
     for (uint32_t i = 0; i < 20; i++) {

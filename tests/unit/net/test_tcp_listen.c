@@ -61,8 +61,7 @@ what_is_half_open_is_asked_again_and_ends_by_itself(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     syns(&lone, 1, 3);
     assert_int_equal(lone.out_count, 3);
     assert_int_equal(tcp_half_open_count(lone.net), 3);
@@ -214,8 +213,7 @@ what_is_half_open_believes_exact_numbers_only(void **unused)
     };
     for (size_t i = 0; i < LP_COUNT_OF(answers); i++) {
         struct lone lone;
-        const struct lp_net_config config = {0};
-        lone_open(&lone, &config);
+        lone_open(&lone, NULL);
         syns(&lone, 1, 1);
         struct lone_in in = answer_of(&lone, 1);
         in.seq += (uint32_t)answers[i].seq;
@@ -382,8 +380,7 @@ a_stopped_listener_refuses_and_a_paused_one_goes_on(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     syns(&lone, 1, 1);
     const struct lone_in late = answer_of(&lone, 1);
     lone.transport.ops->accept_pause(lone.net, true);
@@ -408,8 +405,7 @@ newcomers_are_refused_while_memory_is_short(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     lp_memory_watermark_set(lone.net->memory, LP_SPAN_BYTES);
     lone_turn(&lone, LONE_EVENTS_MAX);
     syns(&lone, 1, 1);
@@ -427,8 +423,7 @@ first_numbers_differ_by_flow_and_grow_with_time(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     const struct net_path path = {.family = LP_ADDRESS_IPV4, .local = {10, 0, 0, 1}};
     const uint32_t one = tcp_isn(lone.net, &path, 1, 2);
     assert_int_not_equal(one, tcp_isn(lone.net, &path, 1, 3));

@@ -12,14 +12,6 @@ ops_of(const struct lone *lone)
 }
 
 static void
-open_with(struct lone *lone, struct lone_peer *peer, const struct lp_net_config *config)
-{
-    lone_open(lone, config);
-    *peer = (struct lone_peer){.port = 3000, .seq = 99};
-    lone_accept(lone, peer);
-}
-
-static void
 peer_sends(struct lone *lone, struct lone_peer *peer, uint32_t bytes, uint32_t place)
 {
     struct lone_in in = lone_of(peer, TCP_ACK | TCP_PSH, bytes);
@@ -43,8 +35,7 @@ nothing_of_a_stream_follows_its_accepted_in_the_same_poll(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     struct lone_peer peer = {.port = 3000, .seq = 99};
     struct lone_in syn = lone_of(&peer, TCP_SYN, 0);
     lone_in(&lone, &syn);
@@ -81,8 +72,7 @@ received_points_into_the_frame_when_it_can(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer;
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, NULL);
     const uint64_t before = lone.net->tcp->buffered_bytes;
     peer_sends(&lone, &peer, 1000, 0);
     lone_turn(&lone, LONE_EVENTS_MAX);
@@ -101,8 +91,7 @@ a_full_sink_delays_and_loses_nothing(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer;
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, NULL);
     for (uint32_t i = 0; i < 20; i++) {
         peer_sends(&lone, &peer, 100, 100 * i);
     }
@@ -125,8 +114,7 @@ a_stopped_stream_keeps_its_bytes_and_its_end(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer;
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, NULL);
     ops_of(&lone)->receive_stop(lone.net, peer.stream);
     peer_sends(&lone, &peer, 300, 0);
     struct lone_in fin = lone_of(&peer, TCP_ACK | TCP_FIN, 0);
@@ -147,8 +135,7 @@ a_reset_is_told_even_to_who_does_not_read(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer;
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, NULL);
     ops_of(&lone)->receive_stop(lone.net, peer.stream);
     peer_sends(&lone, &peer, 300, 0);
     struct lone_in reset = lone_of(&peer, TCP_RST, 0);
@@ -179,8 +166,7 @@ what_was_received_before_a_reset_is_delivered_before_it(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer;
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, NULL);
     peer_sends(&lone, &peer, 300, 0);
     struct lone_in reset = lone_of(&peer, TCP_RST, 0);
     lone_in(&lone, &reset);
@@ -199,7 +185,7 @@ one_send_is_in_flight_until_it_was_sent(void **unused)
     struct lone_peer peer;
     const struct lp_net_config config = {.send_bytes_max = 4096};
     static uint8_t data[20000];
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, &config);
     const struct lp_iovec pieces[3] = {{data, 3000}, {data + 3000, 0}, {data + 3000, 17000}};
     assert_true(ops_of(&lone)->send(lone.net, peer.stream, pieces, 3));
     assert_false(ops_of(&lone)->send(lone.net, peer.stream, pieces, 1));
@@ -226,7 +212,7 @@ a_send_that_fails_is_answered_before_the_end(void **unused)
     struct lone_peer peer;
     const struct lp_net_config config = {.send_bytes_max = 4096};
     static uint8_t data[20000];
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, &config);
     const struct lp_iovec piece = {data, sizeof(data)};
     assert_true(ops_of(&lone)->send(lone.net, peer.stream, &piece, 1));
     const struct lone_in reset = lone_of(&peer, TCP_RST, 0);
@@ -245,8 +231,7 @@ an_empty_send_is_sent(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer;
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, NULL);
     assert_true(ops_of(&lone)->send(lone.net, peer.stream, NULL, 0));
     lone_settle(&lone);
     assert_int_equal(lone.event_count, 1);
@@ -263,7 +248,7 @@ after_close_there_is_nothing_but_closed(void **unused)
     struct lone_peer peer;
     const struct lp_net_config config = {.send_bytes_max = 4096};
     static uint8_t data[20000];
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, &config);
     const struct lp_iovec piece = {data, sizeof(data)};
     assert_true(ops_of(&lone)->send(lone.net, peer.stream, &piece, 1));
     ops_of(&lone)->close(lone.net, peer.stream);
@@ -299,8 +284,7 @@ stale_handles_are_ignored(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer;
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, NULL);
     const lp_handle wrong[] = {LP_HANDLE_NONE, peer.stream + (2ull << 32), 12345, UINT64_MAX};
     const struct lp_iovec piece = {"x", 1};
     for (size_t i = 0; i < LP_COUNT_OF(wrong); i++) {
@@ -320,8 +304,7 @@ a_connection_that_is_opened_may_be_closed_at_once(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     const struct lp_address to = {.family = LP_ADDRESS_IPV4, .port = 1883, .ip = {172, 16, 0, 1}};
     const lp_handle stream = lp_net_connect(lone.net, &to);
     const struct lp_iovec piece = {"hello", 5};
@@ -339,8 +322,7 @@ what_is_sent_before_connected_goes_when_it_is(void **unused)
 {
     (void)unused;
     struct lone lone;
-    const struct lp_net_config config = {0};
-    lone_open(&lone, &config);
+    lone_open(&lone, NULL);
     const struct lp_address to = {.family = LP_ADDRESS_IPV4, .port = 1883, .ip = {172, 16, 0, 1}};
     const lp_handle stream = lp_net_connect(lone.net, &to);
     const struct lp_iovec piece = {"hello", 5};
@@ -392,8 +374,7 @@ the_answer_to_our_syn_has_to_fit_it(void **unused)
     };
     for (size_t i = 0; i < LP_COUNT_OF(answers); i++) {
         struct lone lone;
-        const struct lp_net_config config = {0};
-        lone_open(&lone, &config);
+        lone_open(&lone, NULL);
         const struct lp_address to = {
             .family = LP_ADDRESS_IPV4, .port = 1883, .ip = {172, 16, 0, 1}};
         const lp_handle handle = lp_net_connect(lone.net, &to);
@@ -433,8 +414,7 @@ closing_with_unread_bytes_is_a_reset(void **unused)
     (void)unused;
     struct lone lone;
     struct lone_peer peer;
-    const struct lp_net_config config = {0};
-    open_with(&lone, &peer, &config);
+    lone_open_with(&lone, &peer, NULL);
     ops_of(&lone)->receive_stop(lone.net, peer.stream);
     peer_sends(&lone, &peer, 10, 0);
     lone_settle(&lone);
