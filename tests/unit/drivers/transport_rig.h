@@ -35,10 +35,11 @@
 #define MEGABYTE    (1024u * 1024u)
 
 enum driver {
+    DRIVER_SIM,
     DRIVER_EPOLL,
     DRIVER_URING,
-    DRIVER_SIM,
 };
+#define DRIVERS (DRIVER_URING + 1)
 
 /* What the transport said about one stream. */
 struct near {
@@ -95,7 +96,7 @@ pattern(uint32_t at)
     return (uint8_t)(at * 131u + (at >> 8) * 7u + (at >> 16));
 }
 
-static void
+static inline void
 pattern_fill(uint8_t *data, uint32_t from, uint32_t bytes)
 {
     for (uint32_t i = 0; i < bytes; i++) {
@@ -103,7 +104,7 @@ pattern_fill(uint8_t *data, uint32_t from, uint32_t bytes)
     }
 }
 
-static void
+static inline void
 pattern_assert(const uint8_t *data, uint32_t from, uint32_t bytes)
 {
     for (uint32_t i = 0; i < bytes; i++) {
@@ -115,7 +116,7 @@ pattern_assert(const uint8_t *data, uint32_t from, uint32_t bytes)
 
 /* --- The rig. -------------------------------------------------------------------------------- */
 
-static void
+static inline void
 open_sockets(struct rig *rig, const struct lp_address *addresses, uint32_t count,
              uint32_t receive_buffers)
 {
@@ -132,7 +133,7 @@ open_sockets(struct rig *rig, const struct lp_address *addresses, uint32_t count
     }
 }
 
-static void
+static inline void
 rig_open(struct rig *rig, enum driver driver, uint32_t streams_max, uint32_t receive_buffers)
 {
     memset(rig, 0, sizeof(*rig));
@@ -158,7 +159,7 @@ rig_open(struct rig *rig, enum driver driver, uint32_t streams_max, uint32_t rec
     open_sockets(rig, addresses, 3, receive_buffers);
 }
 
-static void
+static inline void
 rig_close(struct rig *rig)
 {
     for (uint32_t i = 0; i < rig->far_count; i++) {
@@ -183,7 +184,7 @@ rig_close(struct rig *rig)
     lp_listeners_close(&rig->listeners);
 }
 
-static void
+static inline void
 rig_accepted(struct rig *rig, const struct lp_transport_event *event)
 {
     assert_true(rig->near_count < FAR_MAX);
@@ -195,7 +196,7 @@ rig_accepted(struct rig *rig, const struct lp_transport_event *event)
     rig->transport.ops->attach(rig->transport.self, event->stream, rig->near_count);
 }
 
-static void
+static inline void
 rig_event(struct rig *rig, const struct lp_transport_event *event)
 {
     if (event->kind == LP_TRANSPORT_ACCEPTED) {
@@ -248,7 +249,7 @@ pattern_memory(void)
     return memory;
 }
 
-static void
+static inline void
 rig_echo(struct rig *rig, uint32_t i)
 {
     struct near *near = &rig->near[i];
@@ -269,7 +270,7 @@ rig_echo(struct rig *rig, uint32_t i)
     rig->echo_to[i] = near->received;
 }
 
-static uint32_t
+static inline uint32_t
 rig_step(struct rig *rig)
 {
     struct lp_transport_event events[EVENTS_MAX];
@@ -297,7 +298,7 @@ rig_step(struct rig *rig)
 }
 
 /* Step, and block for a moment when there was nothing: the far ends move in this thread. */
-static void
+static inline void
 rig_move(struct rig *rig)
 {
     if (rig_step(rig) == 0) {
@@ -306,7 +307,7 @@ rig_move(struct rig *rig)
 }
 
 /* Some more steps, in which nothing more than what a script expects may happen. */
-static void
+static inline void
 rig_settle(struct rig *rig)
 {
     for (uint32_t quiet = 0; quiet < 20;) {
@@ -321,7 +322,7 @@ rig_settle(struct rig *rig)
 
 /* --- Far ends. ------------------------------------------------------------------------------- */
 
-static uint32_t
+static inline uint32_t
 far_connect(struct rig *rig, uint32_t listener)
 {
     assert_true(rig->far_count < FAR_MAX);
@@ -339,7 +340,7 @@ far_connect(struct rig *rig, uint32_t listener)
     return rig->far_count++;
 }
 
-static uint32_t
+static inline uint32_t
 far_send(struct rig *rig, uint32_t i, const uint8_t *data, uint32_t bytes)
 {
     struct far *far = &rig->far[i];
@@ -354,7 +355,7 @@ far_send(struct rig *rig, uint32_t i, const uint8_t *data, uint32_t bytes)
     return (uint32_t)done;
 }
 
-static uint32_t
+static inline uint32_t
 far_receive(struct rig *rig, uint32_t i, uint8_t *buffer, uint32_t bytes_max)
 {
     struct far *far = &rig->far[i];
@@ -370,7 +371,7 @@ far_receive(struct rig *rig, uint32_t i, uint8_t *buffer, uint32_t bytes_max)
     return done > 0 ? (uint32_t)done : 0;
 }
 
-static void
+static inline void
 far_close(struct rig *rig, uint32_t i)
 {
     if (rig->driver == DRIVER_SIM) {
@@ -381,7 +382,7 @@ far_close(struct rig *rig, uint32_t i)
     rig->far[i].fd = -1;
 }
 
-static void
+static inline void
 far_half_close(struct rig *rig, uint32_t i)
 {
     if (rig->driver == DRIVER_SIM) {
@@ -391,7 +392,7 @@ far_half_close(struct rig *rig, uint32_t i)
     assert_int_equal(shutdown(rig->far[i].fd, SHUT_WR), 0);
 }
 
-static void
+static inline void
 far_reset(struct rig *rig, uint32_t i)
 {
     if (rig->driver == DRIVER_SIM) {
@@ -404,7 +405,7 @@ far_reset(struct rig *rig, uint32_t i)
 }
 
 /* Connect and see it accepted; gives the index, the same for near and far in these scripts. */
-static uint32_t
+static inline uint32_t
 pair_open(struct rig *rig, uint32_t listener)
 {
     const uint32_t before = rig->near_count;
@@ -415,7 +416,7 @@ pair_open(struct rig *rig, uint32_t listener)
     return i;
 }
 
-static void
+static inline void
 far_send_all(struct rig *rig, uint32_t i, uint32_t from, uint32_t bytes)
 {
     for (uint32_t done = 0; done < bytes;) {
@@ -426,7 +427,7 @@ far_send_all(struct rig *rig, uint32_t i, uint32_t from, uint32_t bytes)
 }
 
 /* Read until `bytes` of the pattern have come, from `from` on. */
-static void
+static inline void
 far_expect(struct rig *rig, uint32_t i, uint32_t from, uint32_t bytes)
 {
     static uint8_t buffer[65536];
@@ -440,4 +441,47 @@ far_expect(struct rig *rig, uint32_t i, uint32_t from, uint32_t bytes)
             rig_move(rig);
         }
     }
+}
+
+/* --- Running scripts, over each driver in turn. ---------------------------------------------- */
+
+static enum driver current;
+
+static inline int
+setup_with(void **state, uint32_t streams_max, uint32_t receive_buffers)
+{
+    struct rig *rig = malloc(sizeof(*rig));
+    rig_open(rig, current, streams_max, receive_buffers);
+    *state = rig;
+    return 0;
+}
+
+static inline int
+setup(void **state)
+{
+    return setup_with(state, STREAMS_MAX, 0);
+}
+
+static inline int
+teardown(void **state)
+{
+    rig_close(*state);
+    free(*state);
+    return 0;
+}
+
+#define SCRIPT(name, how) cmocka_unit_test_setup_teardown(name, how, teardown)
+
+static const char *const driver_name[DRIVERS] = {"sim", "epoll", "io_uring"};
+
+/* False: said why not. */
+static inline bool
+driver_usable(enum driver driver)
+{
+    char why[LP_URING_WHY_BYTES];
+    if (driver != DRIVER_URING || lp_uring_usable(why)) {
+        return true;
+    }
+    print_message("io_uring is not usable here: %s\n", why);
+    return false;
 }
