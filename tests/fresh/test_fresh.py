@@ -55,7 +55,17 @@ class Fresh(unittest.TestCase):
                 input="\n".join(covered) + "\n", text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BUILD_S)
             self.assertEqual(done.returncode, 0, done.stdout)
             self.assertNotIn("does not build", done.stdout)
-            self.says_hello(os.path.join(folder, "bin"))
+            self.says_hello(self.installed(folder))
+
+    def installed(self, build):
+        """Where `meson install` puts them, with what is linked to from bin."""
+        root = os.path.join(build, "root")
+        subprocess.run(["meson", "install", "-C", build, "--no-rebuild", "--quiet"], check=True, timeout=60,
+                       env=dict(os.environ, DESTDIR=root, PATH="/usr/sbin:/usr/bin:/sbin:/bin"))
+        prefix = os.path.join(root, "usr", "local")
+        for name in os.listdir(os.path.join(prefix, "bin")):
+            self.assertTrue(os.path.isfile(root + os.readlink(os.path.join(prefix, "bin", name))), name)
+        return os.path.join(prefix, "lib", "lepus")
 
     def says_hello(self, binaries):
         before = os.environ.get("LEPUS_BIN")
