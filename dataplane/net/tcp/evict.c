@@ -10,11 +10,19 @@
 #define STUCK_NS     (60u * TCP_SECOND_NS)
 #define GREEDY_BYTES (16u * 1024u) /* less is not worth a connection */
 
-/* What we hold for it through its own doing: what our shard leaves lying is not. */
-static uint32_t
-greed_of(const struct tcp_stream *stream)
+/* It acknowledges something now and then, or has nothing to. */
+static bool
+takes_some(const struct lp_net *net, const struct tcp_stream *stream)
 {
-    const bool shut = stream->send_window < stream->send_mss;
+    return stream->stalled_ns == 0 || net->now_ns - stream->stalled_ns < STUCK_NS;
+}
+
+/* What we hold for it through its own doing: what our shard leaves lying is not.  A window that is
+ * open says nothing when nothing goes through it. */
+static uint32_t
+greed_of(const struct lp_net *net, const struct tcp_stream *stream)
+{
+    const bool shut = stream->send_window < stream->send_mss || !takes_some(net, stream);
     const uint32_t held = stream->reassembly == NULL ? 0 : stream->reassembly->bytes;
     return held + (shut ? stream->sending.bytes : 0);
 }
@@ -23,7 +31,7 @@ greed_of(const struct tcp_stream *stream)
 static bool
 is_stuck(const struct lp_net *net, const struct tcp_stream *stream)
 {
-    const bool takes = stream->stalled_ns == 0 || net->now_ns - stream->stalled_ns < STUCK_NS;
+    const bool takes = takes_some(net, stream);
     const uint32_t quiet_ms = tcp_now_ms(net) - stream->tune_ms;
     const bool completes = stream->reassembly == NULL || quiet_ms < STUCK_NS / 1000000u;
     return !takes || !completes;
@@ -40,10 +48,10 @@ greediest_find(struct lp_net *net, const struct tcp_stream *spare, bool stuck)
         tcp->evict_cursor = (tcp->evict_cursor + 1u) % tcp->streams.made;
         struct tcp_stream *stream = lp_pool_at(&tcp->streams, tcp->evict_cursor);
         if (stream == NULL || stream == spare || stream->state == TCP_CLOSED ||
-            greed_of(stream) <= most || (stuck && !is_stuck(net, stream))) {
+            greed_of(net, stream) <= most || (stuck && !is_stuck(net, stream))) {
             continue;
         }
-        most = greed_of(stream);
+        most = greed_of(net, stream);
         greediest = stream;
     }
     return greediest;
