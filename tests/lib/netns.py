@@ -242,15 +242,17 @@ class Loss:
         self.table = "loss" + name.replace(".", "_")
         rules = ["table inet %s {" % self.table]
         for chain, hook, way in (("i", "input", "iifname"), ("o", "output", "oifname")):
-            rules.append("chain %s { type filter hook %s priority 0; "
-                         "%s \"%s\" meta l4proto tcp numgen random mod 10000 < %d counter drop; }"
-                         % (chain, hook, way, name, of_ten_thousand))
+            which = "%s \"%s\" meta l4proto tcp" % (way, name)
+            rules.append("chain %s { type filter hook %s priority 0; %s counter; "
+                         "%s numgen random mod 10000 < %d counter drop; }" % (chain, hook, which, which, of_ten_thousand))
         subprocess.run(["nft", "-f", "-"], input="\n".join(rules + ["}"]), text=True, check=True)
 
-    def dropped(self):
+    def counted(self):
+        """(packets, how many of them were lost) of each direction."""
         text = subprocess.run(["nft", "list", "table", "inet", self.table], check=True,
                               capture_output=True, text=True).stdout
-        return [int(line.split("packets")[1].split()[0]) for line in text.splitlines() if "packets" in line]
+        found = [int(line.split("packets")[1].split()[0]) for line in text.splitlines() if "packets" in line]
+        return [(found[0], found[1]), (found[2], found[3])]
 
     def close(self):
         subprocess.run(["nft", "delete", "table", "inet", self.table], check=True)

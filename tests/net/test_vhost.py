@@ -7,13 +7,16 @@
 lepus-bench checks each message: whole, once, in order. Either may be the vhost, either may be killed. The memory has to
 be huge pages; as root this program asks for them and gives them back, else its tests are skipped.
 """
+import fcntl
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -41,10 +44,12 @@ def pages_set(count):
 
 
 class Pages:
-    """Huge pages for as long as the tests run; others may take and give some meanwhile."""
+    """Huge pages for as long as the tests run; others may take and give some meanwhile, but not this program's twin."""
 
     def __init__(self):
         self.missing, self.added = None, 0
+        self.lock = open(os.path.join(tempfile.gettempdir(), "lepus-huge-pages.lock"), "w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         free = number_of("/proc/meminfo", "HugePages_Free")
         if free >= PAGES_NEEDED:
             return
@@ -60,6 +65,7 @@ class Pages:
     def close(self):
         if self.added:
             pages_set(max(number_of(PAGES) - self.added, 0))
+        self.lock.close()
 
 
 def setUpModule():
@@ -121,19 +127,31 @@ class Vhost(unittest.TestCase):
         print("      %d messages" % self.verdict(self.bench(device, "--seconds", "1")))
         self.assertEqual(target.ctl("list_queues", "-s", "name").stdout, "")
 
-    def until_messages_flow(self, target):
+    def until_messages_flow(self, target, process):
         """The counters of the network are told ten times a second."""
-        while True:
+        until, received = time.monotonic() + DEADLINE_S, 0
+        while received <= 100:
+            self.assertIsNone(process.poll())
+            self.assertLess(time.monotonic(), until)
             text = target.ctl("tcp_stats").stdout
             received = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("tcp_received"))
-            if received > 100:
-                return
+
+    def until_heard(self, process, path):
+        """Until `process` listens there: the file is there a moment before."""
+        until, listens = time.monotonic() + DEADLINE_S, False
+        while not listens:
+            self.assertIsNone(process.poll())
+            self.assertLess(time.monotonic(), until)
+            select.select([], [], [], 0.01)
+            with open("/proc/net/unix") as file:    # number, references, protocol, flags, ..., path
+                rows = [line.split() for line in file]
+            listens = any(row[-1] == path and int(row[3], 16) & 0x10000 for row in rows[1:])
 
     def test_messages_cross_it_and_a_killed_generator_is_followed_by_another(self):
         target = self.start(self.vhost)
         self.traffic(target, self.virtio)
         doomed = self.bench(self.virtio, "--seconds", "60")
-        self.until_messages_flow(target)
+        self.until_messages_flow(target, doomed)
         doomed.kill()
         doomed.communicate()
         self.verdict(self.bench(self.virtio, "--seconds", "1"))
@@ -141,7 +159,7 @@ class Vhost(unittest.TestCase):
     def test_a_killed_broker_is_followed_by_another(self):
         target = self.start(self.vhost)
         doomed = self.bench(self.virtio, "--seconds", "60", "--timeout", "2")
-        self.until_messages_flow(target)
+        self.until_messages_flow(target, doomed)
         target.kill_all()
         _, errors = doomed.communicate(timeout=DEADLINE_S)
         self.assertNotEqual(doomed.returncode, 0, errors)
@@ -155,9 +173,7 @@ class Vhost(unittest.TestCase):
 
     def test_the_generator_may_be_the_vhost(self):
         process = self.bench(self.vhost, "--seconds", "1")
-        until = os.path.join(self.folder, "sock")
-        while not os.path.exists(until):
-            self.assertIsNone(process.poll())
+        self.until_heard(process, os.path.join(self.folder, "sock"))
         target = self.start(self.virtio)
         print("      %d messages" % self.verdict(process))
         self.assertTrue(target.running())
