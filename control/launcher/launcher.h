@@ -83,6 +83,7 @@ struct launcher_plan {
     char *net_listener[LAUNCHER_LISTENERS_MAX];
     size_t net_argument_count; /* what the data plane is told of its ports */
     char *net_argument[LAUNCHER_NET_ARGUMENTS_MAX];
+    int net_ledger_fd; /* memory for which connections there are, which outlives data planes; -1 */
     size_t tls_bytes;
     char *tls; /* NULL: no TLS; else lines for lp_tls_setting_put(), each with a NUL at its end */
 };

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define MIB ((uint64_t)1024 * 1024)
 
@@ -298,6 +299,10 @@ launcher_net_plan(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
     const char *words = lp_config_text(config, "lepus.net.dpdk.arguments");
     if (*words != '\0') {
         argument_add(&net, "--net-dpdk-arguments=%s", words);
+    }
+    if (net.err == LP_OK) {
+        /* The data plane says how large.  Without it connections end later than they could. */
+        plan->net_ledger_fd = memfd_create("lepus-ledger", MFD_CLOEXEC);
     }
     return net.err;
 }

@@ -237,6 +237,7 @@ launcher_plan_make(struct launcher_plan *plan, const struct launcher_options *op
                    const struct launcher_machine *machine, char *ret_why, size_t why_bytes)
 {
     memset(plan, 0, sizeof(*plan));
+    plan->net_ledger_fd = -1;
     plan->options = options;
     enum lp_err err = config_read(plan, ret_why, why_bytes);
     if (err != LP_OK) {
@@ -283,6 +284,10 @@ launcher_plan_fini(struct launcher_plan *plan)
         free(plan->net_argument[i]);
     }
     plan->net_argument_count = 0;
+    if (plan->net_ledger_fd >= 0) {
+        (void)close(plan->net_ledger_fd);
+        plan->net_ledger_fd = -1;
+    }
     if (plan->tls != NULL) {
         explicit_bzero(plan->tls, plan->tls_bytes); /* the password is in it */
     }

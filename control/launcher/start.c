@@ -12,7 +12,7 @@
     (LAUNCHER_SETTINGS_MAX + 2 * LAUNCHER_LISTENERS_MAX + LAUNCHER_NET_ARGUMENTS_MAX + \
      MECHANISMS_MAX + 32u)
 /* Descriptors beside those of the region. */
-#define EXTRA_FDS 2u
+#define EXTRA_FDS 3u
 
 struct arguments {
     size_t count;
@@ -160,8 +160,11 @@ launcher_start_dataplane(struct launcher_child *child, const struct launcher_pla
         argument_add(&arguments, "--tls-fd=%d", tls_fd);
     }
     arguments.failed |= plan->tls != NULL && tls_fd < 0;
-    const bool good =
-        start(child, plan, region, &arguments, (const int[EXTRA_FDS]){ready_fd, tls_fd});
+    if (plan->net_ledger_fd >= 0) {
+        argument_add(&arguments, "--ledger-fd=%d", plan->net_ledger_fd);
+    }
+    const bool good = start(child, plan, region, &arguments,
+                            (const int[EXTRA_FDS]){ready_fd, tls_fd, plan->net_ledger_fd});
     if (tls_fd >= 0) {
         (void)close(tls_fd); /* the child has its own */
     }
@@ -197,5 +200,5 @@ launcher_start_control(struct launcher_child *child, const struct launcher_plan 
     if (how->ready_fd >= 0) {
         argument_add(&arguments, "--ready-fd=%d", how->ready_fd);
     }
-    return start(child, plan, region, &arguments, (const int[EXTRA_FDS]){how->ready_fd, -1});
+    return start(child, plan, region, &arguments, (const int[EXTRA_FDS]){how->ready_fd, -1, -1});
 }

@@ -100,6 +100,9 @@ struct lp_net_env {
     struct lp_clock clock; /* read once a poll() */
     struct lp_entropy entropy;
     struct lp_net_fabric *fabric; /* NULL when there is one shard */
+    /* lp_net_ledger_bytes() that outlive the process, 16-byte aligned: zeros, or what the same
+     * shard's last instance left.  NULL: peers of a data plane that dies are not told. */
+    void *ledger;
     /* End another shard's wait(); NULL when there is one shard. */
     void (*wake_shard)(void *context, uint32_t shard);
     void *wake_context;
@@ -108,6 +111,9 @@ struct lp_net_env {
 /* Bytes that a fabric needs, and the fabric in them; the memory is 128-byte aligned and zero. */
 uint64_t lp_net_fabric_bytes(uint32_t shard_count);
 struct lp_net_fabric *lp_net_fabric_init_boot(void *memory, uint32_t shard_count);
+
+/* What the next life needs of this one's connections, to reset them. */
+uint64_t lp_net_ledger_bytes(uint32_t streams_max);
 
 /*
  * LP_ERR_BAD_CONFIG  addresses, routes or limits contradict each other
@@ -151,6 +157,10 @@ const struct lp_net_counters *lp_net_counters_of(const struct lp_net *net);
 
 /* All of it into the page that the control process reads; owner core, some times a second. */
 void lp_net_report(const struct lp_net *net, struct lp_net_page *page);
+
+/* The ledger's numbers of some connections are brought up to date; owner core, some times a second.
+ */
+void lp_net_remember(struct lp_net *net);
 
 /* A frame as it came from a device or goes to one; checksums may be the device's to fill in. */
 struct lp_net_captured {

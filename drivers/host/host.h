@@ -83,6 +83,7 @@ struct host_net_options {
     bool addresses_wait;        /* until nobody has objected to them */
     uint32_t dpdk_memory_mb;    /* 0: as usual */
     const char *dpdk_arguments; /* NULL: none */
+    int ledger_fd;              /* what outlives us: who is connected; -1: nothing does */
 };
 
 struct host_options {
@@ -183,6 +184,7 @@ struct host {
     uint32_t listener_count;       /* the shards': those, then those of packet devices alone */
     struct lp_address listener[2 * LP_LISTENERS_MAX];
     struct lp_net_fabric *net_fabric; /* NULL: one shard */
+    uint8_t *net_ledger;              /* NULL: there is none */
     uint64_t tls_listeners;           /* a bit for each of the shards' */
     struct lp_tls *tls;               /* NULL: there is none */
     char *tls_text;                   /* what its settings point into */

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define DRAIN_EVENTS  64u
 #define DRAIN_NS      (1000u * 1000u * 1000u)
@@ -219,6 +221,38 @@ sleep_end(void *context)
     lp_net_sleep_end(context);
 }
 
+/* A shard's part of the ledgers. */
+static uint64_t
+ledger_part_bytes(uint32_t streams_max)
+{
+    return (lp_net_ledger_bytes(streams_max) + 4095u) / 4096u * 4096u;
+}
+
+/* What is there is the last data plane's, if it had as many shards and streams. */
+static void
+ledgers_map(struct host *host, uint32_t streams_max)
+{
+    const int fd = host->options.net.ledger_fd;
+    const uint64_t bytes = ledger_part_bytes(streams_max) * host->options.shard.count;
+    struct stat status;
+    if (fd < 0) {
+        return;
+    }
+    bool good = fstat(fd, &status) == 0;
+    if (good && (uint64_t)status.st_size != bytes) {
+        good = ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)bytes) == 0;
+    }
+    void *base = good ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+    if (base == MAP_FAILED) {
+        (void)fprintf(stderr,
+                      "lepus-dataplane: no memory for the list of connections (%s): if this "
+                      "process dies, peers that only listen find out by their keepalive\n",
+                      strerrordesc_np(errno));
+        return;
+    }
+    host->net_ledger = base;
+}
+
 static bool
 net_open(struct host_shard *self, const struct lp_net_config *config, char *ret_why)
 {
@@ -237,6 +271,9 @@ net_open(struct host_shard *self, const struct lp_net_config *config, char *ret_
         .clock = host_clock_contract(),
         .entropy = host_entropy_contract(&self->net_entropy),
         .fabric = host->net_fabric,
+        .ledger = host->net_ledger == NULL
+                      ? NULL
+                      : host->net_ledger + ledger_part_bytes(config->streams_max) * config->shard,
         .wake_shard = shards > 1 ? wake_shard : NULL,
         .wake_context = host,
     };
@@ -299,6 +336,7 @@ host_nets_open(struct host *host, uint32_t streams_max, char *ret_why)
         void *fabric = reserve(lp_net_fabric_bytes(shards));
         host->net_fabric = fabric == NULL ? NULL : lp_net_fabric_init_boot(fabric, shards);
     }
+    ledgers_map(host, streams_max);
     for (uint32_t i = 0; i < shards; i++) {
         struct lp_net_config *config = malloc(sizeof(*config));
         if (config == NULL) {
@@ -382,5 +420,6 @@ host_net_report(struct host_shard *self, uint64_t now_ns)
     self->net_report_ns = now_ns + REPORT_NS;
     self->net_reported = frames_of(self);
     lp_net_report(self->net, lp_control_region_net(self->host->region, self->index));
+    lp_net_remember(self->net);
     host_capture_look(self);
 }

@@ -182,6 +182,7 @@ number_take(struct host_options *options, const char *name, const char *value)
         {"control-wake-fd", INT32_MAX, FIELD(control_wake_fd)},
         {"ready-fd", INT32_MAX, FIELD(ready_fd)},
         {"tls-fd", INT32_MAX, FIELD(tls_fd)},
+        {"ledger-fd", INT32_MAX, FIELD(net.ledger_fd)},
         {"shards", LP_SHARDS_MAX, FIELD(shard.count)},
         {"memory-bytes", UINT64_MAX, FIELD(memory_bytes)},
         {"watermark-bytes", UINT64_MAX, FIELD(watermark_bytes)},
@@ -237,7 +238,7 @@ static const struct host_options defaults = {
     .ready_fd = -1,
     .tls_fd = -1,
     .memory_bytes = 1024u * 1024u * 1024u,
-    .net = {.memory_bytes = 64u * 1024u * 1024u},
+    .net = {.memory_bytes = 64u * 1024u * 1024u, .ledger_fd = -1},
     .shard =
         {
             .frame_max_bytes = 131072,

@@ -91,6 +91,8 @@
     X(tcp_cookies_bad, "cookies refused")                                                      \
     X(tcp_timeouts, "connections given up: the peer does not answer")                          \
     X(tcp_evicted, "connections reset: memory was needed")                                     \
+    X(tcp_orphans, "connections that a data plane left when it died")                          \
+    X(tcp_orphans_asked, "segments sent to reset those")                                       \
     X(tcp_time_wait_reused, "connections that followed one in TIME-WAIT")                      \
     X(tcp_time_wait_full, "TIME-WAIT entries pushed out by newer ones")
 /* clang-format on */

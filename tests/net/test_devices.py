@@ -106,6 +106,13 @@ class Case(unittest.TestCase):
         self.undo.append(target.stop)
         return target
 
+    def until(self, target, name, least):
+        """The counters are told ten times a second, while there are frames."""
+        until = time.monotonic() + 20
+        while stats(target)[name] < least:
+            self.assertLess(time.monotonic(), until, (name, stats(target)[name]))
+        return stats(target)
+
     def tap(self, **options):
         tap = netns.Tap(**options)
         self.undo.append(tap.close)
@@ -208,6 +215,27 @@ class Tap(Case):
                 if time.monotonic() > until:
                     raise
 
+    def test_a_consumer_that_only_listens_hears_of_a_data_plane_that_died(self):
+        tap = self.tap()
+        target = self.start(tap, tap.device, shards=2)
+        links = [connection(host) for host in (tap.subnet.ours, tap.subnet.ours6) for _ in range(10)]
+        for link in links:  # heartbeat=0: nothing of theirs would ever be sent
+            channel = link.channel()
+            channel.basic_consume(channel.queue_declare("", exclusive=True).method.queue, lambda *_: None)
+        ready = target.log_tail().count("lepus: ready on")
+        os.kill(target.child("lepus-dataplane"), 9)
+        until = time.monotonic() + 30
+        while target.log_tail().count("lepus: ready on") == ready:
+            self.assertLess(time.monotonic(), until)
+        until = time.monotonic() + 10
+        for link in links:
+            with self.assertRaises((pika.exceptions.AMQPConnectionError, OSError)):
+                while time.monotonic() < until:
+                    link.process_data_events(time_limit=0.2)
+        self.assertTrue(work(tap.subnet.ours, count=20))
+        counted = self.until(target, "tcp_orphans", len(links))
+        self.assertEqual(counted["tcp_orphans"], len(links))
+
     def test_ports_and_counters_are_listed(self):
         tap = self.tap()
         target = self.start(tap, tap.device, shards=2)
@@ -278,13 +306,6 @@ class Dpdk(Case):
         """A broker on a device that leads nowhere."""
         end = type("End", (), {"subnet": netns.Subnet()})()
         return end.subnet, self.start(end, device, **options)
-
-    def until(self, target, name, least):
-        """The counters are told ten times a second, while there are frames."""
-        until = time.monotonic() + 20
-        while stats(target)[name] < least:
-            self.assertLess(time.monotonic(), until, (name, stats(target)[name]))
-        return stats(target)
 
     def test_a_ring_gives_back_what_was_sent_and_nobody_takes_it_for_another_machine(self):
         for shards in (1, 2):

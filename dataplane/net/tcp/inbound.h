@@ -108,6 +108,11 @@ void tcp_reassembly_add(struct lp_net *net, struct tcp_stream *stream,
 bool tcp_reassembly_advance(struct lp_net *net, struct tcp_stream *stream);
 void tcp_reassembly_free(struct lp_net *net, struct tcp_stream *stream);
 
+/* ---- ledger.c ---- */
+/* It is established; it is over.  What the next data plane will find. */
+void tcp_ledger_enter(struct lp_net *net, const struct tcp_stream *stream);
+void tcp_ledger_leave(struct lp_net *net, const struct tcp_stream *stream);
+
 /* ---- evict.c ---- */
 /* True: no newcomers, memory is for those that are there; but one that held on to it for a minute
  * without any progress is reset. */

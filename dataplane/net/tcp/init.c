@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "inbound.h"
+#include "ledger.h"
 
 #define RECEIVE_BYTES_MAX   (6u << 20)
 #define RECEIVE_BYTES_FIRST (64u << 10)
@@ -52,7 +52,8 @@ parts_init(struct lp_net *net)
     if (err != LP_OK) {
         return err;
     }
-    return tcp_time_wait_init_boot(net);
+    err = tcp_time_wait_init_boot(net);
+    return err != LP_OK ? err : tcp_ledger_init_boot(net);
 }
 
 enum lp_err
@@ -82,6 +83,7 @@ tcp_fini(struct lp_net *net)
     if (tcp == NULL) {
         return;
     }
+    tcp_ledger_fini(net);
     tcp_listeners_fini(net);
     tcp_time_wait_fini(net);
     void *block = tcp;

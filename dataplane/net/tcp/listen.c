@@ -119,6 +119,7 @@ tcp_established(struct lp_net *net, struct tcp_stream *stream, const struct tcp_
     stream->idle_ns = net->now_ns + net->config.keepalive_s * TCP_SECOND_NS;
     tcp_send_begin(net, stream, rtt_us);
     tcp_timer_update(net, stream);
+    tcp_ledger_enter(net, stream);
 }
 
 /* --- SYN-ACK. -------------------------------------------------------------------------------- */

@@ -82,7 +82,7 @@ tcp_reset_answer(struct lp_net *net, const struct tcp_segment *segment)
     if (!net_path_back(net, segment->packet, &path)) {
         return;
     }
-    if (!net_bucket_take(net, &net->tcp->resets, RESETS_A_SECOND)) {
+    if (!net_bucket_take(net, &net->tcp->resets, RESETS_A_SECOND + net->tcp->orphan_resets)) {
         net->counters.tcp_resets_limited++;
         return;
     }

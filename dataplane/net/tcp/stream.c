@@ -116,6 +116,7 @@ stream_end(struct lp_net *net, struct tcp_stream *stream)
 {
     LP_ASSERT(stream->state != TCP_CLOSED);
     tcp_remove(net, stream);
+    tcp_ledger_leave(net, stream);
     stream->idle_ns = 0;
     tcp_send_end(net, stream);
     tcp_reassembly_free(net, stream);

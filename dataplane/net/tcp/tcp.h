@@ -262,6 +262,7 @@ LP_STATIC_ASSERT(sizeof(struct tcp_stream) + sizeof(struct lp_pool_header) <= 51
 
 struct tcp_listeners; /* listen.c: what is half-open, and secrets of cookies */
 struct tcp_time_wait; /* time_wait.c */
+struct tcp_ledger;    /* ledger.c: what the next life is to know of this one */
 struct tcp_gro;       /* gro.c: what a burst brought */
 
 struct tcp {
@@ -272,9 +273,11 @@ struct tcp {
     struct tcp_listeners *listeners;
     struct tcp_time_wait *time_wait;
     struct tcp_gro *gro;
+    struct tcp_ledger *ledger;
     uint64_t isn_secret[2];   /* RFC 6528 */
     uint64_t port_secret[2];  /* RFC 6056 */
     struct net_bucket resets; /* reply.c */
+    uint32_t orphan_resets;   /* a second: what orphans.c asks for, beside those of others */
     uint64_t buffered_bytes;  /* of all connections: queues, reassembly, scoreboards */
     struct tcp_queue lent;    /* chunks that events point into; until the next poll() */
     uint32_t port_next;       /* port.c */

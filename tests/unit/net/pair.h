@@ -25,6 +25,7 @@ struct pair_end {
     struct lp_net *net;
     struct lp_transport transport;
     void *memory;
+    void *ledger; /* of a test that has one */
     uint64_t seed;
     /* What the last events said. */
     lp_handle stream;
@@ -71,7 +72,7 @@ pair_end_open(struct pair *pair, uint32_t i, const struct lp_net_config *base)
     struct pair_end *end = &pair->end[i];
     struct lp_net_config config = *base;
     end->pair = pair;
-    end->seed = 1000 + i;
+    end->seed += 1000 + i;
     end->memory = aligned_alloc(LP_SPAN_BYTES, PAIR_MEMORY_BYTES);
     assert_non_null(end->memory);
     memset(end->memory, 0, PAIR_MEMORY_BYTES);
@@ -91,6 +92,7 @@ pair_end_open(struct pair *pair, uint32_t i, const struct lp_net_config *base)
         .memory_bytes = PAIR_MEMORY_BYTES,
         .clock = {.monotonic_ns = pair_clock, .wall_ns = pair_clock, .self = pair},
         .entropy = {.fill = pair_entropy, .self = end},
+        .ledger = end->ledger,
     };
     assert_int_equal(lp_net_open_boot(&config, &env, &end->net), LP_OK);
     end->transport = lp_net_transport(end->net);
