@@ -107,11 +107,86 @@ only_what_continues_the_first_is_joined(void **unused)
         {"of another link", 0, 0, 0, BYTES, TCP_ACK, .at = 5, .flip = 1, .received = 0},
         {"from a group", 0, 0, 0, BYTES, TCP_ACK, .at = 6, .flip = 1, .received = 0},
         {"another type", 0, 0, 0, BYTES, TCP_ACK, .at = 12, .flip = 1, .received = 0},
+        {"from another station", 0, 0, 0, BYTES, TCP_ACK, .at = 11, .flip = 1, .received = BYTES},
+        {"another service", 0, 0, 0, BYTES, TCP_ACK, .at = 15, .flip = 3, .received = BYTES},
         {"a longer header", 0, 0, 0, BYTES, TCP_ACK, .at = 46, .flip = 0x10, .received = 0},
         {"another option's kind", 0, 0, 0, BYTES, TCP_ACK, .at = 56, .flip = 1, .received = 0},
     };
     for (size_t i = 0; i < LP_COUNT_OF(seconds); i++) {
         second_try(&seconds[i]);
+    }
+}
+
+/* What a device says of the second frame, which is as it should be otherwise. */
+struct said {
+    const char *what;
+    uint16_t flags;
+    uint16_t segment_bytes;
+    uint32_t port;
+    uint32_t padding;
+    uint8_t at; /* this byte is changed ... */
+    uint8_t flip;
+    bool joins;
+};
+
+static struct lp_nic_frame
+frame_of(uint8_t *data, const struct lone_in *in)
+{
+    return (struct lp_nic_frame){.data = data, .bytes = lone_segment_write(data, in)};
+}
+
+static void
+said_try(const struct said *said)
+{
+    struct lone lone;
+    struct lone_peer peer;
+    struct lp_transport_event events[4];
+    uint8_t data[2][LONE_FRAME_BYTES] = {{0}};
+    connect_peer(&lone, &peer, true);
+    struct lone_in in = lone_of(&peer, TCP_ACK, BYTES);
+    struct lp_nic_frame first = frame_of(data[0], &in);
+    in.seq += BYTES;
+    in.place = BYTES;
+    struct lp_nic_frame second = frame_of(data[1], &in);
+    data[1][said->at] ^= said->flip;
+    second.bytes += said->padding;
+    second.flags = said->flags;
+    second.segment_bytes = said->segment_bytes;
+    lone.net->sink = (struct net_sink){events, 0, LP_COUNT_OF(events)};
+    lone.net->joining = true;
+    tcp_gro_begin(lone.net);
+    assert_true(net_frame_input(lone.net, 0, &first));
+    if (tcp_gro_input(lone.net, said->port, &second) != said->joins) {
+        fail_msg("%s", said->what);
+    }
+    assert_int_equal(lone.net->sink.count, said->joins ? 2 : 1);
+    assert_true(!said->joins || events[1].bytes == BYTES);
+    lone.net->joining = false;
+    tcp_gro_begin(lone.net);
+    assert_false(tcp_gro_input(lone.net, 0, &second)); /* another burst: nothing is remembered */
+    lone_close(&lone);
+}
+
+static void
+a_device_is_believed_as_far_as_it_goes(void **unused)
+{
+    (void)unused;
+    static const uint16_t good = LP_NIC_IP_GOOD | LP_NIC_L4_GOOD;
+    static const struct said said[] = {
+        {.what = "nothing", .joins = true},
+        {.what = "it is good", .flags = good, .joins = true},
+        {.what = "it is good, unwritten", .flags = good, .at = 200, .flip = 1, .joins = true},
+        {.what = "nothing, of a wrong one", .at = 200, .flip = 1},
+        {.what = "it is good, with padding", .flags = good, .padding = 6},
+        {.what = "it is good, another option", .flags = good, .at = 56, .flip = 1},
+        {.what = "it is good, another length", .flags = good, .at = 17, .flip = 2},
+        {.what = "IP is bad", .flags = LP_NIC_IP_BAD},
+        {.what = "TCP is bad", .flags = LP_NIC_L4_BAD},
+        {.what = "it was joined already", .flags = good, .segment_bytes = BYTES / 2},
+        {.what = "it came by another port", .flags = good, .port = 1},
+    };
+    for (size_t i = 0; i < LP_COUNT_OF(said); i++) {
+        said_try(&said[i]);
     }
 }
 
@@ -302,6 +377,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_continues_the_first_is_joined),
+        cmocka_unit_test(a_device_is_believed_as_far_as_it_goes),
         cmocka_unit_test(nobody_can_tell_that_they_were_joined),
         cmocka_unit_test(flows_that_alternate_are_joined_each_for_itself),
         cmocka_unit_test(what_cannot_be_lent_is_not_joined),
