@@ -39,12 +39,18 @@ keepalive_fire(struct lp_net *net, struct tcp_stream *stream)
     idle_arm(net, stream, net->now_ns + PROBE_EVERY_NS);
 }
 
-/* Closed by us, and the peer has not taken all of it: as long as it goes on, so does it. */
+/*
+ * Closed by us, and the peer has not taken all of it: as long as it goes on, so
+ * does it, but not byte by byte for ever.  stream.c notes in tune_ms when that
+ * was: nothing more is received, so there is no window to be tuned.
+ */
 static void
 orphan_fire(struct lp_net *net, struct tcp_stream *stream)
 {
     const uint64_t since_ns = stream->stalled_ns != 0 ? stream->stalled_ns : stream->heard_ns;
-    if (net->now_ns - since_ns < TCP_ORPHAN_NS) {
+    const uint64_t closed_ms = tcp_now_ms(net) - stream->tune_ms;
+    if (net->now_ns - since_ns < TCP_ORPHAN_NS &&
+        closed_ms < net->config.user_timeout_s * 1000ull) {
         idle_arm(net, stream, since_ns + TCP_ORPHAN_NS);
         return;
     }

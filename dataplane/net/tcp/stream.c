@@ -192,7 +192,8 @@ stream_hang_up(struct lp_net *net, struct tcp_stream *stream)
     stream->state = stream->state == TCP_ESTABLISHED ? TCP_FIN_WAIT_1 : TCP_LAST_ACK;
     stream->fin_queued = true;
     stream->idle_ns = net->now_ns + TCP_ORPHAN_NS;
-    tcp_reassembly_free(net, stream); /* it would be answered with RST, were it complete */
+    stream->tune_ms = tcp_now_ms(net); /* idle.c */
+    tcp_reassembly_free(net, stream);  /* it would be answered with RST, were it complete */
     tcp_timer_update(net, stream);
     tcp_want(net, stream, TCP_WANT_DATA);
 }
