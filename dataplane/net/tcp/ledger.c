@@ -59,8 +59,9 @@ tcp_ledger_init_boot(struct lp_net *net)
     ledger->entry = (struct tcp_ledger_entry *)(header + 1);
     ledger->orphan = ledger->entry + room;
     if (header->magic != LEDGER_MAGIC || header->room != room) {
-        /* Nobody's, or of other limits. */
-        memset(header, 0, ledger_bytes(room));
+        if (header->magic != 0) { /* of other limits; new memory is not touched, as most never is */
+            memset(header, 0, ledger_bytes(room));
+        }
         header->room = room;
         header->magic = LEDGER_MAGIC;
     }
