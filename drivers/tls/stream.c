@@ -346,6 +346,9 @@ stream_read(struct tls_driver *driver, struct tls_stream *stream, struct lp_tran
         tls_stream_fail(driver, stream);
     }
     tls_stream_push(driver, stream); /* an alert, or an answer to new keys */
+    if (tls_buffer_bytes(&stream->out) > TLS_ANSWERS_MAX && !stream->failed) {
+        tls_stream_fail(driver, stream);
+    }
     if (!goes_on) {
         stream->end_due = !stream->ended;
         tls_ready_push(driver, stream);

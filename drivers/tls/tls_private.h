@@ -32,15 +32,18 @@
 
 #include "drivers/tls/tls.h"
 
-#define TLS_JOBS_MAX         64u
-#define TLS_CHANNELS_MAX     64u /* drivers of a worker */
-#define TLS_INLINE_STEPS     4u  /* handshake steps of a poll() when there are no workers */
-#define TLS_ARENA_BYTES      (1024u * 1024u)
-#define TLS_RECORD_BYTES     16384u
-#define TLS_SLICE_BYTES      (128u * 1024u) /* of a send that is encrypted at once */
-#define TLS_HOLD_BYTES       (256u * 1024u) /* unread ciphertext: the peer has to wait */
-#define TLS_HELLO_HOLD_BYTES 20480u         /* the same of a handshake: more than a record */
-#define TLS_HELLOS_MAX       8192u          /* handshakes of a shard under way: more are refused */
+#define TLS_JOBS_MAX     64u
+#define TLS_CHANNELS_MAX 64u /* drivers of a worker */
+#define TLS_INLINE_STEPS 4u  /* handshake steps of a poll() when there are no workers */
+#define TLS_ARENA_BYTES  (1024u * 1024u)
+#define TLS_RECORD_BYTES 16384u
+#define TLS_SLICE_BYTES  (128u * 1024u) /* of a send that is encrypted at once */
+#define TLS_HOLD_BYTES   (256u * 1024u) /* unread ciphertext: the peer has to wait */
+/* What waits to leave: a slice, or answers to new keys, of which nobody asks for more and reads
+ * none. */
+#define TLS_ANSWERS_MAX      (256u * 1024u)
+#define TLS_HELLO_HOLD_BYTES 20480u /* the same of a handshake: more than a record */
+#define TLS_HELLOS_MAX       8192u  /* handshakes of a shard under way: more are refused */
 #define TLS_INPUT_MAX        (8u * 1024u * 1024u)
 #define TLS_LAST_NS          1000000000u /* for the last bytes to leave */
 #define TLS_INDEX_BIT        0x40000000u /* in the index of our handles, and of no inner one */

@@ -309,6 +309,34 @@ renegotiation_is_refused_and_new_keys_are_taken(void **state)
     world_empty();
 }
 
+/* Each is answered, and the answers wait for as long as it does not read. */
+static void
+who_asks_for_new_keys_and_reads_nothing_is_ended(void **state)
+{
+    (void)state;
+    const struct lp_sim_net_config config = calm();
+    world_start(&config);
+    struct client client;
+    client_connect(&client);
+    client_echo(&client, 10);
+    uint32_t asked = 0;
+    for (; asked < 40000 && !world.echo[0].ended; asked++) {
+        uint8_t record[256];
+        assert_int_equal(SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(client.ssl), 1);
+        const int bytes = BIO_read(client.out, record, sizeof(record));
+        assert_true(bytes > 0);
+        for (uint32_t at = 0; at < (uint32_t)bytes;) {
+            at += lp_sim_net_far_send(world.net, client.far, record + at, (uint32_t)bytes - at);
+            world_step();
+        }
+    }
+    assert_true(world.echo[0].ended);
+    assert_true(asked > 1000); /* nobody needs so many */
+    client_close(&client);
+    world_empty();
+}
+
 static void
 a_client_that_comes_back_has_a_short_handshake(void **state)
 {
@@ -433,6 +461,7 @@ main(void)
         WITH(a_peer_that_leaves_without_a_word_has_ended),
         WITH(a_forged_record_ends_the_stream),
         WITH(renegotiation_is_refused_and_new_keys_are_taken),
+        WITH(who_asks_for_new_keys_and_reads_nothing_is_ended),
         WITH(a_client_that_comes_back_has_a_short_handshake),
         WITH(a_client_s_name_is_what_rabbitmq_would_call_it),
         WITH(a_worker_does_the_same),
