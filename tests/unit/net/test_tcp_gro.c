@@ -124,7 +124,8 @@ struct said {
     uint16_t segment_bytes;
     uint32_t port;
     uint32_t padding;
-    uint8_t at; /* this byte is changed ... */
+    uint32_t short_of; /* so much of it is behind the window's edge */
+    uint8_t at;        /* this byte is changed ... */
     uint8_t flip;
     bool joins;
 };
@@ -156,6 +157,7 @@ said_try(const struct said *said)
     lone.net->joining = true;
     tcp_gro_begin(lone.net);
     assert_true(net_frame_input(lone.net, 0, &first));
+    lone_stream(&lone, &peer)->receive_edge = in.seq + BYTES - said->short_of;
     if (tcp_gro_input(lone.net, said->port, &second) != said->joins) {
         fail_msg("%s", said->what);
     }
@@ -184,9 +186,76 @@ a_device_is_believed_as_far_as_it_goes(void **unused)
         {.what = "TCP is bad", .flags = LP_NIC_L4_BAD},
         {.what = "it was joined already", .flags = good, .segment_bytes = BYTES / 2},
         {.what = "it came by another port", .flags = good, .port = 1},
+        {.what = "it is good, and more than was asked for", .flags = good, .short_of = 1},
     };
     for (size_t i = 0; i < LP_COUNT_OF(said); i++) {
         said_try(&said[i]);
+    }
+}
+
+/* A frame of IPv6 that holds BYTES of text, vouched for. */
+static struct lp_nic_frame
+frame6_of(uint8_t *data, uint32_t seq)
+{
+    memset(data, 7, 14);
+    uint8_t *at = lp_put_u16be(data + 12, NET_TYPE_IPV6);
+    at = lp_put_u32be(at, 0x60000000u);
+    at = lp_put_u32be(at, (TCP_HEADER_BYTES + BYTES) << 16 | NET_PROTOCOL_TCP << 8 | 64u);
+    memset(at, 9, 32);
+    at = lp_put_u32be(at + 32, 3000u << 16 | LONE_PORT);
+    at = lp_put_u32be(at, seq);
+    at = lp_put_u32be(at, 500);
+    at = lp_put_u32be(at, 0x50100000u | 1000u);
+    at = lp_put_u32be(at, 0);
+    memset(at, 1, BYTES);
+    return (struct lp_nic_frame){
+        .data = data,
+        .bytes = (uint32_t)(at - data) + BYTES,
+        .flags = LP_NIC_IP_GOOD | LP_NIC_L4_GOOD,
+    };
+}
+
+static bool
+second6_joins(uint32_t at, uint8_t flip, uint32_t padding)
+{
+    struct lone lone;
+    struct lone_peer peer;
+    struct lp_transport_event events[4];
+    uint8_t data[2][LONE_FRAME_BYTES] = {{0}};
+    connect_peer(&lone, &peer, false);
+    struct tcp_stream *stream = lone_stream(&lone, &peer);
+    stream->last_ack_sent = 100;
+    stream->receive_next = 101;
+    stream->receive_edge = 10000;
+    stream->send_una = 500;
+    stream->send_window = 1000u << stream->send_shift;
+    struct lp_nic_frame first = frame6_of(data[0], 101 - BYTES);
+    struct lp_nic_frame second = frame6_of(data[1], 101);
+    data[1][at] ^= flip;
+    second.bytes += padding;
+    struct net_packet packet = {.frame = &first,
+                                .family = LP_ADDRESS_IPV6,
+                                .l3 = first.data + 14,
+                                .l4 = first.data + 14 + NET_IPV6_BYTES};
+    const struct tcp_segment segment = {.packet = &packet, .from_port = 3000};
+    lone.net->sink = (struct net_sink){events, 0, LP_COUNT_OF(events)};
+    tcp_gro_begin(lone.net);
+    tcp_gro_note(lone.net, stream, &segment);
+    const bool joins = tcp_gro_input(lone.net, 0, &second);
+    assert_true(!joins || events[0].bytes == BYTES);
+    stream->send_una = stream->send_next;
+    lone_close(&lone);
+    return joins;
+}
+
+static void
+of_ipv6_the_whole_header_is_compared(void **unused)
+{
+    (void)unused;
+    assert_true(second6_joins(14, 0, 0));
+    assert_false(second6_joins(14, 0, 4)); /* padding */
+    for (uint32_t at = 14; at < 14 + NET_IPV6_BYTES; at++) {
+        assert_false(second6_joins(at, 1, 0));
     }
 }
 
@@ -378,6 +447,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_continues_the_first_is_joined),
         cmocka_unit_test(a_device_is_believed_as_far_as_it_goes),
+        cmocka_unit_test(of_ipv6_the_whole_header_is_compared),
         cmocka_unit_test(nobody_can_tell_that_they_were_joined),
         cmocka_unit_test(flows_that_alternate_are_joined_each_for_itself),
         cmocka_unit_test(what_cannot_be_lent_is_not_joined),

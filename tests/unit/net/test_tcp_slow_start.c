@@ -138,6 +138,24 @@ if_round_trips_become_shorter_again_it_was_chance(void **unused)
     assert_int_equal(stream.cwnd, before + 4 * MSS);
 }
 
+static void
+after_a_chance_five_rounds_are_counted_anew(void **unused)
+{
+    (void)unused;
+    struct tcp_stream stream = stream_begin(&tcp_cubic);
+    samples(&stream, 1000);
+    for (uint32_t i = 0; i < 4; i++) {
+        samples(&stream, 6000);
+    }
+    samples(&stream, 5000); /* it was chance */
+    for (uint32_t i = 0; i < 5; i++) {
+        samples(&stream, 12000);
+        assert_int_equal(stream.ssthresh, TCP_CWND_MAX);
+    }
+    samples(&stream, 12000);
+    assert_int_equal(stream.ssthresh, stream.cwnd);
+}
+
 /* What the first slow start remembers is nothing of CUBIC's. */
 static void
 a_loss_in_the_first_slow_start_begins_with_nothing(void **unused)
@@ -163,6 +181,7 @@ main(void)
         cmocka_unit_test(what_counts_as_longer_depends_on_the_round_trip),
         cmocka_unit_test(after_five_cautious_rounds_slow_start_is_over),
         cmocka_unit_test(if_round_trips_become_shorter_again_it_was_chance),
+        cmocka_unit_test(after_a_chance_five_rounds_are_counted_anew),
         cmocka_unit_test(a_loss_in_the_first_slow_start_begins_with_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
