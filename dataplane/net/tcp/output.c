@@ -13,7 +13,7 @@
 #define TURN_BYTES_MAX   (256u * 1024u)
 #define FRAME_BYTES_MAX  65535u
 #define LIMITED_SEGMENTS 2u
-#define WINDOW_FRAMES    4u
+#define WINDOW_FRAMES    2u
 
 #define OPTION_NOP             1u
 #define OPTION_SACK_BLOCKS     5u
@@ -193,40 +193,110 @@ frame_payload_max(const struct lp_net *net, const struct tcp_stream *stream,
 /* --- Again. ------------------------------------------------------------------------------------
  */
 
-bool
-tcp_send_again(struct lp_net *net, struct tcp_stream *stream, struct tcp_sent *sent)
+/* A segment that was sent before, and lost ones right behind it that go in the same frame. */
+struct again {
+    uint32_t start;
+    uint32_t end;
+    uint32_t count;
+    uint32_t unit; /* where the device cuts: every segment begins there again */
+    bool untold;   /* without the blocks that are due */
+};
+
+/* `shape` becomes one that has room for it. */
+static struct again
+again_of(const struct tcp_stream *stream, const struct tcp_sent *sent, struct shape *shape)
 {
-    struct shape shape = shape_of(stream);
-    const uint8_t want = shape.sack_count > 0 ? stream->want & TCP_WANT_ACK : 0;
-    if (sent->end - sent->start > shape.mss && sent->end - sent->start <= stream->send_mss) {
+    const uint32_t bytes = sent->end - sent->start;
+    const bool untold = bytes > shape->mss && bytes <= stream->send_mss;
+    if (untold) {
         /* As it was, and SACKs behind it: not in two pieces for their sake. */
-        shape.header_bytes -= stream->send_mss - shape.mss;
-        shape.mss = stream->send_mss;
-        shape.sack_count = 0;
+        shape->header_bytes -= stream->send_mss - shape->mss;
+        shape->mss = stream->send_mss;
+        shape->sack_count = 0;
     }
-    const uint32_t most = frame_payload_max(net, stream, &shape);
-    const bool fin = stream->fin_sent && sent->end == stream->send_end + 1u;
-    const uint32_t end = fin ? stream->send_end : sent->end;
-    uint32_t seq = sent->start;
+    return (struct again){sent->start, sent->end, 1, shape->mss, untold};
+}
+
+/* What one frame lost goes again in as few, or each of its segments has the chance to be lost that
+ * it had: as much as fits into `most` bytes, up to the next that is not lost. */
+static void
+again_extend(const struct tcp_stream *stream, uint32_t most, struct again *again)
+{
+    struct tcp_scoreboard *board = stream->scoreboard;
+    uint32_t position = (board->lost.oldest - board->head) & (board->room - 1u);
+    const uint32_t first_bytes = again->end - again->start;
+    while (++position < board->count) {
+        const struct tcp_sent *next = tcp_sent_nth(board, position);
+        const uint32_t bytes = again->end - again->start;
+        const uint32_t more = next->end - next->start;
+        if (again->count == 1 && bytes + more > again->unit) {
+            again->unit = LP_MIN(again->unit, first_bytes);
+        }
+        const bool fits = bytes + more <= again->unit ||
+                          (more <= again->unit && bytes % again->unit == 0 && bytes + more <= most);
+        const bool fin = stream->fin_sent && next->end == stream->send_end + 1u;
+        if (next->state != TCP_SENT_LOST || !fits || fin) {
+            return;
+        }
+        again->end = next->end;
+        again->count++;
+    }
+}
+
+static bool
+again_send(struct lp_net *net, struct tcp_stream *stream, struct shape *shape,
+           const struct again *again)
+{
+    const uint8_t want = stream->want & TCP_WANT_ACK;
+    const bool dsack_due = stream->dsack_due;
+    const bool fin = stream->fin_sent && again->end == stream->send_end + 1u;
+    const uint32_t end = fin ? stream->send_end : again->end;
+    shape->mss = again->unit;
+    const uint32_t most = frame_payload_max(net, stream, shape);
+    uint32_t seq = again->start;
     do {
         const uint32_t bytes = LP_MIN(end - seq, most);
         const bool last = seq + bytes == end;
         const struct piece piece = {seq, bytes, fin && last ? TCP_FIN : 0};
-        if (!segment_send(net, stream, &shape, piece)) {
+        if (!segment_send(net, stream, shape, piece)) {
             return false;
-        }
-        if (stream->in_recovery || stream->rto_recovery) {
-            stream->undo_again = (uint16_t)LP_MIN(stream->undo_again + 1u, UINT16_MAX);
         }
         seq += bytes;
     } while (seq != end);
-    if (want != 0 && shape.sack_count == 0) {
+    if (again->untold) {
         stream->want |= want;
+        stream->dsack_due = dsack_due;
     }
-    net->counters.tcp_retransmitted++;
+    return true;
+}
+
+/* They are out again, as of now. */
+static void
+again_note(struct lp_net *net, struct tcp_stream *stream, struct tcp_sent *first,
+           const struct again *again)
+{
     struct tcp_scoreboard *board = stream->scoreboard;
-    board->prr_out += sent->end - sent->start;
-    tcp_scoreboard_again(board, sent, net->now_ns);
+    uint32_t position = ((uint32_t)(first - board->sent) - board->head) & (board->room - 1u);
+    for (uint32_t i = 0; i < again->count; i++) {
+        tcp_scoreboard_again(board, tcp_sent_nth(board, position++), net->now_ns);
+    }
+    board->prr_out += again->end - again->start;
+    const uint32_t segments = (again->end - again->start + again->unit - 1u) / again->unit;
+    net->counters.tcp_retransmitted += segments;
+    if (stream->in_recovery || stream->rto_recovery) {
+        stream->undo_again = (uint16_t)LP_MIN(stream->undo_again + segments, UINT16_MAX);
+    }
+}
+
+bool
+tcp_send_again(struct lp_net *net, struct tcp_stream *stream, struct tcp_sent *sent)
+{
+    struct shape shape = shape_of(stream);
+    const struct again again = again_of(stream, sent, &shape);
+    if (!again_send(net, stream, &shape, &again)) {
+        return false;
+    }
+    again_note(net, stream, sent, &again);
     return true;
 }
 
@@ -240,16 +310,20 @@ lost_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
     }
     while (board != NULL && board->lost.oldest != TCP_SENT_NONE && share->frames > 0) {
         struct tcp_sent *sent = &board->sent[board->lost.oldest];
-        const uint32_t bytes = sent->end - sent->start;
-        if (!board->forced && board->out_bytes > 0 && board->out_bytes + bytes > stream->cwnd) {
+        const uint32_t room = stream->cwnd > board->out_bytes ? stream->cwnd - board->out_bytes : 0;
+        if (!board->forced && board->out_bytes > 0 && sent->end - sent->start > room) {
             return true;
         }
-        if (!tcp_send_again(net, stream, sent)) {
+        struct shape shape = shape_of(stream);
+        struct again again = again_of(stream, sent, &shape);
+        again_extend(stream, LP_MIN(room, frame_payload_max(net, stream, &shape)), &again);
+        if (!again_send(net, stream, &shape, &again)) {
             return false;
         }
+        again_note(net, stream, sent, &again);
         board->forced = false;
         share->frames--;
-        share->bytes -= LP_MIN(share->bytes, bytes);
+        share->bytes -= LP_MIN(share->bytes, again.end - again.start);
     }
     return true;
 }
