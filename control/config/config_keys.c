@@ -64,7 +64,7 @@ const struct config_key config_keys[] = {
     KEY("ssl_options.cacertfile", CONFIG_PATH, "", 0, 0, "Certificates of those whose clients are believed, in PEM."),
     KEY("ssl_options.password", CONFIG_TEXT, "", 0, 0, "What keyfile is encrypted with."),
     ENUM("ssl_options.verify", "verify_none", "verify_peer|verify_none", "verify_peer: clients are asked for a certificate, and one that is not believed ends the handshake."),
-    KEY("ssl_options.fail_if_no_peer_cert", CONFIG_BOOL, "false", 0, 0, "With verify_peer: clients that have no certificate are refused."),
+    ENUM("ssl_options.fail_if_no_peer_cert", "", "true|false", "With verify_peer: clients that have no certificate are refused; default: true then."),
     KEY("ssl_options.depth", CONFIG_INTEGER, "10", 0, 255, "Certificates between a client's and the one in cacertfile."),
     WORDS("ssl_options.versions.$version", "tlsv1.3|tlsv1.2", "A version to offer, one a key; default: both."),
     NAMED("ssl_options.ciphers.$cipher", CONFIG_TEXT, "", 0, 0, "A cipher suite to offer, by OpenSSL's or IANA's name, one a key; a version without any is not offered."),

@@ -82,8 +82,7 @@ numbers_add(struct lines *lines)
         {"handshake_timeout_ms", "ssl_handshake_timeout"},
         {"workers", "lepus.tls.threads"},
     };
-    static const char *const bools[] = {"fail_if_no_peer_cert", "honor_cipher_order",
-                                        "reuse_sessions"};
+    static const char *const bools[] = {"honor_cipher_order", "reuse_sessions"};
     const struct lp_config *config = lines->plan->config;
     for (size_t i = 0; i < LP_COUNT_OF(numbers); i++) {
         line_add(lines, "%s=%lld", numbers[i].line,
@@ -94,6 +93,17 @@ numbers_add(struct lines *lines)
         (void)snprintf(key, sizeof(key), "ssl_options.%s", bools[i]); /* fits */
         line_add(lines, "%s=%s", bools[i], lp_config_bool(config, key) ? "true" : "false");
     }
+}
+
+/* Who asks for certificates and says no more means it, as in RabbitMQ 4.0 with Erlang/OTP 26 and
+ * later. */
+static void
+peer_needed_add(struct lines *lines)
+{
+    const struct lp_config *config = lines->plan->config;
+    const char *said = lp_config_text(config, "ssl_options.fail_if_no_peer_cert");
+    const bool asked = strcmp(lp_config_text(config, "ssl_options.verify"), "verify_peer") == 0;
+    line_add(lines, "fail_if_no_peer_cert=%s", *said != '\0' ? said : asked ? "true" : "false");
 }
 
 /* OpenSSL has one switch for both orders. */
@@ -145,6 +155,7 @@ launcher_tls_plan(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
     }
     texts_add(&lines);
     numbers_add(&lines);
+    peer_needed_add(&lines);
     lines.key = "versions";
     lp_config_each(plan->config, "ssl_options.versions.$version", family_add, &lines);
     lines.key = "ciphers";

@@ -103,9 +103,15 @@ class Peers(Case):
         self.logged(target, "its certificate is refused: certificate has expired (CN=client)")
 
     def test_without_fail_if_no_peer_cert_a_client_may_have_none(self):
-        target = self.start("ssl_options.verify=verify_peer")
+        target = self.start("ssl_options.verify=verify_peer", "ssl_options.fail_if_no_peer_cert=false")
         self.round_trip(self.connect(target))
         self.refused(target, self.context("foreign"))
+
+    def test_who_verifies_peers_and_says_no_more_wants_certificates(self):
+        target = self.start("ssl_options.verify=verify_peer")
+        self.refused(target, self.context())
+        self.logged(target, "peer did not return a certificate")
+        self.round_trip(self.connect(target, self.context("client")))
 
     def external(self, more, user):
         target = self.start(*VERIFY, "auth_mechanisms.1=PLAIN", "auth_mechanisms.2=EXTERNAL", *more)
@@ -141,7 +147,8 @@ class Peers(Case):
                        "ssl_cert_login_san_type=email"], "client@example")
 
     def test_without_a_name_the_log_says_why(self):
-        target = self.start("ssl_options.verify=verify_peer", "auth_mechanisms.1=EXTERNAL",
+        target = self.start("ssl_options.verify=verify_peer", "ssl_options.fail_if_no_peer_cert=false",
+                            "auth_mechanisms.1=EXTERNAL",
                             "ssl_cert_login_from=subject_alternative_name",
                             "ssl_cert_login_san_index=9")
         with self.assertRaises(pika.exceptions.AMQPError):
