@@ -272,11 +272,12 @@ def python_counts(output):
     return int(ran.group(1)) if ran else 1, sum(int(number) for number in bad)
 
 
-def python_test(script, words=(), env=None):
+def python_test(script, words=(), env=None, what=""):
     """A program of tests, in Debian's python; each of its tests counts."""
-    name = " ".join([os.path.relpath(script, ROOT)] + list(words))
+    name = " ".join([os.path.relpath(script, ROOT)] + list(words)) + what
     began = time.monotonic()
-    code, output = run([PYTHON, script] + list(words), timeout=600, env=env, quiet=True)
+    # Tests have deadlines of their own, and suites of clients/run ten minutes each: this ends what hangs in spite of them.
+    code, output = run([PYTHON, script] + list(words), timeout=1800, env=env, quiet=True)
     ok = code == 0
     total, bad = python_counts(output)
     bad = max(bad, 0 if ok else 1)
@@ -300,8 +301,8 @@ def client_tests(folder, suites, settings="", timing="1"):
     env = dict(ENV, LEPUS_BIN=os.path.join(folder, "bin"), LEPUS_SETTINGS=settings,
                LEPUS_TIMING=timing)
     words = [word for suite in suites for word in ("--only", suite)]
-    print("    %s %s" % (os.path.basename(folder), settings))
-    return python_test(os.path.join(ROOT, "tests/clients/run"), words, env)
+    return python_test(os.path.join(ROOT, "tests/clients/run"), words, env,
+                       " of %s" % " ".join([os.path.basename(folder)] + ([settings] if settings else [])))
 
 
 def stage_clients():
@@ -335,13 +336,13 @@ def stage_rabbitmq():
 
 
 def stage_sanitized():
-    """client tests against the ASan + UBSan build and the TSan build"""
-    good = True
+    """client tests against the ASan + UBSan build and the TSan build, side by side: they mostly wait"""
     for folder, build in ((ASAN, build_asan), (TSAN, build_tsan)):
         if not build() or run(["scripts/build", folder], quiet=True)[0] != 0:
             return False
-        good = client_tests(folder, ["tutorials", "torture", "control_kill"], timing="0") and good
-    return good
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return all(list(pool.map(lambda folder: client_tests(folder, ["tutorials", "torture", "control_kill"], timing="0"),
+                                 (ASAN, TSAN))))
 
 
 def stage_fuzz():
@@ -391,8 +392,8 @@ def stage_gates():
 
 
 STAGES = [(name, globals()["stage_" + name]) for name in
-          ("setup", "gcc", "clients", "network", "rabbitmq", "checks", "clang", "fresh", "asan", "tsan", "sim", "sanitized", "fuzz",
-           "gates")]
+          ("setup", "gcc", "clients", "network", "rabbitmq", "sim", "checks", "clang", "fresh", "asan", "tsan", "sanitized",
+           "fuzz", "gates")]
 # Those that compute; begun, beside those that mostly wait, as soon as the stage is over that they need.
 ASIDE, ASIDE_AFTER = ("checks", "clang", "fresh", "asan", "tsan"), "gcc"
 
