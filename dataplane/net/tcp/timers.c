@@ -92,7 +92,10 @@ static void
 persist_arm(struct lp_net *net, struct tcp_stream *stream)
 {
     if (tcp_unsent(stream) == 0) {
-        tcp_retransmit_stop(net, stream);
+        /* A FIN that there was no memory for waits for room_missing()'s time. */
+        if (!stream->fin_queued || stream->fin_sent) {
+            tcp_retransmit_stop(net, stream);
+        }
         return;
     }
     const bool runs =

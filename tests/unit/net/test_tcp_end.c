@@ -417,6 +417,30 @@ without_any_memory_bytes_are_not_acknowledged(void **unused)
     lone_close(&lone);
 }
 
+/* No scoreboard for it: nothing is in flight that would bring it up again, so time has to. */
+static void
+a_fin_without_memory_is_sent_when_there_is_some(void **unused)
+{
+    (void)unused;
+    struct lone lone;
+    struct lone_peer peer = {.port = 3000, .seq = 99};
+    open_with(&lone, &peer, NULL);
+    struct arena arena = {.memory = lone.net->memory};
+    void *chain = arena_exhaust(&arena);
+    lone_forget(&lone);
+    lone.transport.ops->close(lone.net, peer.stream);
+    lone_settle(&lone);
+    lp_net_check(lone.net);
+    assert_int_equal(lone.out_count, 0);
+    lone_pass(&lone, 5 * LONE_S, LONE_S / 10);
+    lp_net_check(lone.net);
+    assert_int_equal(lone.out_count, 0);
+    arena_relax(&arena, chain);
+    lone_pass(&lone, 2 * LONE_S, LONE_S / 10);
+    assert_int_equal(lone.out[0].segment.flags, TCP_FIN | TCP_ACK);
+    lone_close(&lone);
+}
+
 int
 main(void)
 {
@@ -434,6 +458,7 @@ main(void)
         cmocka_unit_test(the_greediest_goes_when_what_is_promised_cannot_be_kept),
         cmocka_unit_test(who_does_nothing_for_a_minute_makes_room_for_newcomers),
         cmocka_unit_test(without_any_memory_bytes_are_not_acknowledged),
+        cmocka_unit_test(a_fin_without_memory_is_sent_when_there_is_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
