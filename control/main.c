@@ -289,6 +289,9 @@ config_open(struct program *program)
     for (size_t i = 0; !err && i < program->setting_count; i++) {
         err = lp_config_set(program->config, program->settings[i], why, sizeof(why));
     }
+    if (!err) {
+        err = lp_config_decrypt(program->config, why, sizeof(why));
+    }
     if (err) {
         (void)fprintf(stderr, "lepus-control: %s\n", why);
     }

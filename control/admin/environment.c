@@ -11,21 +11,13 @@ struct setting_lines {
     struct lp_bytebuf text;
     json_t *data;
     const char *pattern;
+    bool secret; /* whoever sees a screen or a report need not see passwords */
 };
-
-/* Whoever sees a screen or a report need not see passwords. */
-static bool
-is_secret(const char *key)
-{
-    const char *last = strrchr(key, '.');
-    last = last ? last + 1 : key;
-    return strcmp(last, "password") == 0 || strcmp(last, "default_pass") == 0;
-}
 
 static void
 setting_add(struct setting_lines *lines, const char *key, const char *value)
 {
-    const char *shown = is_secret(key) ? "******" : value;
+    const char *shown = lines->secret ? "******" : value;
     admin_line(&lines->text, "%s = %s", key, shown);
     (void)json_object_set_new(lines->data, key, admin_text(lp_bytes_of_text(shown)));
 }
@@ -56,6 +48,7 @@ admin_environment(struct admin_task *task)
             continue;
         }
         lines.pattern = info.pattern;
+        lines.secret = strcmp(info.type, "secret") == 0;
         if (strchr(info.pattern, '$') != NULL) {
             lp_config_each(config, info.pattern, named_add, &lines);
         } else {

@@ -160,5 +160,8 @@ int cli_remote_run(struct cli_request *request, const struct cli_io *io);
 /* A password from standard input; false: there was none. */
 bool cli_password_read(const struct cli_request *request, const struct cli_io *io,
                        char *ret_password, size_t password_bytes);
+/* The same of something else. */
+bool cli_secret_read(const struct cli_request *request, const struct cli_io *io, const char *prompt,
+                     char *ret_text, size_t text_bytes);
 /* The whole program; the exit status. */
 int cli_run(const struct cli_io *io, int argc, char **argv);

@@ -18,5 +18,9 @@ cli_local_fn cli_local_check_port_connectivity;
 /* report.c */
 cli_local_fn cli_local_report;
 
+/* secret.c */
+cli_local_fn cli_local_decode, cli_local_decrypt_conf_value, cli_local_encode,
+    cli_local_encrypt_conf_value, cli_local_list_ciphers, cli_local_list_hashes;
+
 /* local.c */
 cli_local_fn cli_local_autocomplete, cli_local_hash_password, cli_local_help, cli_local_version;

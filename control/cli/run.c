@@ -13,12 +13,19 @@ bool
 cli_password_read(const struct cli_request *request, const struct cli_io *io, char *ret_password,
                   size_t password_bytes)
 {
+    return cli_secret_read(request, io, "Password: ", ret_password, password_bytes);
+}
+
+bool
+cli_secret_read(const struct cli_request *request, const struct cli_io *io, const char *prompt,
+                char *ret_text, size_t text_bytes)
+{
     struct termios shown;
     const int fd = fileno(io->in);
     const bool terminal = fd >= 0 && tcgetattr(fd, &shown) == 0;
 
     if (!request->quiet && !request->silent) {
-        (void)fputs("Password: \n", io->out);
+        (void)fprintf(io->out, "%s\n", prompt);
         (void)fflush(io->out);
     }
     if (terminal) {
@@ -26,12 +33,12 @@ cli_password_read(const struct cli_request *request, const struct cli_io *io, ch
         hidden.c_lflag &= ~(tcflag_t)ECHO;
         (void)tcsetattr(fd, TCSAFLUSH, &hidden); /* at worst it is shown */
     }
-    const bool good = fgets(ret_password, (int)password_bytes, io->in) != NULL;
+    const bool good = fgets(ret_text, (int)text_bytes, io->in) != NULL;
     if (terminal) {
         (void)tcsetattr(fd, TCSAFLUSH, &shown);
     }
     if (good) {
-        ret_password[strcspn(ret_password, "\r\n")] = '\0';
+        ret_text[strcspn(ret_text, "\r\n")] = '\0';
     }
     return good;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
-#include "config_keys.h"
+#include "config_private.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -10,20 +10,6 @@
 
 #define CONFIG_LINE_MAX_BYTES 8192
 #define CONFIG_VALUES_MAX     4096u
-
-struct config_value {
-    const struct config_key *row;
-    char *key;  /* as it was given */
-    char *name; /* what stood for $x */
-    char *text;
-    int64_t integer;
-};
-
-struct lp_config {
-    size_t count;
-    size_t room;
-    struct config_value *values;
-};
 
 /* Where an assignment stands, for the sentence about what is wrong with it. */
 struct config_place {
@@ -55,6 +41,9 @@ complain(const struct config_place *place, const char *format, ...)
 static void
 value_fini(struct config_value *value)
 {
+    if (value->text != NULL) {
+        explicit_bzero(value->text, strlen(value->text)); /* it may be a password */
+    }
     free(value->key);
     free(value->name);
     free(value->text);
@@ -222,6 +211,7 @@ file_parse(struct lp_config *config, FILE *file, struct config_place *place)
             return LP_ERR_BAD_CONFIG;
         }
         const enum lp_err err = line_parse(config, line, place);
+        explicit_bzero(line, sizeof(line));
         if (err != LP_OK) {
             return err;
         }
@@ -244,8 +234,11 @@ path_parse(struct lp_config *config, const char *path, char *ret_why, size_t why
                        strerrordesc_np(errno));
         return missing ? LP_ERR_NOT_FOUND : LP_ERR_IO;
     }
+    char buffer[BUFSIZ];
+    (void)setvbuf(file, buffer, _IOFBF, sizeof(buffer)); /* ours to wipe; else it has its own */
     const enum lp_err err = file_parse(config, file, &place);
     (void)fclose(file); /* only read from */
+    explicit_bzero(buffer, sizeof(buffer));
     return err;
 }
 
@@ -301,6 +294,7 @@ lp_config_set(struct lp_config *config, const char *assignment, char *ret_why, s
         *equals = '\0';
         err = assign(config, trim(copy), trim(equals + 1), &place);
     }
+    explicit_bzero(copy, strlen(assignment));
     free(copy);
     return err;
 }

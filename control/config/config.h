@@ -41,6 +41,10 @@ LP_MUST_CHECK enum lp_err lp_config_set(struct lp_config *config, const char *as
  */
 const char *lp_config_text(const struct lp_config *config, const char *key);
 int64_t lp_config_integer(const struct lp_config *config, const char *key);
+/* Values of secrets that are encrypted ("encrypted:..."), into what they say; after all that is
+ * set. */
+LP_MUST_CHECK enum lp_err lp_config_decrypt(struct lp_config *config, char *ret_why,
+                                            size_t why_bytes);
 bool lp_config_bool(const struct lp_config *config, const char *key);
 /* Did the operator give this key, in the file or on the command line? */
 bool lp_config_given(const struct lp_config *config, const char *key);

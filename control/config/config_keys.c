@@ -10,7 +10,8 @@
     {                                                                            \
         pattern, type, CONFIG_IMPLEMENTED, preset, least, most, NULL, NULL, help \
     }
-#define TEXT(pattern, preset, help) KEY(pattern, CONFIG_TEXT, preset, 0, 0, help)
+#define TEXT(pattern, preset, help)   KEY(pattern, CONFIG_TEXT, preset, 0, 0, help)
+#define SECRET(pattern, preset, help) KEY(pattern, CONFIG_SECRET, preset, 0, 0, help)
 #define ENUM(pattern, preset, choices, help)                                        \
     {                                                                               \
         pattern, CONFIG_ENUM, CONFIG_IMPLEMENTED, preset, 0, 0, choices, NULL, help \
@@ -62,7 +63,7 @@ const struct config_key config_keys[] = {
     KEY("ssl_options.certfile", CONFIG_PATH, "", 0, 0, "The broker's certificate, and those between it and its authority's, in PEM. Read anew when it changes."),
     KEY("ssl_options.keyfile", CONFIG_PATH, "", 0, 0, "Its private key, in PEM; default: it is in certfile."),
     KEY("ssl_options.cacertfile", CONFIG_PATH, "", 0, 0, "Certificates of those whose clients are believed, in PEM."),
-    KEY("ssl_options.password", CONFIG_TEXT, "", 0, 0, "What keyfile is encrypted with."),
+    SECRET("ssl_options.password", "", "What keyfile is encrypted with."),
     ENUM("ssl_options.verify", "verify_none", "verify_peer|verify_none", "verify_peer: clients are asked for a certificate, and one that is not believed ends the handshake."),
     ENUM("ssl_options.fail_if_no_peer_cert", "", "true|false", "With verify_peer: clients that have no certificate are refused; default: true then."),
     KEY("ssl_options.depth", CONFIG_INTEGER, "10", 0, 255, "Certificates between a client's and the one in cacertfile."),
@@ -80,7 +81,7 @@ const struct config_key config_keys[] = {
     KEY("lepus.tls.threads", CONFIG_INTEGER, "1", 0, 16, "Threads in which TLS handshakes run. 0: in the shards, a few steps at a time."),
 
     TEXT("default_user", "guest", "The user made when the data directory is new."),
-    TEXT("default_pass", "guest", "Its password."),
+    SECRET("default_pass", "guest", "Its password."),
     TEXT("default_vhost", "/", "The virtual host made when the data directory is new."),
     TEXT("default_permissions.configure", ".*", "What default_user may declare and delete there: a regular expression."),
     TEXT("default_permissions.write", ".*", "What default_user may publish to and bind: a regular expression."),
@@ -106,7 +107,7 @@ const struct config_key config_keys[] = {
     KEY("credential_validator.min_length", CONFIG_INTEGER, "5", 0, 255, "Bytes of a password, for rabbit_credential_validator_min_password_length."),
     KEY("credential_validator.regexp", CONFIG_PATTERN, "", 0, 0, "What a password has to match, for rabbit_credential_validator_password_regexp."),
     NAMED("default_users.$name.vhost_pattern", CONFIG_PATTERN, ".*", 0, 0, "In new virtual hosts whose names match, this user has rights; it is made when it does not exist."),
-    NAMED("default_users.$name.password", CONFIG_TEXT, "", 0, 0, "Its password; without one it cannot log in with a password."),
+    NAMED("default_users.$name.password", CONFIG_SECRET, "", 0, 0, "Its password; without one it cannot log in with a password."),
     NAMED("default_users.$name.configure", CONFIG_PATTERN, ".*", 0, 0, "What it may declare and delete there."),
     NAMED("default_users.$name.write", CONFIG_PATTERN, ".*", 0, 0, "What it may publish to and bind there."),
     NAMED("default_users.$name.read", CONFIG_PATTERN, ".*", 0, 0, "What it may consume from there."),
@@ -181,6 +182,11 @@ const struct config_key config_keys[] = {
     NOT_YET("auth_backends.$num.authn", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
     NOT_YET("auth_backends.$num.authz", "internal|rabbit_auth_backend_internal", "Users live in the broker's own store."),
     NOT_YET("default_policies.*", NULL, "Classic queues are not mirrored since RabbitMQ 4.0."),
+    SECRET("lepus.config_entry_decoder.passphrase", "", "What values that begin with encrypted: are encrypted with, for default_pass, default_users, ssl_options.password, anonymous_login_pass. `lepusctl encrypt_conf_value` makes them."),
+    KEY("lepus.config_entry_decoder.passphrase_file", CONFIG_PATH, "", 0, 0, "The same, as a file's first line."),
+    TEXT("lepus.config_entry_decoder.cipher", "aes_128_cbc", "As with encrypt_conf_value's --cipher; `lepusctl list_ciphers` lists them."),
+    TEXT("lepus.config_entry_decoder.hash", "sha256", "As with its --hash; `lepusctl list_hashes` lists them."),
+    KEY("lepus.config_entry_decoder.iterations", CONFIG_INTEGER, "1", 1, 1000000000, "As with its --iterations."),
     NOT_YET("anonymous_login_user", "none", "The ANONYMOUS mechanism."),
     NOT_YET("anonymous_login_pass", NULL, "The ANONYMOUS mechanism."),
     NOT_YET("load_definitions", NULL, "Say 'lepusctl import_definitions' when the broker runs."),

@@ -26,6 +26,7 @@ enum config_type {
     CONFIG_MAC,
     CONFIG_INTERFACE, /* the name of an interface of the kernel */
     CONFIG_ROUTE,     /* "PREFIX via IP" */
+    CONFIG_SECRET,    /* text that nobody is shown, and that may be encrypted */
 };
 
 enum config_status {

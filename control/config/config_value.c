@@ -49,7 +49,7 @@ config_type_text(enum config_type type)
     static const char *const text[] = {"text",      "integer", "bool",    "bytes",  "time (ms)",
                                        "time (s)",  "share",   "address", "path",   "enum",
                                        "limit",     "pattern", "ip",      "prefix", "mac",
-                                       "interface", "route"};
+                                       "interface", "route",   "secret"};
     LP_ASSERT((unsigned)type < LP_COUNT_OF(text));
     return text[type];
 }
@@ -177,6 +177,7 @@ typed_parse(const struct config_key *key, const char *text, int64_t *ret_integer
 
     switch (key->type) {
     case CONFIG_TEXT:
+    case CONFIG_SECRET:
         return true;
     case CONFIG_PATH:
         return *text != '\0';

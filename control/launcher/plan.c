@@ -29,6 +29,9 @@ config_read(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
         err = lp_config_set(plan->config, options->setting[i], ret_why, why_bytes);
     }
     if (err == LP_OK) {
+        err = lp_config_decrypt(plan->config, ret_why, why_bytes);
+    }
+    if (err == LP_OK) {
         lp_config_ignored_each(plan->config, ignored_say, NULL);
     }
     return err;

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import suite
 
 FAMILIES = ["channels", "users", "vhosts", "policies", "operations", "checks", "node",
-            "definitions", "latency"]
+            "definitions", "latency", "secrets"]
 
 if __name__ == "__main__":
     sys.exit(suite.main([importlib.import_module("ctl." + name) for name in FAMILIES]))

@@ -3,7 +3,10 @@
 """What the configuration says about limits, passwords and new virtual hosts, with a broker each."""
 import os
 import select
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -153,6 +156,55 @@ class Settings(Case):
         for _ in range(10):
             self.assertEqual(self.login("wrong")[0], 403)
         self.assertIsNone(self.login("guest"))
+
+
+class Secrets(Case):
+    """Values that begin with encrypted: in a configuration file."""
+
+    def ctl(self, *words):
+        line = [os.path.join(broker_module.binaries(), "lepusctl"), "-q", *words]
+        return subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+    def file(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="lepus-secrets-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def test_passwords_may_be_encrypted_and_are_seen_by_nobody(self):
+        how = ["--cipher", "aes_256_cbc", "--hash", "sha512", "--iterations", "10"]
+        secrets = {key: self.ctl("encrypt_conf_value", '<<"%s">>' % word, "pass phrase", *how)
+                   for key, word in (("default_pass", "first word"), ("default_users.app.password", "second word"))}
+        self.assertTrue(all(value.startswith("encrypted:") for value in secrets.values()))
+        lines = ["%s = %s" % pair for pair in secrets.items()]
+        lines += ["default_users.app.vhost_pattern = .*", "log.console.level = debug",
+                  "lepus.config_entry_decoder.passphrase_file = " + self.file("pass", "pass phrase\nrest\n"),
+                  "lepus.config_entry_decoder.cipher = aes_256_cbc", "lepus.config_entry_decoder.hash = sha512",
+                  "lepus.config_entry_decoder.iterations = 10"]
+        target = broker_module.Broker(config=self.file("lepus.conf", "\n".join(lines) + "\n"))
+        self.addCleanup(target.stop)
+        target.ctl("authenticate_user", "guest", "first word")
+        target.ctl("authenticate_user", "app", "second word")
+        self.assertNotEqual(target.ctl("authenticate_user", "guest", secrets["default_pass"], check=False).returncode, 0)
+        shown = target.ctl("environment").stdout + target.ctl("report").stdout + target.log_tail(10000)
+        for word in ("first word", "second word", "pass phrase"):
+            self.assertNotIn(word, shown)
+        target.kill_control()   # the next one reads the file again
+        until = time.monotonic() + 30
+        while target.ctl("authenticate_user", "guest", "first word", check=False).returncode != 0:
+            self.assertLess(time.monotonic(), until)
+
+    def test_a_broker_that_cannot_decrypt_does_not_start(self):
+        secret = self.ctl("encrypt_conf_value", '"x"', "right")
+        for more, words in ((["lepus.config_entry_decoder.passphrase=wrong"], "default_pass: it cannot be decrypted"),
+                            ([], "default_pass: it is encrypted, and neither")):
+            with self.assertRaises(RuntimeError) as caught:
+                broker_module.Broker(settings=["default_pass=" + secret, *more]).stop()
+            self.assertIn(words, str(caught.exception))
 
 
 if __name__ == "__main__":
