@@ -153,6 +153,10 @@ fragments_go_but_not_the_heads_of_what_is_for_a_listener(void **state)
     lp_put_u16be(frame.data + IP + 6, 0x2000);
     frame_ip4_fix(&frame);
     expect(&both, &frame, 0, 0);
+    /* What only looks like its port, in the middle of a packet. */
+    lp_put_u16be(frame.data + IP + 6, 0x0010);
+    frame_ip4_fix(&frame);
+    expect(&both, &frame, 1, 0);
     uint8_t body[28] = {NET_PROTOCOL_TCP, 0, 0, 1, 0, 0, 0, 9, 0x9c, 0x40, 0x16, 0x28};
     frame_ip6_make(&frame, 44, body, sizeof(body)); /* the head, to port 5672 */
     expect(&both, &frame, 0, 0);

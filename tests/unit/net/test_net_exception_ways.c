@@ -176,6 +176,59 @@ an_open_checksum_is_filled_in_for_the_kernel(void **state)
     }
 }
 
+/* What comes to the kernel of a frame that the device vouched for; it is put back. */
+static void
+vouched_take(struct both *both, struct frame *frame, struct frame *ret_got)
+{
+    struct lp_nic_frame got;
+    vouched_give(both, frame, 0);
+    assert_int_equal(both->kernel.ops->receive(both->kernel.self, &got, 1), 1);
+    assert_true(got.bytes >= frame->bytes); /* a wire pads */
+    memcpy(ret_got->data, got.data, frame->bytes);
+    both->kernel.ops->put(both->kernel.self, &got);
+}
+
+static void
+a_checksum_that_is_none_is_left_as_it_is(void **state)
+{
+    (void)state;
+    struct both both;
+    struct frame frame;
+    struct frame got;
+    both_init(&both, 1);
+    both_open(&both);
+    udp_make(&frame, our_ip4); /* RFC 768: zero is none */
+    vouched_take(&both, &frame, &got);
+    assert_memory_equal(got.data, frame.data, frame.bytes);
+    /* A sum that is zero is said with ones. */
+    const uint32_t pseudo =
+        net_sum_pseudo(LP_ADDRESS_IPV4, peer_ip4, our_ip4, NET_PROTOCOL_UDP, 12);
+    lp_put_u16be(frame.data + L4 + 10, 0);
+    lp_put_u16be(frame.data + L4 + 10, (uint16_t)~net_sum(frame.data + L4, 12, pseudo));
+    lp_put_u16be(frame.data + L4 + 6, 0x1234);
+    vouched_take(&both, &frame, &got);
+    assert_int_equal(get_u16(got.data + L4 + 6), 0xffff);
+    /* Too short to have one, and a part of a packet. */
+    udp_make(&frame, other_ip4);
+    memset(frame.data + L4, 0x55, 12);
+    frame.bytes = L4 + 4;
+    lp_put_u16be(frame.data + IP + 2, 24);
+    frame_ip4_fix(&frame);
+    vouched_take(&both, &frame, &got);
+    assert_memory_equal(got.data, frame.data, frame.bytes);
+    frame.data[IP + 9] = NET_PROTOCOL_TCP;
+    frame_ip4_fix(&frame);
+    vouched_take(&both, &frame, &got);
+    assert_memory_equal(got.data, frame.data, frame.bytes);
+    udp_make(&frame, our_ip4);
+    lp_put_u16be(frame.data + L4 + 6, 0x1234);
+    lp_put_u16be(frame.data + IP + 6, 0x2000);
+    frame_ip4_fix(&frame);
+    vouched_take(&both, &frame, &got);
+    assert_memory_equal(got.data, frame.data, frame.bytes);
+    both_close(&both);
+}
+
 static void
 joined_segments_are_cut_again_or_dropped(void **state)
 {
@@ -197,6 +250,13 @@ joined_segments_are_cut_again_or_dropped(void **state)
         vouched_give(&both, &frame, 1000);
         assert_int_equal(COUNTED(&both, exception_joined), cuts[i] ? 0 : 1);
         assert_int_equal(kernel_drain(&both), cuts[i] ? 3 : 0);
+        /* Though it would fit. */
+        frame.bytes = L4 + 20 + 1000;
+        lp_put_u16be(frame.data + IP + 2, (uint16_t)(frame.bytes - IP));
+        frame_ip4_fix(&frame);
+        vouched_give(&both, &frame, 500);
+        assert_int_equal(COUNTED(&both, exception_joined), cuts[i] ? 0 : 2);
+        assert_int_equal(kernel_drain(&both), cuts[i] ? 2 : 0);
         both_close(&both);
     }
 }
@@ -263,6 +323,7 @@ main(void)
         cmocka_unit_test(more_than_a_burst_a_turn_is_dropped_and_counted),
         cmocka_unit_test(a_dry_device_loses_the_kernels_frames_and_nothing_of_ours),
         cmocka_unit_test(an_open_checksum_is_filled_in_for_the_kernel),
+        cmocka_unit_test(a_checksum_that_is_none_is_left_as_it_is),
         cmocka_unit_test(joined_segments_are_cut_again_or_dropped),
         cmocka_unit_test(a_frame_of_the_kernel_ends_sleep),
         cmocka_unit_test(a_device_that_holds_less_than_the_port_is_refused),

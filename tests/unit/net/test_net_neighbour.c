@@ -232,6 +232,26 @@ a_name_of_a_neighbour_that_is_gone_is_looked_up_again(void **state)
     rig_close(&rig);
 }
 
+/* That it hears us says nothing of where it is. */
+static void
+what_tcp_hears_of_a_neighbour_that_is_asked_for_makes_no_address(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct net_path path;
+    bool to_all = false;
+    rig_open_promiscuous(&rig);
+    assert_true(net_path_find(rig.net, LP_ADDRESS_IPV4, peer_ip4, NULL, &path));
+    assert_true(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
+    net_path_confirm(rig.net, &path);
+    net_neighbours_check(rig.net, 0);
+    assert_int_equal(count_requests(&rig, &to_all), 1);
+    rig_pass(&rig, 1500 * MILLISECOND);
+    assert_int_equal(count_requests(&rig, &to_all), 1); /* it still is */
+    assert_true(to_all);
+    rig_close(&rig);
+}
+
 static void
 a_neighbour_may_move_and_is_asked_there(void **state)
 {
@@ -373,6 +393,7 @@ main(void)
         cmocka_unit_test(who_asks_us_while_we_ask_it_is_used_and_asked_by_itself_then),
         cmocka_unit_test(what_tcp_confirms_is_not_asked),
         cmocka_unit_test(a_name_of_a_neighbour_that_is_gone_is_looked_up_again),
+        cmocka_unit_test(what_tcp_hears_of_a_neighbour_that_is_asked_for_makes_no_address),
         cmocka_unit_test(a_neighbour_may_move_and_is_asked_there),
         cmocka_unit_test(who_claims_a_neighbours_address_is_asked_soon_whatever_tcp_hears),
         cmocka_unit_test(an_answer_that_nobody_asked_for_makes_no_neighbour),

@@ -346,6 +346,35 @@ the_greediest_goes_when_what_is_promised_cannot_be_kept(void **unused)
     lone_close(&lone);
 }
 
+/* Who needs the memory is not the one to go for it. */
+static void
+nobody_goes_for_the_sake_of_his_own_bytes(void **unused)
+{
+    (void)unused;
+    struct lone lone;
+    struct lone_peer peer = {.port = 3000, .seq = 99};
+    static const uint8_t data[50000];
+    const struct lp_iovec piece = {data, sizeof(data)};
+    open_with(&lone, &peer, NULL);
+    struct lone_in shut = lone_of(&peer, TCP_ACK, 0);
+    shut.window = 0;
+    lone_in(&lone, &shut);
+    lone_settle(&lone);
+    assert_true(lone.transport.ops->send(lone.net, peer.stream, &piece, 1));
+    struct arena arena = {.memory = lone.net->memory};
+    void *chain = arena_exhaust(&arena);
+    lone.transport.ops->receive_stop(lone.net, peer.stream);
+    struct lone_in in = lone_of(&peer, TCP_ACK, 1000);
+    in.window = 0;
+    lone_in(&lone, &in);
+    lone_settle(&lone);
+    assert_int_equal(lone_counters(&lone)->tcp_no_memory, 1);
+    assert_int_equal(lone_counters(&lone)->tcp_evicted, 0);
+    assert_int_equal(lone_stream(&lone, &peer)->state, TCP_ESTABLISHED);
+    arena_relax(&arena, chain);
+    lone_close(&lone);
+}
+
 /* Newcomers wait for those who are there, but nobody keeps them out by doing nothing. */
 static void
 nothing_done_for_a_minute(uint16_t window)
@@ -456,6 +485,7 @@ main(void)
         cmocka_unit_test(an_open_that_nobody_answers_ends_after_three_minutes),
         cmocka_unit_test(keepalive_asks_and_gives_up),
         cmocka_unit_test(the_greediest_goes_when_what_is_promised_cannot_be_kept),
+        cmocka_unit_test(nobody_goes_for_the_sake_of_his_own_bytes),
         cmocka_unit_test(who_does_nothing_for_a_minute_makes_room_for_newcomers),
         cmocka_unit_test(without_any_memory_bytes_are_not_acknowledged),
         cmocka_unit_test(a_fin_without_memory_is_sent_when_there_is_some),

@@ -311,6 +311,29 @@ nothing_is_a_cookie_while_none_was_sent(void **unused)
     lone_close(&lone);
 }
 
+/* RFC 7323 5.3: what is older than the SYN does not end its handshake; what is as old does. */
+static void
+an_answer_older_than_the_syn_is_asked_again(void **unused)
+{
+    (void)unused;
+    struct lone lone;
+    lone_open(&lone, NULL);
+    syns(&lone, 1, 1);
+    struct lone_in ack = answer_of(&lone, 1);
+    ack.timestamp = 76;
+    lone_forget(&lone);
+    lone_in(&lone, &ack);
+    lone_settle(&lone);
+    assert_int_equal(lone_counters(&lone)->tcp_paws, 1);
+    assert_int_equal(lone_last(&lone)->flags, TCP_SYN | TCP_ACK);
+    assert_int_equal(tcp_half_open_count(lone.net), 1);
+    ack.timestamp = 77;
+    lone_in(&lone, &ack);
+    lone_settle(&lone);
+    assert_int_equal(lone_counters(&lone)->tcp_accepted, 1);
+    lone_close(&lone);
+}
+
 /* Of the epoch before the first there is no key, so nothing can be made with it: not with zeros. */
 static void
 nobody_makes_a_cookie_of_before_the_first_epoch(void **unused)
@@ -446,6 +469,7 @@ main(void)
         cmocka_unit_test(a_cookie_without_timestamps_agrees_to_nothing),
         cmocka_unit_test(a_cookie_of_another_flow_number_or_time_is_reset),
         cmocka_unit_test(nothing_is_a_cookie_while_none_was_sent),
+        cmocka_unit_test(an_answer_older_than_the_syn_is_asked_again),
         cmocka_unit_test(nobody_makes_a_cookie_of_before_the_first_epoch),
         cmocka_unit_test(who_was_silent_for_long_is_pushed_out_by_newer_ones),
         cmocka_unit_test(no_more_than_streams_max_are_let_in),
