@@ -168,7 +168,7 @@ class Run:
         if self.options.verbose or problems:
             print("powerloss: state %d.%d: cut at %d of %d, %d operations under way%s" % (
                 number, depth, cut, recording.end, len(recording.in_flight(cut)),
-                "; files kept in %s" % self.keep(template, state) if problems else ""), flush=True)
+                "; files kept in %s" % self.keep(template, state) if problems and not self.options.lying else ""), flush=True)
         if problems or not again:
             return problems
         self.continued += 1

@@ -28,6 +28,7 @@ PAGES = "/proc/sys/vm/nr_hugepages"
 PAGES_NEEDED = 136      # of 2 MiB: 128 MiB for either, and some for DPDK itself
 ADDRESS, OURS = "10.99.0.1/24", "10.99.0.2"
 DEADLINE_S = 60.0
+TURN_S = 600.0          # of another run of this program
 
 
 def number_of(path, name=None):
@@ -49,7 +50,7 @@ class Pages:
     def __init__(self):
         self.missing, self.added = None, 0
         self.lock = open(os.path.join(tempfile.gettempdir(), "lepus-huge-pages.lock"), "w")
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.take_turn()
         free = number_of("/proc/meminfo", "HugePages_Free")
         if free >= PAGES_NEEDED:
             return
@@ -61,6 +62,16 @@ class Pages:
             self.missing = "needs %d MiB of huge pages, or to be root" % (2 * PAGES_NEEDED)
         if not self.missing and number_of("/proc/meminfo", "HugePages_Free") < PAGES_NEEDED:
             self.missing = "the kernel has no %d MiB of huge pages left" % (2 * PAGES_NEEDED)
+
+    def take_turn(self):
+        until = time.monotonic() + TURN_S
+        while True:
+            try:
+                return fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                select.select([], [], [], 0.1)
 
     def close(self):
         if self.added:
