@@ -10,12 +10,12 @@ which counts every meson test, every client test and every stage. Exit code 0 on
 A stage that needs an earlier one's build makes it when it is not there. Builds are kept, so the
 second run compiles what changed.
 
-Checks and sanitized unit tests need processors, and tests of clients mostly wait: with more than one
-processor the former run beside the latter, as a niced process, and are reported when it is their turn.
+Checks, sanitized unit tests and fuzzing need processors, and tests of clients mostly wait: with more than
+one processor the former run beside the latter, as a niced process, and are reported when it is their turn.
 
   LP_BUILDS      folder of the builds                  (this repository: build, build-clang, ...)
   LP_JOBS        compilers and tests at once           (number of processors)
-  LP_FUZZ_S      seconds of fresh fuzzing a target     (10)
+  LP_FUZZ_S      seconds of fresh fuzzing a target     (12)
   LP_TIMES       how often its time a test may take    (1)
 """
 import atexit
@@ -34,7 +34,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILDS = os.environ.get("LP_BUILDS") or ROOT
 JOBS = os.environ.get("LP_JOBS") or str(os.cpu_count() or 2)
-FUZZ_S = int(os.environ.get("LP_FUZZ_S", "10"))
+FUZZ_S = int(os.environ.get("LP_FUZZ_S", "12"))
 TIMES = os.environ.get("LP_TIMES", "1")
 RELEASE = os.path.join(BUILDS, "build")
 CLANG = os.path.join(BUILDS, "build-clang")
@@ -392,10 +392,10 @@ def stage_gates():
 
 
 STAGES = [(name, globals()["stage_" + name]) for name in
-          ("setup", "gcc", "clients", "network", "rabbitmq", "sim", "checks", "clang", "fresh", "asan", "tsan", "sanitized",
-           "fuzz", "gates")]
+          ("setup", "gcc", "clients", "network", "rabbitmq", "sim", "gates", "checks", "clang", "fresh", "asan", "tsan",
+           "sanitized", "fuzz")]
 # Those that compute; begun, beside those that mostly wait, as soon as the stage is over that they need.
-ASIDE, ASIDE_AFTER = ("checks", "clang", "fresh", "asan", "tsan"), "gcc"
+ASIDES = {"gcc": ("checks", "clang", "fresh", "asan", "tsan"), "tsan": ("fuzz",)}
 
 
 def arguments(words):
@@ -428,16 +428,17 @@ def print_stages():
 def main():
     chosen = arguments(sys.argv[1:])
     began_all = time.monotonic()
-    aside = None
+    asides = []
     for name, function in STAGES:
         if name not in chosen:
             continue
         print("== %s: %s" % (name, function.__doc__))
         began = time.monotonic()
-        ok = count.add(aside.join(name) if aside and name in aside.names else function(), "stage " + name)
-        if name == ASIDE_AFTER and int(JOBS) > 1:
-            names = [other for other in ASIDE if other in chosen]
-            aside = Aside(names) if names else None
+        beside = [aside for aside in asides if name in aside.names]
+        ok = count.add(beside[0].join(name) if beside else function(), "stage " + name)
+        names = [other for other in ASIDES.get(name, ()) if other in chosen]
+        if names and int(JOBS) > 1:
+            asides.append(Aside(names))
         print("   %s: %s in %.1f s" % (name, "passed" if ok else "FAILED", time.monotonic() - began))
     print("total %.0f s" % (time.monotonic() - began_all))
     for failure in count.failures:
