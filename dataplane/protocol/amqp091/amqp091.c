@@ -235,6 +235,10 @@ protocol_force_close(struct lp_connection *base, const struct lp_fault *fault)
     case AMQP091_CONN_OPEN:
         amqp091_connection_fault(connection, fault, AMQP091_METHOD_NONE);
         return;
+    case AMQP091_CONN_ANSWERED:
+        connection->state = AMQP091_CONN_CLOSED;
+        lp_connection_close(base); /* all is said but close-ok, perhaps, which goes first */
+        return;
     case AMQP091_CONN_DRAINING:
     case AMQP091_CONN_CLOSING:
     case AMQP091_CONN_CLOSED:

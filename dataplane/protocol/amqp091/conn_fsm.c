@@ -10,7 +10,12 @@
  *     CLOSED                  v                                 v                    | close
  *       ^                  SILENT                            CLOSING                 v
  *       |                     | 3 s                             | close-ok        DRAINING
+ *       |                     |                                 |                    v
+ *       |                     |                                 |                 ANSWERED
  *       +---------------------+---------------------------------+--------------------+
+ *
+ * The stream of an ANSWERED peer is the peer's to close: it may have written more before it
+ * heard, and closing with that unread would reset the stream and could take close-ok with it.
  *
  * A row is a thing that may happen; a pair without one is out of turn, and
  * what that costs depends on the state alone (out_of_turn below).
@@ -41,8 +46,11 @@ static const struct {
     ROW(OPEN,          FAULT,       CLOSING,       SEND_CLOSE),
     ROW(OPEN,          CLOSE,       DRAINING,      DRAIN),
     ROW(OPEN,          EXPIRED,     CLOSED,        DROP),
-    ROW(DRAINING,      DRAINED,     CLOSED,        FINISH_OK),
+    ROW(DRAINING,      DRAINED,     ANSWERED,      ANSWER),
     ROW(DRAINING,      EXPIRED,     CLOSED,        DROP),
+    ROW(ANSWERED,      CLOSE,       ANSWERED,      SEND_CLOSE_OK),
+    ROW(ANSWERED,      CLOSE_OK,    CLOSED,        FINISH),
+    ROW(ANSWERED,      EXPIRED,     CLOSED,        DROP),
     /* Both sides closed at once: each is answered. */
     ROW(CLOSING,       CLOSE,       CLOSING,       SEND_CLOSE_OK),
     ROW(CLOSING,       CLOSE_OK,    CLOSED,        FINISH),
@@ -73,6 +81,7 @@ out_of_turn(enum amqp091_conn_state state)
     case AMQP091_CONN_OPEN:
         return refuse;
     case AMQP091_CONN_DRAINING:
+    case AMQP091_CONN_ANSWERED:
     case AMQP091_CONN_CLOSING:
     case AMQP091_CONN_SILENT:
     case AMQP091_CONN_CLOSED:
@@ -116,6 +125,7 @@ amqp091_conn_state_name(enum amqp091_conn_state state)
     case AMQP091_CONN_DRAINING:
     case AMQP091_CONN_CLOSING:
         return "closing";
+    case AMQP091_CONN_ANSWERED:
     case AMQP091_CONN_SILENT:
     case AMQP091_CONN_CLOSED:
     case AMQP091_CONN_COUNT:

@@ -19,6 +19,7 @@ enum amqp091_conn_state {
     AMQP091_CONN_OPENING, /* the control process looks for the vhost */
     AMQP091_CONN_OPEN,
     AMQP091_CONN_DRAINING, /* the peer closed; channels and exclusive queues go, then close-ok */
+    AMQP091_CONN_ANSWERED, /* close-ok is said: the peer closes the stream */
     AMQP091_CONN_CLOSING,  /* we closed; close-ok is to come */
     AMQP091_CONN_SILENT,   /* refused without a word: the stream closes a little later */
     AMQP091_CONN_CLOSED,   /* nothing is said or heard any more */
@@ -58,7 +59,7 @@ enum amqp091_conn_action {
     AMQP091_DO_SEND_CLOSE_OK,
     AMQP091_DO_SEND_CLOSE, /* with the fault at hand, or `code` and the state's name */
     AMQP091_DO_FINISH,     /* flush, then close the stream */
-    AMQP091_DO_FINISH_OK,  /* close-ok first */
+    AMQP091_DO_ANSWER,     /* close-ok, and the peer has some time to close the stream */
     AMQP091_DO_DROP,       /* close the stream now */
     AMQP091_DO_RELEASE,    /* give everything back */
 };

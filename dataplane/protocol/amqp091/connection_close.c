@@ -82,14 +82,24 @@ close_send(struct amqp091_connection *connection, const struct lp_fault *fault, 
     amqp091_out_send(connection, &out);
 }
 
+/* How long the peer may take to close the stream once it has its close-ok. */
+static uint64_t
+answered_ns(const struct amqp091_connection *connection)
+{
+    const uint64_t beat_ns = (uint64_t)connection->heartbeat_s * 1000000000u;
+    return beat_ns > 0 ? LP_MIN(beat_ns, AMQP091_CLOSE_OK_WAIT_NS) : AMQP091_CLOSE_OK_WAIT_NS;
+}
+
 /* What each step does that is not a matter of the method at hand. */
 static void
 step_act(struct amqp091_connection *connection, enum amqp091_conn_action action)
 {
     switch (action) {
-    case AMQP091_DO_FINISH_OK:
+    case AMQP091_DO_ANSWER:
         amqp091_out_plain(connection, 0, AMQP091_CONNECTION_CLOSE_OK);
-        lp_connection_close(connection->base);
+        connection->beat_send_ns = 0;
+        connection->beat_check_ns = 0;
+        amqp091_timer_deadline(connection, answered_ns(connection));
         return;
     case AMQP091_DO_SEND_HEADER: /* it is written already */
     case AMQP091_DO_FINISH:
@@ -327,7 +337,7 @@ method_run(struct amqp091_connection *connection, const struct amqp091_method *m
     case AMQP091_DO_SEND_OPEN_OK:
     case AMQP091_DO_DRAIN:
     case AMQP091_DO_SEND_CLOSE_OK:
-    case AMQP091_DO_FINISH_OK:
+    case AMQP091_DO_ANSWER:
     case AMQP091_DO_DROP:
     case AMQP091_DO_RELEASE:
         amqp091_connection_event(connection, event);
@@ -483,6 +493,7 @@ bool
 amqp091_connection_progress(struct amqp091_connection *connection)
 {
     const bool ending = connection->gone || connection->state == AMQP091_CONN_DRAINING ||
+                        connection->state == AMQP091_CONN_ANSWERED ||
                         connection->state == AMQP091_CONN_CLOSING;
     if (connection->state == AMQP091_CONN_OPEN || connection->state == AMQP091_CONN_DRAINING) {
         replay_step(connection);

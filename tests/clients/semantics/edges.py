@@ -2,8 +2,9 @@
 """The edges of connections and channels: C5, C6, C10, C13, C14, C34, C39, C42,
 C43, C57."""
 import struct
+import time
 
-from amqp_raw import BODY, HEADER, METHOD, encode_header, frame, method_frame
+from amqp_raw import BODY, HEADER, METHOD, EndOfStream, encode_header, frame, method_frame
 from semantics.base import Case
 
 
@@ -65,6 +66,30 @@ class Edges(Case):
         self.assertEqual(channel.connection.next(0).code, 540)
         channel.connection.write(b"garbage garbage garbage ")
         self.silent_close(channel.connection, 8.0)
+
+    def test_C6_the_stream_is_the_clients_to_close_once_it_has_its_close_ok(self):
+        """Its other threads may have written more: a reset could take close-ok with it."""
+        channel = self.channel()
+        connection = channel.connection
+        connection.write(method_frame(0, "connection.close", code=200))
+        self.assertEqual(connection.next(0).name, "connection.close-ok")
+        for _ in range(100):
+            channel.publish(b"lost", routing_key=self.prefix + "no")
+        connection.write(method_frame(0, "connection.close", code=200))
+        self.assertEqual(connection.next(0).name, "connection.close-ok")
+        connection.send(0, "connection.close-ok")
+        self.assertEqual(connection.read_to_end(), b"")
+
+    def test_C6_a_client_that_keeps_its_stream_is_dropped_after_a_heartbeat(self):
+        connection = self.connect(heartbeat=2)
+        connection.send(0, "connection.close", code=200)
+        self.assertEqual(connection.next(0).name, "connection.close-ok")
+        began = time.monotonic()
+        with self.assertRaises(EndOfStream):
+            while True:
+                connection.pump(began + 10)
+        self.assertGreater(time.monotonic() - began, 1.5)
+        self.assertFalse(connection.events[0])
 
     def test_C10_what_is_not_understood_is_told_of_1_0(self):
         other = b"AMQP\x03\x01\0\0" if self.v40 else b"AMQP\0\0\x09\x01"

@@ -32,7 +32,8 @@ handshake_in_order_opens_and_closes_the_connection(void **unused)
         {AMQP091_EV_OPEN_DONE, AMQP091_DO_SEND_OPEN_OK},
         {AMQP091_EV_OTHER, AMQP091_DO_METHOD},
         {AMQP091_EV_CLOSE, AMQP091_DO_DRAIN},
-        {AMQP091_EV_DRAINED, AMQP091_DO_FINISH_OK},
+        {AMQP091_EV_DRAINED, AMQP091_DO_ANSWER},
+        {AMQP091_EV_OTHER, AMQP091_DO_NOTHING},
         {AMQP091_EV_GONE, AMQP091_DO_RELEASE},
     };
     enum amqp091_conn_state state = AMQP091_CONN_WAIT_HEADER;
