@@ -439,7 +439,7 @@ client_handshake(struct client *client)
 }
 
 /* All of them at once, with worker threads that take the time they take. */
-static void
+static inline void
 clients_handshake(struct client *clients, uint32_t count, time_t seconds)
 {
     struct timespec now;
