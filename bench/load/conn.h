@@ -28,7 +28,8 @@ struct load_tls_stream;
 #define LOAD_ARENA_BYTES   (LOAD_RECEIVE_BYTES + LOAD_FRAME_MAX + AMQP091_FRAME_EXTRA_BYTES)
 #define LOAD_CHANNEL       1u
 
-enum load_role { LOAD_ROLE_ADMIN, LOAD_ROLE_PUBLISHER, LOAD_ROLE_CONSUMER, LOAD_ROLE_IDLE };
+/* The others make what there is, or do nothing. */
+enum load_role { LOAD_ROLE_OTHER, LOAD_ROLE_PUBLISHER, LOAD_ROLE_CONSUMER };
 
 struct load_conn {
     int fd;

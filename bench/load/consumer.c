@@ -336,7 +336,6 @@ take_all(struct load_consumer *c, struct lp_reader *input, uint64_t now_ns)
 void
 load_consumer_take(struct load_consumer *c, struct lp_reader *input, uint64_t now_ns)
 {
-    const uint64_t received = c->tally->received;
     if (c->conn.mqtt) {
         load_mqtt_consume(c, input, now_ns);
     } else {
@@ -344,9 +343,6 @@ load_consumer_take(struct load_consumer *c, struct lp_reader *input, uint64_t no
     }
     load_conn_keep(&c->conn, input);
     (void)load_conn_flush(&c->conn); /* the loop watches for room when something is left */
-    if (c->tally->received != received) {
-        c->tally->last_event_ns = now_ns;
-    }
 }
 
 void

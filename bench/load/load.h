@@ -45,7 +45,6 @@ struct load_tally {
     uint64_t late;       /* started LOAD_LATE_NS after they were due, though nothing held them */
     uint64_t to_receive; /* without publishers: copies that are expected */
     uint64_t first_send_ns;
-    uint64_t last_event_ns;
     struct load_hdr *delivery;
     struct load_thousands thousands; /* of deliveries */
     struct load_hdr *confirm;

@@ -294,7 +294,6 @@ load_publisher_read(struct load_publisher *p, uint8_t *arena)
     } while (!p->conn.broken);
     load_conn_keep(&p->conn, &input);
     if (p->settled != settled) {
-        p->tally->last_event_ns = now_ns;
         if (p->held && load_publisher_open(p)) {
             load_schedule_add(p->schedule, p);
         }

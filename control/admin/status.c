@@ -2,15 +2,10 @@
 /* status.c - how the node is: rabbitmqctl's sections, and what Lepus counts beside them. */
 #include <stdlib.h>
 
+#include <lepus/turn_histogram.h>
+
 #include "control/admin/admin_checks.h"
 #include "control/admin/report.h"
-
-/* The smallest duration of a bucket: 0 to 7 exactly, then 8 buckets to each doubling. */
-static uint64_t
-bucket_lower_ns(uint32_t bucket)
-{
-    return bucket < 8 ? bucket : (8ull + (bucket & 7u)) << (bucket / 8u - 1u);
-}
 
 /* The duration that `per_mille` of the turns stay below. */
 static uint64_t
@@ -24,7 +19,7 @@ turn_percentile_ns(const struct admin_totals *totals, uint64_t per_mille)
     for (uint32_t b = 0; b < LP_TURN_HISTOGRAM_BUCKETS; b++) {
         below += totals->turn_ns[b];
         if (below > 0 && below * 1000 >= all * per_mille) {
-            return bucket_lower_ns(b + 1);
+            return lp_turn_bucket_lower(b + 1);
         }
     }
     return 0;

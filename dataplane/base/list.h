@@ -54,12 +54,6 @@ lp_list_push_back(struct lp_list *list, struct lp_list *link)
     lp_list_insert_before(list, link);
 }
 
-static inline void
-lp_list_push_front(struct lp_list *list, struct lp_list *link)
-{
-    lp_list_insert_before(list->next, link);
-}
-
 /* Harmless on a link that is on no list. */
 static inline void
 lp_list_remove(struct lp_list *link)

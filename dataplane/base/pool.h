@@ -9,8 +9,7 @@
  *   Memory    items come from the shard's lp_memory in chunks, as needed, up
  *             to `capacity`; chunks are kept (free items cost nothing else).  Small items of which
  *             there may be a great many come a span at a time, so that next to nothing lies between
- *   Runs on   owner core; lp_pool_get_any() from another shard for an item it
- *             was lent
+ *   Runs on   owner core
  *   Overload  alloc gives NULL: capacity reached or memory gone
  *
  * The lowest free index is not guaranteed, but order is deterministic: LIFO.
@@ -94,17 +93,6 @@ lp_pool_get(const struct lp_pool *pool, lp_handle handle)
         return NULL;
     }
     return header + 1;
-}
-
-/*
- * An item that its owner lent us: the lender holds it, so it is live and what
- * we read in it was written before the ring published the handle.  Reads
- * neither `made` nor the generation, which the owner may be writing.
- */
-static inline void *
-lp_pool_get_any(const struct lp_pool *pool, lp_handle handle)
-{
-    return lp_pool_header_at(pool, lp_handle_index(handle)) + 1;
 }
 
 /* The handle of a live item of any pool. */

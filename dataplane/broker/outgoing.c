@@ -81,8 +81,8 @@ lp_outgoing_may_hand(struct lp_broker *broker, const struct lp_outgoing *outgoin
         const struct lp_queue_ref *queue = broker->topology.route[i];
         /* As if all of them went to that shard: mostly there is room enough. */
         if (!outgoing_near(outgoing, queue) &&
-            lp_mesh_request_room(&broker->mesh, queue->home_shard) <
-                outgoing->credits_kept + count) {
+            !lp_mesh_request_fits(&broker->mesh, queue->home_shard,
+                                  outgoing->credits_kept + count)) {
             return false;
         }
     }

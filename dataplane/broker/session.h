@@ -157,7 +157,6 @@ struct lp_tx {
     struct lp_list publishes; /* struct lp_tx_publish */
     uint32_t publish_count;
     uint32_t settle_count; /* deliveries with a mark */
-    uint32_t ack_count;    /* those that were acknowledged, of the settled ones */
     uint64_t settle_first; /* no marked one has a lower number */
     uint64_t settle_whole; /* every open one below has a mark */
     uint64_t settled;      /* shards that heard of settlements, a bit each: to be on disk there */

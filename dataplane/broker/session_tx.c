@@ -42,7 +42,6 @@ mark(struct lp_tx *tx, struct lp_unacked *slot, uint64_t number, enum lp_settle 
     slot->consumer |= (lp_handle)(outcome + 1) << MARK_SHIFT;
     tx->settle_first = tx->settle_count == 0 ? number : LP_MIN(tx->settle_first, number);
     tx->settle_count++;
-    tx->ack_count += outcome == LP_SETTLE_ACK;
 }
 
 /* ---- settlements that wait ---- */
@@ -237,7 +236,6 @@ lp_session_tx_select(struct lp_session *session)
 static void
 tx_begin_anew(struct lp_tx *tx)
 {
-    tx->ack_count = 0;
     tx->settle_whole = 0;
     tx->settled = 0;
     tx->whole = false;

@@ -133,7 +133,6 @@ struct log_window {
 
 enum log_recovery_phase {
     LOG_RECOVERY_FORMAT_FILE,
-    LOG_RECOVERY_FORMAT_ROOT,
     LOG_RECOVERY_READ_ROOT,
     LOG_RECOVERY_BATCHES,
     LOG_RECOVERY_BEYOND,

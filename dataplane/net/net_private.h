@@ -371,8 +371,6 @@ LP_MUST_CHECK bool net_out_begin(struct lp_net *net, const struct net_path *path
  * `segment_bytes`: nic.h. */
 void net_out_send(struct lp_net *net, struct net_out *out, uint32_t l4_bytes,
                   uint8_t tcp_header_bytes, uint16_t segment_bytes);
-/* It is not to be sent after all. */
-void net_out_cancel(struct lp_net *net, struct net_out *out);
 /* How much payload of TCP one frame may carry with TSO; 0: the port has none. */
 uint32_t net_out_tso_bytes(const struct lp_net *net, const struct net_path *path);
 /* Confirmed by TCP: this neighbour hears us (RFC 4861 7.3.1). */

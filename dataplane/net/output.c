@@ -150,13 +150,6 @@ net_out_send(struct lp_net *net, struct net_out *out, uint32_t l4_bytes, uint8_t
     net_raw_send(net, path->port, &out->frame);
 }
 
-void
-net_out_cancel(struct lp_net *net, struct net_out *out)
-{
-    const struct lp_nic *nic = &net->port[out->path->port].config.nic;
-    nic->ops->put(nic->self, &out->frame);
-}
-
 uint32_t
 net_out_tso_bytes(const struct lp_net *net, const struct net_path *path)
 {

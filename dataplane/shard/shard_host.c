@@ -3,10 +3,10 @@
  * shard_host.c - what the host asks of a shard between its turns: how far it is
  * with what is kept, whether it may sleep, how long turns were.
  */
-#include "dataplane/base/histogram.h"
 #include "dataplane/broker/store/store.h"
 #include "dataplane/shard/shard.h"
 #include "dataplane/shard/shard_private.h"
+#include <lepus/turn_histogram.h>
 
 /* A turn longer than this is counted as a fault of ours (or of a noisy neighbour). */
 #define TURN_BOUND_NS 500000u
@@ -76,6 +76,6 @@ void
 lp_shard_turn_measured(struct lp_shard *shard, uint64_t turn_ns)
 {
     struct lp_stats_page *stats = shard->broker.stats;
-    stats->turn_ns[lp_histogram_bucket(turn_ns, LP_TURN_HISTOGRAM_BUCKETS)]++;
+    stats->turn_ns[lp_turn_bucket(turn_ns, LP_TURN_HISTOGRAM_BUCKETS)]++;
     stats->turn_over_budget += turn_ns > TURN_BOUND_NS;
 }

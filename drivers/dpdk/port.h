@@ -35,8 +35,7 @@ struct dpdk_port {
     struct lp_nic_caps caps;
     bool started;
     bool interrupts;
-    uint32_t large_bytes; /* of a frame for TSO */
-    char name[64];        /* "dpdk net_tap" */
+    char name[64]; /* "dpdk net_tap" */
     struct lp_nic_ops ops;
     struct dpdk_queue queue[LP_DPDK_QUEUES_MAX];
 };

@@ -23,8 +23,6 @@ struct pcapng_packet {
     bool sent;
 };
 bool pcapng_packet(FILE *to, const struct pcapng_packet *packet, const uint8_t *data);
-bool pcapng_dropped(FILE *to, uint32_t interface, uint64_t wall_ns, uint64_t received,
-                    uint64_t dropped);
 
 /* ---- offloads.c ---- */
 struct offloads {

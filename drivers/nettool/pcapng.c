@@ -6,7 +6,6 @@
 /* Section 4: block types and options. */
 #define BLOCK_SECTION    0x0a0d0d0au
 #define BLOCK_INTERFACE  0x00000001u
-#define BLOCK_STATISTICS 0x00000005u
 #define BLOCK_PACKET     0x00000006u
 #define BYTE_ORDER_MAGIC 0x1a2b3c4du
 #define LINK_ETHERNET    1u
@@ -15,8 +14,6 @@
 #define IF_NAME         2u
 #define IF_TSRESOL      9u
 #define EPB_FLAGS       2u
-#define ISB_RECEIVED    4u
-#define ISB_DROPPED     5u
 #define DIRECTION_IN    1u
 #define DIRECTION_OUT   2u
 #define RESOLUTION_NS   9u
@@ -122,19 +119,6 @@ pcapng_packet(FILE *to, const struct pcapng_packet *packet, const uint8_t *data)
     put_u32(&block, packet->whole);
     put_padded(&block, data, packet->bytes);
     put_option(&block, EPB_FLAGS, &flags, sizeof(flags));
-    put_option(&block, OPTION_END, NULL, 0);
-    return block_end(&block, to);
-}
-
-bool
-pcapng_dropped(FILE *to, uint32_t interface, uint64_t wall_ns, uint64_t received, uint64_t dropped)
-{
-    static struct block block;
-    block_begin(&block, BLOCK_STATISTICS);
-    put_u32(&block, interface);
-    put_time(&block, wall_ns);
-    put_option(&block, ISB_RECEIVED, &received, sizeof(received));
-    put_option(&block, ISB_DROPPED, &dropped, sizeof(dropped));
     put_option(&block, OPTION_END, NULL, 0);
     return block_end(&block, to);
 }

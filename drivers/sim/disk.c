@@ -237,27 +237,6 @@ lp_sim_disk_peek(const struct lp_sim_disk *disk, uint32_t file, uint64_t offset,
 }
 
 bool
-lp_sim_disk_poke(struct lp_sim_disk *disk, uint32_t file, uint64_t offset, const void *data,
-                 uint32_t bytes)
-{
-    struct sim_file *found = sim_file_find(disk, file);
-    if (found == NULL || !sim_file_has(found, offset, bytes)) {
-        return false;
-    }
-    uint32_t done = 0;
-    while (done < bytes) {
-        uint8_t sector[LP_DISK_SECTOR_BYTES];
-        const uint32_t within = (uint32_t)((offset + done) % sizeof(sector));
-        const uint32_t n = LP_MIN(bytes - done, (uint32_t)sizeof(sector) - within);
-        sim_file_copy(found, offset + done - within, sector, sizeof(sector));
-        memcpy(sector + within, (const uint8_t *)data + done, n);
-        sim_file_write(found, offset + done - within, sector, sizeof(sector));
-        done += n;
-    }
-    return true;
-}
-
-bool
 lp_sim_disk_spoil(struct lp_sim_disk *disk, uint32_t file, uint64_t offset)
 {
     struct sim_file *found = sim_file_find(disk, file);

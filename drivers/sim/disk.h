@@ -95,7 +95,5 @@ void lp_sim_disk_fail(struct lp_sim_disk *disk, enum lp_disk_op_kind kind, uint3
 /* What is in a file now; false: no such file, or it is shorter. Bad sectors are no hindrance. */
 LP_MUST_CHECK bool lp_sim_disk_peek(const struct lp_sim_disk *disk, uint32_t file, uint64_t offset,
                                     void *data, uint32_t bytes);
-LP_MUST_CHECK bool lp_sim_disk_poke(struct lp_sim_disk *disk, uint32_t file, uint64_t offset,
-                                    const void *data, uint32_t bytes);
 /* The sector at `offset` cannot be read until it is written. */
 LP_MUST_CHECK bool lp_sim_disk_spoil(struct lp_sim_disk *disk, uint32_t file, uint64_t offset);

@@ -99,13 +99,6 @@ lp_sim_net_streams(const struct lp_sim_net *net, uint32_t shard)
     return net->ports[shard].streams;
 }
 
-uint64_t
-lp_sim_net_refused(const struct lp_sim_net *net, uint32_t shard)
-{
-    LP_ASSERT(shard < net->config.shard_count);
-    return net->ports[shard].refused;
-}
-
 void
 sim_loans_return(struct port *port)
 {
@@ -145,7 +138,7 @@ lp_sim_net_crash(struct lp_sim_net *net)
     for (uint32_t i = 0; i < net->config.shard_count; i++) {
         struct port *port = &net->ports[i];
         sim_loans_return(port);
-        *port = (struct port){.net = net, .shard = i, .refused = port->refused};
+        *port = (struct port){.net = net, .shard = i};
     }
     net->digest = (net->digest ^ 'c') * SIM_DIGEST_PRIME;
 }

@@ -76,10 +76,8 @@ void lp_sim_net_crash(struct lp_sim_net *net);
 /* A hash of every event delivered so far: two runs of one seed agree. */
 uint64_t lp_sim_net_digest(const struct lp_sim_net *net);
 
-/* Streams a shard holds (accepted, CLOSED not yet delivered), and those it refused for streams_max.
- */
+/* Streams a shard holds: accepted, CLOSED not yet delivered. */
 uint32_t lp_sim_net_streams(const struct lp_sim_net *net, uint32_t shard);
-uint64_t lp_sim_net_refused(const struct lp_sim_net *net, uint32_t shard);
 
 /* --- The far ends. ------------------------------------------------------------------------- */
 

@@ -66,7 +66,6 @@ struct loan {
 struct port {
     struct lp_sim_net *net;
     struct loan *loans;
-    uint64_t refused;
     uint32_t shard;
     uint32_t streams;
     bool accept_stopped;

@@ -62,9 +62,7 @@ static void
 poll_pending(struct port *port, struct stream *stream, struct sink *sink)
 {
     struct lp_sim_net *net = port->net;
-    const bool closed = port->accept_stopped || port->accept_paused;
-    if (closed || port->streams == net->config.streams_max) {
-        port->refused += closed ? 0 : 1;
+    if (port->accept_stopped || port->accept_paused || port->streams == net->config.streams_max) {
         sim_stream_fail(stream);
         stream->near = NEAR_CLOSED;
         sim_stream_retire(stream);

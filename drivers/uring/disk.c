@@ -252,13 +252,6 @@ lp_uring_disk_drain(const struct lp_disk *disk)
     }
 }
 
-bool
-lp_uring_disk_registered(const struct lp_disk *disk)
-{
-    const struct uring_disk *self = disk->self;
-    return self->arena != NULL;
-}
-
 void
 uring_disk_close(struct uring_driver *driver)
 {

@@ -55,8 +55,6 @@ LP_MUST_CHECK enum lp_err lp_uring_disk_open_boot(struct lp_transport *transport
  * of the disk any more.
  */
 void lp_uring_disk_drain(const struct lp_disk *disk);
-/* Is its data registered with the kernel? */
-bool lp_uring_disk_registered(const struct lp_disk *disk);
 
 /* What lp_measure_run() needs, over a ring of its own; NULL: no ring. */
 struct lp_uring_meter;

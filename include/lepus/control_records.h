@@ -260,8 +260,7 @@ enum lp_rights {
 };
 
 enum lp_alarm {
-    LP_ALARM_MEMORY = 1,
-    LP_ALARM_DISK = 2,
+    LP_ALARM_DISK = 2, /* memory is each shard's own to look at */
 };
 
 enum lp_delete_verdict {

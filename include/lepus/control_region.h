@@ -119,7 +119,7 @@ struct lp_stats_page {
 #define X(name) uint64_t name;
     LP_STATS_LIST(X)
 #undef X
-    /* Turn lengths: bucket b counts turns of [histogram.h's lower bound of b, of b + 1)
+    /* Turn lengths: bucket b counts turns of [turn_histogram.h's lower bound of b, of b + 1)
      * nanoseconds. */
     uint64_t turn_ns[LP_TURN_HISTOGRAM_BUCKETS];
 };

@@ -5,7 +5,8 @@
  */
 #include "tests/unit/base/base_test.h"
 
-#include "dataplane/base/histogram.h"
+#include <lepus/turn_histogram.h>
+
 #include "dataplane/base/list.h"
 
 struct item {
@@ -37,7 +38,7 @@ links_go_where_they_are_put(void **unused)
     assert_true(lp_list_empty(&list));
     lp_list_push_back(&list, &item[1].link);
     lp_list_push_back(&list, &item[2].link);
-    lp_list_push_front(&list, &item[0].link);
+    lp_list_insert_before(list.next, &item[0].link);
     lp_list_insert_before(&item[2].link, &item[3].link);
     expect_order(&list, "0132");
     lp_list_remove(&item[1].link);
@@ -98,15 +99,15 @@ a_bucket_holds_its_lower_bound_and_what_is_an_eighth_above(void **unused)
 {
     (void)unused;
     for (uint32_t bucket = 0; bucket < 255; bucket++) {
-        const uint64_t lower = lp_histogram_lower(bucket);
-        const uint64_t next = lp_histogram_lower(bucket + 1);
-        assert_int_equal(lp_histogram_bucket(lower, 256), bucket);
-        assert_int_equal(lp_histogram_bucket(next - 1, 256), bucket);
+        const uint64_t lower = lp_turn_bucket_lower(bucket);
+        const uint64_t next = lp_turn_bucket_lower(bucket + 1);
+        assert_int_equal(lp_turn_bucket(lower, 256), bucket);
+        assert_int_equal(lp_turn_bucket(next - 1, 256), bucket);
         assert_true(next > lower);
         assert_true(bucket < 8 || (next - lower) * 8 <= lower);
     }
-    assert_int_equal(lp_histogram_bucket(UINT64_MAX, 256), 255);
-    assert_int_equal(lp_histogram_bucket(1ull << 40, 256), 255);
+    assert_int_equal(lp_turn_bucket(UINT64_MAX, 256), 255);
+    assert_int_equal(lp_turn_bucket(1ull << 40, 256), 255);
 }
 
 int

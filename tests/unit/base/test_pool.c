@@ -57,7 +57,6 @@ an_item_is_zeroed_aligned_and_found_by_its_handle(void **unused)
             assert_non_null(item);
             assert_int_equal((uintptr_t)item % 8, 0);
             assert_ptr_equal(lp_pool_get(&pool, handle), item);
-            assert_ptr_equal(lp_pool_get_any(&pool, handle), item);
             assert_int_equal(lp_pool_handle_of(&pool, lp_handle_index(handle)), handle);
             for (uint32_t at = 0; at < sizes[i]; at++) {
                 assert_int_equal(item[at], 0);

@@ -27,7 +27,6 @@ struct bench {
     uint32_t held;    /* told that they wait, and not yet that they go on */
     uint32_t records; /* taken by the protocol */
     uint32_t budget;  /* records an input; then it asks for another go */
-    uint64_t hog_bytes;
     void *hog;
 };
 

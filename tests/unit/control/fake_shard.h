@@ -96,7 +96,6 @@ struct fake_shard {
     uint8_t verdict; /* of delete checks */
     uint32_t count;
     uint32_t checks;
-    bool syncing;
     bool deaf; /* does not answer APPLIED */
     bool mute; /* does not answer LIST_QUEUES */
     uint64_t closed_connection;
