@@ -160,13 +160,12 @@ timestamp_passes(struct lp_net *net, struct tcp_stream *stream, const struct tcp
     return false;
 }
 
-/* RFC 7323 4.3 (2): what the next acknowledgement echoes. */
+/* RFC 7323 4.3 (2): what the next acknowledgement echoes.  It is not old: timestamp_passes(). */
 static inline void
 timestamp_keep(const struct lp_net *net, struct tcp_stream *stream,
                const struct tcp_segment *segment)
 {
-    if (segment->has_timestamp && tcp_le(segment->seq, stream->last_ack_sent) &&
-        !timestamp_is_old(net, stream, segment)) {
+    if (stream->timestamps && tcp_le(segment->seq, stream->last_ack_sent)) {
         stream->timestamp_recent = segment->timestamp;
         stream->timestamp_recent_ms = tcp_now_ms(net);
     }
@@ -243,6 +242,17 @@ syn_again(struct lp_net *net, struct tcp_stream *stream, struct tcp_segment *seg
     return true;
 }
 
+/* Neither side has heard of the other, or not enough.  False: nothing is left to be looked at. */
+static bool
+opening_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segment *segment)
+{
+    if (stream->state == TCP_SYN_RECEIVED) {
+        return syn_again(net, stream, segment);
+    }
+    syn_sent_input(net, stream, segment);
+    return false;
+}
+
 /* Has the peer our FIN?  False: the connection is over. */
 static bool
 fin_acknowledged(struct lp_net *net, struct tcp_stream *stream)
@@ -276,9 +286,6 @@ ack_input(struct lp_net *net, struct tcp_stream *stream, const struct tcp_segmen
         tcp_challenge(net, stream); /* RFC 5961 5.2 */
         return false;
     }
-    if (LP_UNLIKELY(stream->state == TCP_CLOSED)) {
-        return false;
-    }
     /* Not before: a number can be guessed, and a time stamp from the future would shut out the peer
      * (RFC 5961 5.1, CVE-2005-0356). */
     timestamp_keep(net, stream, segment);
@@ -290,14 +297,10 @@ ack_input(struct lp_net *net, struct tcp_stream *stream, const struct tcp_segmen
 void
 tcp_stream_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segment *segment)
 {
-    if (stream->state == TCP_SYN_SENT) {
-        syn_sent_input(net, stream, segment);
+    if (LP_UNLIKELY(stream->state <= TCP_SYN_RECEIVED) && !opening_input(net, stream, segment)) {
         return;
     }
     if (!timestamp_passes(net, stream, segment)) {
-        return;
-    }
-    if (LP_UNLIKELY(stream->state == TCP_SYN_RECEIVED) && !syn_again(net, stream, segment)) {
         return;
     }
     closed_window_strip(net, stream, segment);
