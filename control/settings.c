@@ -215,6 +215,7 @@ settings_open(const struct lp_config *config, const struct settings_given *given
     char host[128] = "localhost";
     (void)gethostname(host, sizeof(host) - 1); /* keeps "localhost" if it fails */
     const char *name = lp_config_text(config, "cluster_name");
+    const char *anonymous = lp_config_text(config, "anonymous_login_user");
     settings->config = config;
     (void)snprintf(settings->cluster_name, sizeof(settings->cluster_name), "%s%s",
                    name[0] ? name : "lepus@", name[0] ? "" : host);
@@ -232,6 +233,8 @@ settings_open(const struct lp_config *config, const struct settings_given *given
                                 lp_config_text(config, "default_permissions.read")},
         .default_tags = (const char *)settings->tags.data,
         .loopback_users = settings->loopback_users,
+        .anonymous_user = strcmp(anonymous, "none") != 0 ? anonymous : NULL,
+        .anonymous_password = lp_config_text(config, "anonymous_login_pass"),
         .loopback_user_count = loopback_user_count,
         .cluster_name = settings->cluster_name,
         .node_name = settings->node_name,

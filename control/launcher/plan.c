@@ -19,6 +19,31 @@ ignored_say(void *context, const char *key, const char *why)
     launcher_warn("%s is accepted and ignored: %s", key, why);
 }
 
+/* With anonymous_login_user = none. */
+static void
+mechanism_count(void *context, const char *name, const char *value)
+{
+    uint32_t *counts = context; /* all, and those that need no user for nobody */
+    (void)name;
+    counts[0]++;
+    counts[1] += strcmp(value, "ANONYMOUS") != 0;
+}
+
+static enum lp_err
+mechanisms_check(const struct lp_config *config, char *ret_why, size_t why_bytes)
+{
+    uint32_t counts[2] = {0};
+    lp_config_each(config, "auth_mechanisms.$name", mechanism_count, counts);
+    if (counts[0] == 0 || counts[1] > 0 ||
+        strcmp(lp_config_text(config, "anonymous_login_user"), "none") != 0) {
+        return LP_OK;
+    }
+    (void)snprintf(ret_why, why_bytes,
+                   "auth_mechanisms names ANONYMOUS only, and anonymous_login_user = none turns "
+                   "it off: nobody could log in");
+    return LP_ERR_BAD_CONFIG;
+}
+
 static enum lp_err
 config_read(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
 {
@@ -30,6 +55,9 @@ config_read(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
     }
     if (err == LP_OK) {
         err = lp_config_decrypt(plan->config, ret_why, why_bytes);
+    }
+    if (err == LP_OK) {
+        err = mechanisms_check(plan->config, ret_why, why_bytes);
     }
     if (err == LP_OK) {
         lp_config_ignored_each(plan->config, ignored_say, NULL);

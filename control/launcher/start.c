@@ -17,6 +17,8 @@
 struct arguments {
     size_t count;
     uint32_t mechanisms;
+    uint32_t named; /* mechanisms, whether they can be had or not */
+    bool anonymous; /* there is a user for who has no name */
     bool failed;
     char *item[ARGUMENTS_MAX + 1]; /* NULL at the end */
 };
@@ -95,14 +97,31 @@ start(struct launcher_child *child, const struct launcher_plan *plan,
     return good;
 }
 
+/* What is named, or RabbitMQ's default; without a user for it there is no ANONYMOUS. */
 static void
 mechanism_add(void *context, const char *name, const char *value)
 {
     struct arguments *arguments = context;
     (void)name;
-    /* There are three of them: who names more has named some twice. */
-    if (arguments->mechanisms++ < MECHANISMS_MAX) {
+    arguments->named++;
+    /* There are four of them: who names more has named some twice. */
+    if (arguments->mechanisms < MECHANISMS_MAX &&
+        (strcmp(value, "ANONYMOUS") != 0 || arguments->anonymous)) {
+        arguments->mechanisms++;
         argument_add(arguments, "--auth-mechanism=%s", value);
+    }
+}
+
+static void
+mechanisms_add(struct arguments *arguments, const struct lp_config *config)
+{
+    static const char *const defaults[] = {"PLAIN", "AMQPLAIN", "ANONYMOUS"};
+    arguments->anonymous = strcmp(lp_config_text(config, "anonymous_login_user"), "none") != 0;
+    lp_config_each(config, "auth_mechanisms.$name", mechanism_add, arguments);
+    if (arguments->named == 0) {
+        for (size_t i = 0; i < LP_COUNT_OF(defaults); i++) {
+            mechanism_add(arguments, NULL, defaults[i]);
+        }
     }
 }
 
@@ -154,7 +173,7 @@ launcher_start_dataplane(struct launcher_child *child, const struct launcher_pla
     argument_add(&arguments, "--data-id=%s", plan->record.id);
     argument_add(&arguments, "--cluster-name=%s", plan->cluster_name);
     argument_add(&arguments, "--ready-fd=%d", ready_fd);
-    lp_config_each(config, "auth_mechanisms.$name", mechanism_add, &arguments);
+    mechanisms_add(&arguments, config);
     const int tls_fd = plan->tls == NULL ? -1 : launcher_tls_open(plan);
     if (tls_fd >= 0) {
         argument_add(&arguments, "--tls-fd=%d", tls_fd);

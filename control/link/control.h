@@ -38,6 +38,8 @@ struct lp_control_settings {
     const char *default_permissions[3]; /* configure, write, read */
     const char *default_tags;           /* separated by commas */
     const char *const *loopback_users;
+    const char *anonymous_user; /* NULL: nobody logs in without a name */
+    const char *anonymous_password;
     size_t loopback_user_count;
     const char *cluster_name;
     const char *data_folder;

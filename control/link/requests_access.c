@@ -76,6 +76,22 @@ external_missing(const struct lp_auth_login *login)
            login->password.size > 0;
 }
 
+/* Who has no name gets one, and its password: all else is as with any login. */
+static bool
+anonymous_named(const struct lp_control *control, struct lp_auth_login *login)
+{
+    const struct lp_control_settings *settings = &control->options.settings;
+    if (!lp_bytes_equal_text(login->mechanism, "ANONYMOUS")) {
+        return true;
+    }
+    if (settings->anonymous_user == NULL) {
+        return false;
+    }
+    login->user = lp_bytes_of_text(settings->anonymous_user);
+    login->password = lp_bytes_of_text(settings->anonymous_password);
+    return true;
+}
+
 /* ---- requests ---- */
 
 void
@@ -105,6 +121,10 @@ control_on_login(struct control_request *request)
                     (int)login.password.size, (const char *)login.password.data);
         control_answer_now(request, good);
         return;
+    }
+    if (good && !anonymous_named(control, &login)) {
+        good = lp_auth_refuse(&login, &request->fault);
+        why = "anonymous_login_user is none";
     }
     if (good) {
         good = lp_auth_login(control->catalog, &login, &why, &request->fault);

@@ -123,9 +123,9 @@ host_listener_take(const char *value, struct lp_address listener[LP_LISTENERS_MA
 static bool
 mechanism_take(struct host_options *options, const char *value)
 {
-    static const char *const names[] = {"PLAIN", "AMQPLAIN", "EXTERNAL"};
-    static const uint8_t bits[] = {LP_MECHANISM_PLAIN, LP_MECHANISM_AMQPLAIN,
-                                   LP_MECHANISM_EXTERNAL};
+    static const char *const names[] = {"PLAIN", "AMQPLAIN", "EXTERNAL", "ANONYMOUS"};
+    static const uint8_t bits[] = {LP_MECHANISM_PLAIN, LP_MECHANISM_AMQPLAIN, LP_MECHANISM_EXTERNAL,
+                                   LP_MECHANISM_ANONYMOUS};
     uint32_t index;
     if (!word_parse(value, names, LP_COUNT_OF(names), &index)) {
         return false;

@@ -82,9 +82,10 @@ enum lp_resource {
 enum lp_control_type {
     /* ---- shard to control: requests, answered by LP_CONTROL_REPLY with the same sequence ---- */
 
-    /* connection u64, mechanism str ("PLAIN", "AMQPLAIN", "EXTERNAL"), user str, password blob,
-     * peer addr, loopback bool.  Reply: user_name str.  Fault 403: refused, text for the client.
-     * EXTERNAL: the transport vouches for the user; none, and `password` says for the log why. */
+    /* connection u64, mechanism str ("PLAIN", "AMQPLAIN", "EXTERNAL", "ANONYMOUS"), user str,
+     * password blob, peer addr, loopback bool.  Reply: user_name str.  Fault 403: refused, text for
+     * the client. EXTERNAL: the transport vouches for the user; none, and `password` says for the
+     * log why. */
     LP_CONTROL_LOGIN = 1,
     /* connection u64, vhost str, protocol str, local addr, peer addr, client_properties blob,
      * heartbeat_s u16, frame_max u32, channel_max u16, connected_at_ms u64, user str,

@@ -27,7 +27,8 @@ struct lp_trace;
 enum lp_mechanism {
     LP_MECHANISM_PLAIN = 1,
     LP_MECHANISM_AMQPLAIN = 2,
-    LP_MECHANISM_EXTERNAL = 4, /* by what the transport knows of the peer; offered with TLS only */
+    LP_MECHANISM_ANONYMOUS = 4, /* as the user that the control process has for nobody */
+    LP_MECHANISM_EXTERNAL = 8,  /* by what the transport knows of the peer; offered with TLS only */
 };
 
 /* What an operator can set that protocols need; the broker keeps it. */

@@ -16,7 +16,7 @@ import suite
 from semantics.base import Case, Closed
 
 
-class Settings(Case):
+class Own(Case):
     def begin(self, *settings):
         """A broker with these settings takes the place of the suite's."""
         self.broker = broker_module.Broker(settings=settings)
@@ -28,6 +28,8 @@ class Settings(Case):
             connection.drop()
         self.connections.clear()
 
+
+class Settings(Own):
     def refused(self, text, **options):
         with self.assertRaises(Closed) as caught:
             self.connect(**options)
@@ -156,6 +158,56 @@ class Settings(Case):
         for _ in range(10):
             self.assertEqual(self.login("wrong")[0], 403)
         self.assertIsNone(self.login("guest"))
+
+
+class Anonymous(Own):
+    """Who has no name: the keys of ANONYMOUS (C15)."""
+
+    def enter(self):
+        """Whom the broker takes somebody without a name for; or how it sends him away."""
+        try:
+            self.dial().handshake(mechanism="ANONYMOUS", response=b"")
+        except Closed as closed:
+            return closed.event.code, closed.event.text
+        return self.broker.ctl("-q", "list_connections", "user").stdout.split()[-1]
+
+    def offered(self):
+        return self.dial().start().mechanisms
+
+    def test_anonymous_is_whom_the_settings_say(self):
+        self.begin("default_users.visitor.password=p", "default_users.visitor.vhost_pattern=.*",
+                   "anonymous_login_user=visitor", "anonymous_login_pass=p")
+        self.assertEqual(self.offered(), "PLAIN AMQPLAIN ANONYMOUS")
+        self.assertEqual(self.enter(), "visitor")
+        shown = self.broker.ctl("environment").stdout
+        self.assertIn("anonymous_login_user = visitor\n", shown)
+        self.assertIn("anonymous_login_pass = ******\n", shown)
+
+    def test_its_password_is_looked_at(self):
+        self.begin("anonymous_login_pass=wrong")
+        self.assertEqual(self.enter(), (403, "ACCESS_REFUSED - Login was refused using authentication mechanism "
+                                        "ANONYMOUS. For details see the broker logfile."))
+        until = time.monotonic() + 30
+        while "ANONYMOUS login refused: user 'guest' - invalid credentials" not in self.broker.log_tail():
+            self.assertLess(time.monotonic(), until)
+
+    def test_without_a_user_it_is_not_offered(self):
+        self.begin("anonymous_login_user=none")
+        self.assertEqual(self.offered(), "PLAIN AMQPLAIN")
+        connection = self.dial()
+        connection.start()
+        connection.start_ok(mechanism="ANONYMOUS", response=b"")
+        self.silent_close(connection)
+
+    def test_it_may_be_all_there_is_or_left_away(self):
+        self.begin("auth_mechanisms.1=ANONYMOUS")
+        self.assertEqual(self.offered(), "ANONYMOUS")
+        self.assertEqual(self.enter(), "guest")
+        self.begin("auth_mechanisms.1=AMQPLAIN", "auth_mechanisms.2=PLAIN")
+        self.assertEqual(self.offered(), "PLAIN AMQPLAIN")
+        with self.assertRaises(RuntimeError) as caught:
+            broker_module.Broker(settings=["auth_mechanisms.1=ANONYMOUS", "anonymous_login_user=none"]).stop()
+        self.assertIn("nobody could log in", str(caught.exception))
 
 
 class Secrets(Case):

@@ -456,9 +456,10 @@ class Raw:
                                               "capabilities": {c: True for c in capabilities}})
 
     def handshake(self, user="guest", password="guest", vhost="/", channel_max=None,
-                  frame_max=None, heartbeat=0, capabilities=None):
+                  frame_max=None, heartbeat=0, capabilities=None, **more):
         self.start()
-        more = {} if capabilities is None else {"capabilities": capabilities}
+        if capabilities is not None:
+            more["capabilities"] = capabilities
         self.start_ok(user, password, **more)
         self.tune = self.next(0)
         if self.tune.name == "connection.close":

@@ -50,6 +50,7 @@ static const struct {
 } mechanisms[] = {
     {LP_MECHANISM_PLAIN, "PLAIN"},
     {LP_MECHANISM_AMQPLAIN, "AMQPLAIN"},
+    {LP_MECHANISM_ANONYMOUS, "ANONYMOUS"},
     {LP_MECHANISM_EXTERNAL, "EXTERNAL"},
 };
 
@@ -84,6 +85,9 @@ amqp091_sasl_read(uint8_t mechanism, struct lp_bytes response,
         return plain_read(response, ret_credentials);
     case LP_MECHANISM_AMQPLAIN:
         return amqplain_read(response, ret_credentials);
+    case LP_MECHANISM_ANONYMOUS: /* whatever it says of itself */
+        *ret_credentials = (struct amqp091_credentials){0};
+        return true;
     default:
         return false;
     }

@@ -62,14 +62,15 @@ class Afar(Case):
         target = broker_module.Broker(settings=["listeners.tcp.afar=%s:0" % address])
         self.addCleanup(target.stop)
         where = next(l for l in target.listeners if address in l)
-        connection = Raw(address, int(where.rpartition(":")[2]))
-        self.connections.append(connection)
-        try:
-            connection.handshake()
-            self.fail("logged in")
-        except Closed as closed:
-            self.check_close(closed.event, 403, None, "ACCESS_REFUSED - Login was refused using "
-                             "authentication mechanism PLAIN. For details see the broker logfile.")
+        for mechanism in ("PLAIN", "ANONYMOUS"):
+            connection = Raw(address, int(where.rpartition(":")[2]))
+            self.connections.append(connection)
+            try:
+                connection.handshake(mechanism=mechanism)
+                self.fail("logged in")
+            except Closed as closed:
+                self.check_close(closed.event, 403, None, "ACCESS_REFUSED - Login was refused using authentication "
+                                 "mechanism %s. For details see the broker logfile." % mechanism)
         Raw(target.host, target.port).handshake().close()
 
 

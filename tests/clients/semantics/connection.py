@@ -225,9 +225,25 @@ class Handshake(Case):
         connection.start_ok(response="guest")
         self.silent_close(connection)
 
+    def test_C15_anonymous_is_offered_and_is_guest(self):
+        connection = self.dial()
+        if self.broker.version < (4, 0):
+            self.skipTest("4.0's")
+        # 4.0.5 offers the first two in either order, by start; mostly in this one.
+        offered = connection.start().mechanisms
+        self.assertEqual(sorted(offered.split()), ["AMQPLAIN", "ANONYMOUS", "PLAIN"])
+        if self.broker.flavour == "lepus":
+            self.assertEqual(offered, "PLAIN AMQPLAIN ANONYMOUS")
+        self.dial().handshake(mechanism="ANONYMOUS", response=b"me@example\0\xff")
+        connection = self.connections[-1]
+        connection.channel(1).call("queue.declare", queue="", exclusive=True)
+        if self.broker.has_ctl:
+            listed = self.broker.ctl("-q", "list_connections", "user", "auth_mechanism").stdout
+            self.assertIn("guest\tANONYMOUS\n", listed)
+
     def test_C15_unknown_mechanism_silent(self):
         connections = []
-        for mechanism in ("plain", "X-UNKNOWN"):
+        for mechanism in ("plain", "X-UNKNOWN", "anonymous"):
             connection = self.dial()
             connection.start()
             connection.start_ok(mechanism=mechanism)
