@@ -160,4 +160,9 @@ ROWS = [
          Figure("slow_ratio", "TLS to plain", "x"),
          Figure("p50_tls", "latency p50, TLS", "us"), Figure("p50", "the same, plain", "us")],
         peers=("rabbitmq", "lepus"), special=encrypted.tls),
+    Row("tls-storm", "plain, 1,000 a second, beside TLS handshakes",
+        [p50(None), p99(None), Figure("storm_p50", "p50 in the storm", "us"), Figure("storm_p99", "p99 in the storm", "us"),
+         Figure("more_p99", "p99 in the storm to without", "x"),
+         Figure("handshakes", "handshakes a second meanwhile", "/s", "more")],
+        peers=("rabbitmq", "lepus"), special=encrypted.storm),
 ]
