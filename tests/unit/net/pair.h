@@ -208,7 +208,7 @@ pair_step(struct pair *pair, uint64_t step_ns)
     lp_sim_wire_advance(pair->wire, pair->now_ns);
 }
 
-static void
+static inline void
 pair_run(struct pair *pair, uint64_t for_ns)
 {
     const uint64_t until = pair->now_ns + for_ns;
