@@ -12,4 +12,4 @@ import suite
 
 if __name__ == "__main__":
     sys.exit(suite.main([importlib.import_module("tls." + name)
-                         for name in ("connections", "certificates", "commands", "load", "packets")]))
+                         for name in ("connections", "certificates", "hostile", "commands", "load", "packets")]))
