@@ -61,7 +61,7 @@ struct supervisor {
     uint64_t control_at_ms; /* when to start control again */
     uint32_t backoff_ms;
     unsigned boot_failures;
-    bool control_lived; /* it has once run for longer than QUICK_MS */
+    bool control_lived; /* one was ready, or ended by a signal: what it needs to start is there */
 
     bool was_ready;       /* a data plane once was */
     bool dataplane_ready; /* the one that runs is */
@@ -234,7 +234,8 @@ on_control_end(struct supervisor *supervisor)
     const struct launcher_ending ending = launcher_child_reap(&supervisor->control);
 
     launcher_ending_print(ending, how, sizeof(how));
-    supervisor->control_lived |= lived_ms >= QUICK_MS || ending.signalled;
+    /* Not how long it lived: to fail takes a slow machine longer. */
+    supervisor->control_lived |= supervisor->control_ready || ending.signalled;
     switch (supervisor->phase) {
     case PHASE_RUNNING:
         supervisor->boot_failures += supervisor->control_lived ? 0 : 1;

@@ -8,6 +8,7 @@ by the launcher's eventfds, so a wrong descriptor is a test that fails.
 """
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -59,7 +60,9 @@ if dataplane:
         ready()
 else:
     signal.signal(signal.SIGTERM, lambda *_: os.write(wakes[0], (1).to_bytes(8, "little")))
-    if mode == "control-fails":
+    if mode == "control-fails-late":
+        select.select([], [], [], 1.05)  # longer than what the launcher calls quick
+    if mode.startswith("control-fails"):
         sys.exit(4)
     deaf = mode == "control-deaf" and int(options["--generation"][0]) < 3
     if "--ready-fd" in options and not deaf:
