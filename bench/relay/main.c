@@ -58,8 +58,12 @@ int
 main(int argc, char **argv)
 {
     struct relay_options options = {.address = "tcp:127.0.0.1:0", .streams_max = 20000};
-    if (!parse(&options, argc, argv)) {
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         (void)fputs(help, stdout);
+        return 0;
+    }
+    if (!parse(&options, argc, argv)) {
+        (void)fputs(help, stderr);
         return 2;
     }
     struct rlimit limit;

@@ -42,10 +42,25 @@ cli_usage_print(FILE *out, const struct cli_request *request)
                   command->flags & LP_COMMAND_TIMEOUT ? " [--timeout <timeout>]" : "");
 }
 
+/* Its commands' names get this much room. */
+static int
+group_width(const struct cli_request *request, enum lp_command_group group)
+{
+    size_t width = 29;
+    for (size_t i = 0; i < lp_command_count; i++) {
+        const struct lp_command *command = &lp_commands[i];
+        if (command->group == group && (command->scopes & request->scopes)) {
+            width = LP_MAX(width, strlen(command->name));
+        }
+    }
+    return (int)width;
+}
+
 /* Commands of one heading, by name. */
 static void
 group_print(FILE *out, const struct cli_request *request, enum lp_command_group group)
 {
+    const int width = group_width(request, group);
     const char *before = "";
     for (;;) {
         const struct lp_command *next = NULL;
@@ -64,7 +79,7 @@ group_print(FILE *out, const struct cli_request *request, enum lp_command_group 
             (void)fprintf(out, "\n%s:\n\n", lp_command_group_name(group));
         }
         before = next->name;
-        (void)fprintf(out, "   %-29s %s\n", next->name, next->summary);
+        (void)fprintf(out, "   %-*s %s\n", width, next->name, next->summary);
     }
 }
 

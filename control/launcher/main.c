@@ -92,7 +92,8 @@ run(const struct launcher_options *options)
     return code;
 }
 
-/* `lepus log` is a program of its own: what is in logs the data plane's code knows. */
+/* `lepus log` and its like are programs of their own: what is in logs the data plane's code knows.
+ */
 static int
 tool_run(const char *tool, char **argv)
 {
@@ -101,6 +102,10 @@ tool_run(const char *tool, char **argv)
     if (launcher_programs_find(path, why, sizeof(why)) != LP_OK) {
         launcher_warn("%s", why);
         return 1;
+    }
+    char data[PATH_MAX];
+    if (lp_config_data_dir(NULL, data, sizeof(data)) == LP_OK) {
+        (void)setenv("LEPUS_DATA", data, 1); /* they look nowhere else by themselves */
     }
     const size_t bytes = strlen(path);
     (void)snprintf(path + bytes, sizeof(path) - bytes, "/%s", tool);

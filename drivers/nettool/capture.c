@@ -15,6 +15,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -283,7 +284,7 @@ usage(int code)
         "Frames of a running broker's packet devices, both ways, as pcapng; FILE may be -, for\n"
         "  lepus capture - | tshark -r -\n"
         "\n"
-        "  --data DIR     of the broker (LEPUS_DATA, or /var/lib/lepus)\n"
+        "  --data DIR     of the broker (default: as `lepus` without it)\n"
         "  --port N       only lepus.net.port.N, counted from 0 in the configuration's order\n"
         "  --snap BYTES   of each frame at most (65535)\n"
         "  --count N      so many frames, then end\n"
@@ -336,17 +337,17 @@ capture_run(int argc, char **argv)
         }
         if (argv[i][0] == '-' && argv[i][1] != '\0') {
             if (i + 1 == argc || !option_take(&capture, argv[i], argv[i + 1])) {
-                return usage(2);
+                return usage(EX_USAGE);
             }
             i++;
         } else if (capture.file == NULL) {
             capture.file = argv[i];
         } else {
-            return usage(2);
+            return usage(EX_USAGE);
         }
     }
     if (capture.file == NULL || capture.snap_bytes == 0) {
-        return usage(2);
+        return usage(EX_USAGE);
     }
     capture.to = strcmp(capture.file, "-") == 0 ? stdout : fopen(capture.file, "wbe");
     if (capture.to == NULL) {

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 
 #include <lepus/base.h>
 
@@ -30,5 +31,5 @@ main(int argc, char **argv)
     }
     (void)fprintf(stderr,
                   "lepus-net capture|nic: see `lepus capture --help` and `lepus nic --help`\n");
-    return 2;
+    return EX_USAGE;
 }

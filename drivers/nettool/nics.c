@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <drivers/dpdk/dpdk.h>
@@ -342,7 +343,7 @@ nics_run(int argc, char **argv)
         return offloads_print(argv[2]);
     }
     if (argc < 2 || strcmp(argv[1], "list") != 0) {
-        return usage(2);
+        return usage(EX_USAGE);
     }
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
@@ -350,7 +351,7 @@ nics_run(int argc, char **argv)
         } else if (strcmp(argv[i], "--root") == 0 && i + 1 < argc) {
             root = argv[++i];
         } else {
-            return usage(2);
+            return usage(EX_USAGE);
         }
     }
     if (as_json) {

@@ -159,7 +159,7 @@ class Words(unittest.TestCase):
         self.assertIn("pcapng", self.run_words("capture", "--help")[1])
         self.assertIn("lepus nic show", self.run_words("nic", "--help")[1])
         for words in (["capture"], ["capture", "--port", "x", "f"], ["capture", "a", "b"], ["nic"], ["nic", "lists"]):
-            self.assertEqual(self.run_words(*words)[0], 2, words)
+            self.assertEqual(self.run_words(*words)[0], 64, words)
         status, _, err = self.run_words("capture", "--data", "/nowhere/at/all", "/dev/null")
         self.assertEqual(status, 1)
         self.assertIn("no data directory", err)
