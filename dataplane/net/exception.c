@@ -329,6 +329,9 @@ port_take(struct lp_net *net, uint32_t port_index)
     const uint32_t count = nic->ops->receive(nic->self, frames, max);
     LP_ASSERT(count <= max);
     exception->looked_ns = count == max ? 0 : net->now_ns;
+    if (count > 0) {
+        net->look_ns = NET_LOOK_NS / 2; /* sleep_begin() doubles it */
+    }
     for (uint32_t i = 0; i < count; i++) {
         frame_send(net, port_index, &frames[i]);
         nic->ops->put(nic->self, &frames[i]);
@@ -357,7 +360,7 @@ net_exception_sleep_begin(struct lp_net *net, uint32_t port_index, uint64_t *nex
     exception->looked_ns = 0; /* whoever wakes us, it is looked at in the next turn */
     const struct lp_nic *nic = &exception->nic;
     if (nic->ops->wait_fd(nic->self) < 0) {
-        *next_ns = LP_MIN(*next_ns, net->now_ns + NET_LOOK_NS);
+        *next_ns = LP_MIN(*next_ns, net->now_ns + net->look_ns);
     }
     if (exception->waiting_count > 0) {
         *next_ns = LP_MIN(*next_ns, net->now_ns + NET_RETRY_NS);

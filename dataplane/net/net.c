@@ -75,6 +75,7 @@ lp_net_open_boot(const struct lp_net_config *config, const struct lp_net_env *en
     }
     memset(net, 0, sizeof(*net));
     net->config = checked;
+    net->look_ns = NET_LOOK_NS / 2;
     net->env = *env;
     net->memory = memory;
     net->accepting = true;
@@ -163,6 +164,9 @@ port_receive(struct lp_net *net, uint32_t index)
     const struct lp_nic *nic = &net->port[index].config.nic;
     const uint32_t count = nic->ops->receive(nic->self, frames, LP_NIC_BURST_MAX);
     LP_ASSERT(count <= LP_NIC_BURST_MAX);
+    if (count > 0) {
+        net->look_ns = NET_LOOK_NS / 2; /* sleep_begin() doubles it */
+    }
     net->joining = count > 1 && net->capture.frame == NULL;
     if (net->joining) {
         tcp_gro_begin(net);
@@ -333,7 +337,7 @@ devices_arm(struct lp_net *net, uint64_t *next_ns)
             return false;
         }
         if (nic->ops->wait_fd(nic->self) < 0) {
-            *next_ns = LP_MIN(*next_ns, net->now_ns + NET_LOOK_NS);
+            *next_ns = LP_MIN(*next_ns, net->now_ns + net->look_ns);
         }
         if (port->sending_count > 0) {
             *next_ns = LP_MIN(*next_ns, net->now_ns + NET_RETRY_NS);
@@ -367,6 +371,7 @@ lp_net_sleep_begin(struct lp_net *net, uint64_t *ret_next_ns)
     }
     /* R3, pairs with R1. */
     const bool woken = lp_load_acquire(&net->woken) != 0;
+    net->look_ns = LP_MIN(2 * net->look_ns, NET_LOOK_MAX_NS);
     if (woken || tcp_stream_waiting(net) || sending_waits(net) || !devices_arm(net, &next_ns)) {
         if (net->fabric != NULL) {
             fabric_sleep_end(net);

@@ -118,6 +118,7 @@ struct lp_net {
     bool exceptions;  /* some port has one */
     bool joining;     /* a burst: segments that continue each other are looked for (tcp/gro.c) */
     bool from_fabric; /* the frame that is worked on came from another shard: it is not given on */
+    uint32_t look_ns; /* until such a device is looked at again */
     uint32_t woken;   /* wake_any(): written by any thread */
     struct net_bucket errors; /* icmp.c: RFC 1812 4.3.2.8, RFC 4443 2.4 (f) */
     struct net_bucket echoes;
@@ -231,8 +232,10 @@ void net_exception_flush(struct lp_net *net);
 /* sleep_begin(): as with devices. */
 LP_MUST_CHECK bool net_exception_sleep_begin(struct lp_net *net, uint32_t port, uint64_t *next_ns);
 void net_exception_sleep_end(struct lp_net *net, uint32_t port);
-/* Devices that cannot wake anybody are looked at so often. */
-#define NET_LOOK_NS (50u * 1000u)
+/* Devices that cannot wake anybody are looked at so often, and less and less when nothing comes:
+ * each empty look doubles the time to the next, up to a millisecond. */
+#define NET_LOOK_NS     (50u * 1000u)
+#define NET_LOOK_MAX_NS (1000u * 1000u)
 /* Frames that a device would not take are offered again after this. */
 #define NET_RETRY_NS (20u * 1000u)
 

@@ -298,6 +298,7 @@ port_start(struct dpdk_port *port, const struct rte_eth_dev_info *info,
     for (uint16_t i = 0; i < port->queue_count; i++) {
         queue_wait_fd(&port->queue[i]);
     }
+    dpdk_sockets_watch(port, options->device);
     return LP_OK;
 }
 

@@ -40,5 +40,9 @@ struct dpdk_port {
     struct dpdk_queue queue[LP_DPDK_QUEUES_MAX];
 };
 
+/* ---- socket.c ---- */
+/* Queues without an interrupt whose sockets can wake get a wait_fd. */
+void dpdk_sockets_watch(struct dpdk_port *port, const char *device);
+
 /* ---- queue.c ---- */
 extern const struct lp_nic_ops dpdk_nic_ops; /* all but the name */

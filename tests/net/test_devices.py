@@ -73,6 +73,23 @@ def stats(target):
     return {name: int(number) for name, number in re.findall(r"^(\w+)\s+(\d+)\s", text, re.M)}
 
 
+def cpu_seconds(pid):
+    with open("/proc/%d/stat" % pid) as file:
+        words = file.read().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def idle_share(pid, enough):
+    """Of a core: the first of five looks that is below `enough`, as timers and reports come and go."""
+    for _ in range(5):
+        used, began = cpu_seconds(pid), time.monotonic()
+        time.sleep(2)  # nothing is waited for: nothing is what has to happen
+        share = (cpu_seconds(pid) - used) / (time.monotonic() - began)
+        if share < enough:
+            break
+    return share
+
+
 def pcap_write(path, frames):
     with open(path, "wb") as file:
         file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
@@ -301,6 +318,21 @@ class Dpdk(Case):
         self.start(wire, "net_pcap0,iface=" + wire.near)
         self.assertTrue(ping(wire.subnet.ours))
         self.assertTrue(work(wire.subnet.ours, count=20))
+
+    def test_an_idle_broker_sleeps(self):
+        """By the device's interrupt, or by the socket that DPDK has opened for it."""
+        for kind, shards in ((netns.DpdkTap, 2), (netns.AfPacket, 2), (netns.AfXdp, 1)):
+            end = kind()
+            self.undo.append(end.close)
+            target = self.start(end, end.device_for(shards), shards=shards)
+            links = [connection(end.subnet.ours) for _ in range(10)]
+            used = idle_share(target.child("lepus-dataplane"), 0.02)
+            print("      %s: %.2f %% of a core when idle" % (kind.__name__, 100 * used))
+            self.assertLess(used, 0.02, kind.__name__)
+            for link in links:
+                link.close()  # and it wakes
+            self.assertTrue(work(end.subnet.ours, count=20))
+            target.stop()
 
     def alone(self, device, **options):
         """A broker on a device that leads nowhere."""

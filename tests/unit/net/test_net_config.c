@@ -298,14 +298,22 @@ who_sleeps_is_not_asleep_when_frames_wait_or_somebody_wakes_it(void **state)
 }
 
 static void
-a_device_that_wakes_nobody_is_looked_at_soon(void **state)
+a_device_that_wakes_nobody_is_looked_at_soon_and_less_when_nothing_comes(void **state)
 {
     (void)state;
     struct rig rig;
     uint64_t next_ns = 0;
+    const struct frame_arp arp = {1, peer_mac, peer_ip4, our_ip4};
     rig_open_settled(&rig);
-    assert_true(lp_net_sleep_begin(rig.net, &next_ns));
+    for (uint32_t i = 0; i < 10; i++) {
+        assert_true(lp_net_sleep_begin(rig.net, &next_ns));
+        lp_net_sleep_end(rig.net);
+    }
     assert_true(next_ns <= rig.clock.now_ns + MILLISECOND);
+    assert_true(next_ns > rig.clock.now_ns + MILLISECOND / 2);
+    rig_say_arp(&rig, &arp);
+    assert_true(lp_net_sleep_begin(rig.net, &next_ns));
+    assert_true(next_ns <= rig.clock.now_ns + NET_LOOK_NS);
     lp_net_sleep_end(rig.net);
     rig_close(&rig);
 }
@@ -380,7 +388,7 @@ main(void)
         cmocka_unit_test(too_little_memory_is_said_and_nothing_is_left_behind),
         cmocka_unit_test(zeros_mean_as_usual),
         cmocka_unit_test(who_sleeps_is_not_asleep_when_frames_wait_or_somebody_wakes_it),
-        cmocka_unit_test(a_device_that_wakes_nobody_is_looked_at_soon),
+        cmocka_unit_test(a_device_that_wakes_nobody_is_looked_at_soon_and_less_when_nothing_comes),
         cmocka_unit_test(what_a_device_refuses_is_offered_again),
         cmocka_unit_test(a_device_without_buffers_or_room_makes_senders_wait),
     };
