@@ -170,6 +170,7 @@ const struct config_key config_keys[] = {
     KEY("lepus.net.dpdk.arguments", CONFIG_TEXT, "", 0, 0, "Words for DPDK's environment that no key here stands for."),
     KEY("lepus.net.addresses_wait", CONFIG_BOOL, "false", 0, 0, "Whether addresses of ours are used only when nobody on the link has objected to them, seconds after the start. Otherwise they are used at once, and given up when somebody objects."),
     ENUM("lepus.net.congestion", "cubic", "cubic|newreno", "How senders react to loss."),
+    ENUM("lepus.net.ecn", "passive", "passive|active|off", "Whether routers may mark packets instead of dropping them (ECN): when a client asks for it, also when we open a connection, or never."),
 
     NOT_YET("ssl_options", "none", "There is none but \"none\"; the keys below it are meant."),
     NOT_YET("ssl_options.client_renegotiation", "false", "Renegotiation is always refused."),

@@ -292,6 +292,7 @@ launcher_net_plan(struct launcher_plan *plan, char *ret_why, size_t why_bytes)
     const uint64_t usual = LP_MAX(plan->memory_bytes / 8, plan->shard_count * 64 * MIB);
     argument_add(&net, "--net-memory-bytes=%llu", (unsigned long long)(given > 0 ? given : usual));
     argument_add(&net, "--net-congestion=%s", lp_config_text(config, "lepus.net.congestion"));
+    argument_add(&net, "--net-ecn=%s", lp_config_text(config, "lepus.net.ecn"));
     argument_add(&net, "--net-addresses-wait=%s",
                  lp_config_bool(config, "lepus.net.addresses_wait") ? "true" : "false");
     argument_add(&net, "--net-dpdk-memory-mb=%llu",

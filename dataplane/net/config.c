@@ -209,7 +209,8 @@ limits_good(const struct lp_net_config *config)
            config->peer_mss_floor_bytes >= MSS_FLOOR_MIN &&
            config->peer_mss_floor_bytes <= MSS_FLOOR_MAX && config->rto_min_ms <= RTO_MIN_MS_MAX &&
            config->time_wait_ms <= TIME_WAIT_MAX &&
-           (config->congestion == LP_NET_CUBIC || config->congestion == LP_NET_NEWRENO);
+           (config->congestion == LP_NET_CUBIC || config->congestion == LP_NET_NEWRENO) &&
+           config->ecn <= LP_NET_ECN_OFF;
 }
 
 enum lp_err

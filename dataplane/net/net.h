@@ -67,6 +67,13 @@ enum lp_net_congestion {
     LP_NET_NEWRENO, /* RFC 5681, 6582 */
 };
 
+/* RFC 3168. */
+enum lp_net_ecn {
+    LP_NET_ECN_PASSIVE, /* when a peer asks for it */
+    LP_NET_ECN_ACTIVE,  /* asked for when we open, too */
+    LP_NET_ECN_OFF,
+};
+
 struct lp_net_config {
     uint32_t shard;
     uint32_t shard_count;
@@ -82,6 +89,7 @@ struct lp_net_config {
     bool addresses_wait;
     uint32_t streams_max;
     enum lp_net_congestion congestion;
+    enum lp_net_ecn ecn;
     /* Of a connection.  Zeros: as usual. */
     uint32_t receive_bytes_max;    /* 6 MiB: how far auto-tuning goes */
     uint32_t receive_bytes_first;  /* 64 KiB */

@@ -64,6 +64,7 @@ struct net_out {
     uint32_t l4_room;
     uint32_t l4_offset;
     uint8_t protocol;
+    uint8_t ecn; /* RFC 3168 5: the codepoint in the header of IP; 0 unless it is said */
     const struct net_path *path;
 };
 

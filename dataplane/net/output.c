@@ -74,16 +74,17 @@ net_out_begin(struct lp_net *net, const struct net_path *path, uint8_t protocol,
 }
 
 static void
-ipv4_write(const struct net_path *path, uint8_t protocol, uint32_t l4_bytes, uint8_t *to)
+ipv4_write(const struct net_out *out, uint32_t l4_bytes, uint8_t *to)
 {
-    uint8_t *at = lp_put_u16be(to, 0x4500u);
+    const struct net_path *path = out->path;
+    uint8_t *at = lp_put_u16be(to, (uint16_t)(0x4500u | out->ecn));
     at = lp_put_u16be(at, (uint16_t)(NET_IPV4_BYTES + l4_bytes));
     /* RFC 6864 4.1: what is never fragmented needs no identification, and none tells how much we
      * send. */
     at = lp_put_u16be(at, 0);
     at = lp_put_u16be(at, IPV4_DF);
     at = lp_put_u8(at, HOP_LIMIT);
-    at = lp_put_u8(at, protocol);
+    at = lp_put_u8(at, out->protocol);
     at = lp_put_u16be(at, 0);
     at = lp_put_bytes(at, path->local, 4);
     lp_put_bytes(at, path->remote, 4);
@@ -92,11 +93,12 @@ ipv4_write(const struct net_path *path, uint8_t protocol, uint32_t l4_bytes, uin
 
 /* RFC 8200 3; no flow label: RFC 6437 3 lets a source do without. */
 static void
-ipv6_write(const struct net_path *path, uint8_t protocol, uint32_t l4_bytes, uint8_t *to)
+ipv6_write(const struct net_out *out, uint32_t l4_bytes, uint8_t *to)
 {
-    uint8_t *at = lp_put_u32be(to, 0x60000000u);
+    const struct net_path *path = out->path;
+    uint8_t *at = lp_put_u32be(to, 0x60000000u | (uint32_t)out->ecn << 20);
     at = lp_put_u16be(at, (uint16_t)l4_bytes);
-    at = lp_put_u8(at, protocol);
+    at = lp_put_u8(at, out->protocol);
     at = lp_put_u8(at, HOP_LIMIT);
     at = lp_put_bytes(at, path->local, 16);
     lp_put_bytes(at, path->remote, 16);
@@ -130,9 +132,9 @@ net_out_send(struct lp_net *net, struct net_out *out, uint32_t l4_bytes, uint8_t
     LP_ASSERT(segment_bytes == 0 || port->caps.tso);
     uint8_t *l3 = out->frame.data + l3_offset;
     if (path->family == LP_ADDRESS_IPV4) {
-        ipv4_write(path, out->protocol, l4_bytes, l3);
+        ipv4_write(out, l4_bytes, l3);
     } else {
-        ipv6_write(path, out->protocol, l4_bytes, l3);
+        ipv6_write(out, l4_bytes, l3);
     }
     out->frame.bytes = out->l4_offset + l4_bytes;
     out->frame.l3_offset = (uint8_t)l3_offset;

@@ -80,6 +80,7 @@ struct host_net_options {
     uint64_t tls_listeners; /* a bit each */
     uint64_t memory_bytes;  /* of all shards together */
     enum lp_net_congestion congestion;
+    enum lp_net_ecn ecn;
     bool addresses_wait;        /* until nobody has objected to them */
     uint32_t dpdk_memory_mb;    /* 0: as usual */
     const char *dpdk_arguments; /* NULL: none */

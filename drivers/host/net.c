@@ -349,6 +349,7 @@ host_nets_open(struct host *host, uint32_t streams_max, char *ret_why)
         config->port_count = net->port_count;
         config->streams_max = streams_max;
         config->congestion = net->congestion;
+        config->ecn = net->ecn;
         config->addresses_wait = net->addresses_wait;
         host->shard[i].host = host;
         const bool good =

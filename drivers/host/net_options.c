@@ -140,6 +140,20 @@ port_option_take(struct host_net_port *port, const char *name, const char *value
     return strcmp(name, "net-mtu") == 0 && small_take(value, UINT16_MAX, &port->mtu_bytes);
 }
 
+static bool
+ecn_take(const char *value, enum lp_net_ecn *ret_ecn)
+{
+    static const char *const names[] = {
+        [LP_NET_ECN_PASSIVE] = "passive", [LP_NET_ECN_ACTIVE] = "active", [LP_NET_ECN_OFF] = "off"};
+    for (uint32_t i = 0; i < LP_COUNT_OF(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *ret_ecn = (enum lp_net_ecn)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool
 host_net_option_take(struct host_net_options *net, const char *name, const char *value)
 {
@@ -155,6 +169,9 @@ host_net_option_take(struct host_net_options *net, const char *name, const char 
     if (strcmp(name, "net-congestion") == 0) {
         net->congestion = strcmp(value, "newreno") == 0 ? LP_NET_NEWRENO : LP_NET_CUBIC;
         return net->congestion == LP_NET_NEWRENO || strcmp(value, "cubic") == 0;
+    }
+    if (strcmp(name, "net-ecn") == 0) {
+        return ecn_take(value, &net->ecn);
     }
     if (strcmp(name, "net-addresses-wait") == 0) {
         net->addresses_wait = strcmp(value, "true") == 0;

@@ -78,6 +78,8 @@
     X(tcp_persist, "window probes")                                                            \
     X(tcp_keepalive, "keepalive probes")                                                       \
     X(tcp_sack_implausible, "SACK blocks ignored: of what was never sent")                     \
+    X(tcp_ecn_ce_received, "segments received that a router had marked (ECN)")                 \
+    X(tcp_ecn_reductions, "times that a peer told of such marks, and the window shrank")       \
     X(tcp_pmtu_lowered, "path MTUs lowered")                                                   \
     /* Connections. */                                                                         \
     X(tcp_accepted, "connections accepted")                                                    \

@@ -235,6 +235,24 @@ class DpdkTap:
 DEVICES = {"tap": Tap, "dpdk:net_tap": DpdkTap, "dpdk:net_af_packet": AfPacket, "dpdk:net_af_xdp": AfXdp}
 
 
+class Marks:
+    """A router on either side of an interface that marks so many of ten thousand packets that may be marked (ECN)."""
+
+    def __init__(self, name, of_ten_thousand):
+        self.table = "marks" + name.replace(".", "_")
+        rules = ["table inet %s {" % self.table]
+        for chain, hook, way in (("i", "prerouting", "iifname"), ("o", "postrouting", "oifname")):
+            rules.append("chain %s { type filter hook %s priority 0; " % (chain, hook))
+            for ip in ("ip", "ip6"):
+                rules.append("%s \"%s\" %s ecn ect0 numgen random mod 10000 < %d counter %s ecn set ce"
+                             % (way, name, ip, of_ten_thousand, ip))
+            rules.append("}")
+        subprocess.run(["nft", "-f", "-"], input="\n".join(rules + ["}"]), text=True, check=True)
+
+    def close(self):
+        subprocess.run(["nft", "delete", "table", "inet", self.table], check=True)
+
+
 class Loss:
     """So many of ten thousand packets to and from an interface are lost, by nftables."""
 

@@ -126,6 +126,34 @@ class Bulk(test_devices.Case):
                 self.assertGreater(lost, 0, "the network lost nothing")
 
 
+    def marked(self, six, asked=True):
+        """RFC 3168: a network that marks; the kernel asks for ECN, as any client of Linux may."""
+        if not shutil.which("nft"):
+            self.skipTest("needs nft")
+        end, settings = self.end_with(None, six)
+        with open("/proc/sys/net/ipv4/tcp_ecn", "w") as file:
+            file.write("1" if asked else "2")
+        target = broker_module.Broker(shards=1, settings=settings + ["lepus.memory=256MiB"], kernel_only=True)
+        self.undo.append(target.stop)
+        marks = netns.Marks(end.name, 1000)
+        self.undo.append(marks.close)
+        seconds = self.transfer(end.subnet.ours6 if six else end.subnet.ours, megabytes(16))
+        counted = self.settled(target)
+        marked, shrunk = counted.get("tcp_ecn_ce_received", 0), counted.get("tcp_ecn_reductions", 0)
+        print("      10%% marked, IPv%d: %.1f s; marks received %d, windows shrunk for marks %d, sent again %d" % (
+            6 if six else 4, seconds, marked, shrunk, counted.get("tcp_retransmitted", -1)))
+        self.assertEqual((marked > 0, shrunk > 0), (asked, asked))
+
+    def test_marks_instead_of_losses(self):
+        self.marked(six=False)
+
+    def test_ipv6_marks_instead_of_losses(self):
+        self.marked(six=True)
+
+    def test_nothing_is_marked_unless_a_client_asks(self):
+        self.marked(six=False, asked=False)
+
+
 # By default as much as is a second or some; of ten thousand packets so many are lost.
 CASES = [
     ("without_loss", 0, 64, None, False),

@@ -278,7 +278,11 @@ tcp_ack_input(struct lp_net *net, struct tcp_stream *stream, const struct tcp_se
     if (mended) {
         tcp_recovery_at_once(net, stream);
     }
+    news.marked = LP_UNLIKELY(stream->ecn_send) && tcp_ecn_acked(stream, segment);
     tcp_recovery_step(net, stream, &news);
+    if (LP_UNLIKELY(news.marked)) {
+        tcp_recovery_marked(net, stream, news.flight);
+    }
     ack_finish(net, stream, &news, rack_ns);
     return true;
 }

@@ -57,7 +57,7 @@ tcp_syn_send(struct lp_net *net, struct tcp_stream *stream)
         .to_port = stream->remote_port,
         .seq = stream->isn,
         .ack = answer ? stream->receive_next : 0,
-        .flags = answer ? TCP_SYN | TCP_ACK : TCP_SYN,
+        .flags = answer ? TCP_SYN | TCP_ACK : TCP_SYN | tcp_ecn_syn_flags(net, stream),
         .window = (uint16_t)LP_MIN(window, UINT16_MAX), /* RFC 7323 2.2: never shifted */
         .mss_bytes = (uint16_t)path_mss(stream),
         /* A SYN offers; what answers one agrees to what was offered. */

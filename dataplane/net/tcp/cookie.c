@@ -9,8 +9,8 @@
  *   |epoch|  mss  |          SipHash(key of the epoch, ...)       |
  *   +-----+-------+-----------------------------------------------+
  *
- * What RFC 7323 and 2018 negotiate rides in the low bits of our timestamp, which
- * comes back as an echo; without timestamps there is neither shift nor SACK.
+ * What RFC 7323, 2018 and 3168 negotiate rides in the low bits of our timestamp, which
+ * comes back as an echo; without timestamps there is neither shift nor SACK nor ECN.
  * Keys are used for an epoch, and believed for one more.
  */
 #include "inbound.h"
@@ -22,6 +22,7 @@
 #define TIMESTAMP_BITS 6u
 #define FOLLOWS_NS     (8ull * TCP_SECOND_NS)
 #define SACK_BIT       0x10u
+#define ECN_BIT        0x20u
 #define SHIFT_MASK     0x0fu
 #define SHIFT_NONE     0x0fu /* shifts end at 14 */
 
@@ -73,8 +74,8 @@ tcp_cookie_make(struct lp_net *net, const struct tcp_segment *segment, struct tc
         mss++;
     }
     if (agreed->timestamps) {
-        const uint32_t bits =
-            (agreed->has_shift ? agreed->shift : SHIFT_NONE) | (agreed->sack ? SACK_BIT : 0);
+        const uint32_t bits = (agreed->has_shift ? agreed->shift : SHIFT_NONE) |
+                              (agreed->sack ? SACK_BIT : 0) | (agreed->ecn ? ECN_BIT : 0);
         const uint32_t now = *ret_timestamp;
         const uint32_t marked = (now & ~((1u << TIMESTAMP_BITS) - 1u)) | bits;
         /* Never ahead of the clock: what follows must not look older (RFC 7323 5.4). */
@@ -82,6 +83,7 @@ tcp_cookie_make(struct lp_net *net, const struct tcp_segment *segment, struct tc
     } else {
         agreed->has_shift = false;
         agreed->sack = false;
+        agreed->ecn = false;
     }
     const uint32_t irs_and_mss[2] = {segment->seq, mss};
     return (uint32_t)(cookies->epoch & 3u) << EPOCH_SHIFT | mss << MSS_SHIFT |
@@ -127,6 +129,7 @@ tcp_cookie_check(struct lp_net *net, const struct tcp_segment *segment,
         ret_agreed->has_shift = shift != SHIFT_NONE;
         ret_agreed->shift = shift;
         ret_agreed->sack = (segment->echo & SACK_BIT) != 0;
+        ret_agreed->ecn = (segment->echo & ECN_BIT) != 0 && net->config.ecn != LP_NET_ECN_OFF;
     }
     return true;
 }

@@ -38,6 +38,7 @@ struct half_open {
     bool has_shift : 1;
     bool timestamps : 1;
     bool sack : 1;
+    bool ecn : 1;
     uint8_t shift;
     bool asked_twice; /* the SYN came again: the round trip is not known */
 };

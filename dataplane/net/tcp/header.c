@@ -119,7 +119,7 @@ tcp_segment_parse(struct net_packet *packet, struct tcp_segment *ret_segment)
     segment.seq = lp_reader_u32be(&reader);
     segment.ack = lp_reader_u32be(&reader);
     const uint32_t header_bytes = (lp_reader_u8(&reader) >> 4) * 4u;
-    segment.flags = lp_reader_u8(&reader) & 0x3f; /* the two of ECN are not ours */
+    segment.flags = lp_reader_u8(&reader);
     segment.window = lp_reader_u16be(&reader);
     (void)lp_reader_take(&reader, 4); /* checksum; urgent pointer: RFC 6093 */
     if (reader.failed || header_bytes < TCP_HEADER_BYTES || header_bytes > packet->l4_bytes ||

@@ -157,14 +157,25 @@ struct tcp_agreed {
     bool has_shift;
     bool timestamps;
     bool sack;
+    bool ecn;
 };
-/* What a SYN offers. */
+/* What a SYN offers, but for ECN. */
 struct tcp_agreed tcp_agreed_of(const struct lp_net *net, const struct tcp_segment *segment);
 void tcp_agreed_apply(struct lp_net *net, struct tcp_stream *stream,
                       const struct tcp_agreed *agreed);
 /* Numbers of the sending half, once the peer has acknowledged our SYN. */
 void tcp_established(struct lp_net *net, struct tcp_stream *stream,
                      const struct tcp_segment *segment, uint32_t rtt_us);
+
+/* ---- ecn.c ---- */
+/* A SYN: does it ask for ECN, and may it have it? */
+bool tcp_ecn_offered(const struct lp_net *net, const struct tcp_segment *segment);
+/* A SYN-ACK that answers our SYN. */
+void tcp_ecn_answered(const struct lp_net *net, struct tcp_stream *stream,
+                      const struct tcp_segment *segment);
+/* Text within the window, of a connection with ECN. */
+void tcp_ecn_received(struct lp_net *net, struct tcp_stream *stream,
+                      const struct tcp_segment *segment);
 
 /* ---- cookie.c ---- */
 struct tcp_cookies {

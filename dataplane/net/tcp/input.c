@@ -67,6 +67,7 @@ syn_sent_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segment
     const struct tcp_agreed agreed = tcp_agreed_of(net, segment);
     tcp_agreed_apply(net, stream, &agreed);
     if (ack) {
+        tcp_ecn_answered(net, stream, segment);
         syn_sent_established(net, stream, segment);
         return;
     }
@@ -102,7 +103,8 @@ is_acceptable(const struct tcp_stream *stream, const struct tcp_segment *segment
     const uint32_t length = tcp_segment_length(segment);
     const uint32_t first = segment->seq - stream->receive_next;
     if (length == 0) {
-        return first < window || (first == window && (window == 0 || segment->flags == TCP_ACK));
+        return first < window ||
+               (first == window && (window == 0 || (segment->flags & TCP_KIND) == TCP_ACK));
     }
     return window > 0 && (first < window || first + length - 1u < window);
 }
@@ -324,6 +326,9 @@ tcp_stream_input(struct lp_net *net, struct tcp_stream *stream, struct tcp_segme
         return;
     }
     if (tcp_segment_length(segment) > 0) {
+        if (LP_UNLIKELY(stream->ecn)) {
+            tcp_ecn_received(net, stream, segment);
+        }
         tcp_segment_trim(net, stream, segment);
         tcp_text_input(net, stream, segment);
     }
@@ -358,7 +363,8 @@ tcp_input(struct lp_net *net, struct net_packet *packet)
     struct tcp_stream *stream = tcp_find(net, &path, segment.to_port, segment.from_port);
     if (LP_LIKELY(stream != NULL)) {
         tcp_stream_input(net, stream, &segment);
-        if (net->joining && packet->lent) {
+        /* What a router marked is counted, each. */
+        if (net->joining && packet->lent && !stream->ecn_echo) {
             tcp_gro_note(net, stream, &segment);
         }
         return;

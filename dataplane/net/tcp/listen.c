@@ -90,6 +90,8 @@ tcp_agreed_apply(struct lp_net *net, struct tcp_stream *stream, const struct tcp
     tcp_receive_begin(net, stream, agreed->irs);
     stream->peer_mss = agreed->mss_bytes;
     stream->sack = agreed->sack;
+    stream->ecn = agreed->ecn;
+    stream->ecn_send = agreed->ecn;
     stream->timestamps = agreed->timestamps;
     stream->timestamp_recent = agreed->timestamp;
     stream->timestamp_recent_ms = tcp_now_ms(net);
@@ -140,7 +142,7 @@ syn_ack_send(struct lp_net *net, const struct net_path *path, const uint16_t por
         .to_port = ports[1],
         .seq = agreed->isn,
         .ack = agreed->irs + 1u,
-        .flags = TCP_SYN | TCP_ACK,
+        .flags = TCP_SYN | TCP_ACK | (agreed->ecn ? TCP_ECE : 0), /* RFC 3168 6.1.1 */
         .window = tcp_receive_window_first(net),
         .mss_bytes = tcp_mss_of(path),
         .has_shift = agreed->has_shift,
@@ -166,6 +168,7 @@ entry_agreed(const struct half_open *entry)
         .has_shift = entry->has_shift,
         .timestamps = entry->timestamps,
         .sack = entry->sack,
+        .ecn = entry->ecn,
     };
 }
 
@@ -285,6 +288,7 @@ syn_keep(struct lp_net *net, const struct tcp_segment *segment, struct tcp_agree
     entry->has_shift = agreed->has_shift;
     entry->timestamps = agreed->timestamps;
     entry->sack = agreed->sack;
+    entry->ecn = agreed->ecn;
     entry_answer(net, entry, path);
     uint32_t wait_us = 0;
     (void)half_open_due(net, &net->tcp->listeners->table, &wait_us);
@@ -325,6 +329,7 @@ syn_input(struct lp_net *net, const struct tcp_segment *segment, uint32_t isn_ab
     }
     struct tcp_agreed agreed = tcp_agreed_of(net, segment);
     agreed.listener = (uint16_t)listener;
+    agreed.ecn = tcp_ecn_offered(net, segment);
     agreed.isn = tcp_isn(net, &path, segment->to_port, segment->from_port);
     if (isn_above != 0 && tcp_le(agreed.isn, isn_above)) {
         agreed.isn = isn_above + 1u; /* RFC 9293 3.6.1: above all numbers of the one before */
@@ -426,6 +431,7 @@ entry_input(struct lp_net *net, struct half_open *entry, struct tcp_segment *seg
     if (again || old || !entry_accepts(net, entry, segment)) {
         net->counters.tcp_paws += old;
         entry->asked_twice = true;
+        entry->ecn = entry->ecn && (!again || tcp_ecn_offered(net, segment)); /* RFC 3168 6.1.1 */
         if (again && entry->timestamps && segment->has_timestamp) {
             entry->timestamp = segment->timestamp;
         }

@@ -14,6 +14,7 @@
 #define FRAME_BYTES_MAX  65535u
 #define LIMITED_SEGMENTS 2u
 #define WINDOW_FRAMES    2u
+#define ECT_0            2u /* RFC 3168 5 */
 
 #define OPTION_NOP             1u
 #define OPTION_SACK_BLOCKS     5u
@@ -42,6 +43,7 @@ struct piece {
     uint32_t seq;
     uint32_t bytes;
     uint8_t flags;
+    bool ect; /* RFC 3168 6.1.2: new data, no probe */
 };
 
 static struct shape
@@ -168,6 +170,12 @@ segment_send(struct lp_net *net, struct tcp_stream *stream, const struct shape *
         }
     }
     piece.flags |= TCP_ACK;
+    if (LP_UNLIKELY(stream->ecn_echo)) {
+        piece.flags |= TCP_ECE; /* RFC 3168 6.1.3 */
+    }
+    if (LP_UNLIKELY(piece.ect)) {
+        out.ecn = ECT_0;
+    }
     header_write(net, stream, shape, &piece, out.l4);
     net_out_send(net, &out, shape->header_bytes + bytes, (uint8_t)shape->header_bytes,
                  bytes > shape->mss ? (uint16_t)shape->mss : 0);
@@ -257,7 +265,7 @@ again_send(struct lp_net *net, struct tcp_stream *stream, struct shape *shape,
     do {
         const uint32_t bytes = LP_MIN(end - seq, most);
         const bool last = seq + bytes == end;
-        const struct piece piece = {seq, bytes, fin && last ? TCP_FIN : 0};
+        const struct piece piece = {seq, bytes, fin && last ? TCP_FIN : 0, false};
         if (!segment_send(net, stream, shape, piece)) {
             return false;
         }
@@ -391,16 +399,20 @@ new_sent(struct lp_net *net, struct tcp_stream *stream, uint32_t mss, uint32_t b
 
 /* One frame of `bytes` new ones, and the FIN behind the last. */
 static bool
-new_frame(struct lp_net *net, struct tcp_stream *stream, const struct shape *shape, uint32_t bytes)
+new_frame(struct lp_net *net, struct tcp_stream *stream, const struct shape *shape, uint32_t bytes,
+          bool ect)
 {
     const bool fin = stream->fin_queued && stream->send_next + bytes == stream->send_end;
-    const struct piece piece = {stream->send_next, bytes, fin ? TCP_FIN : 0};
+    const bool cwr = ect && bytes > 0 && stream->ecn_cwr;
+    const uint8_t flags = (uint8_t)((fin ? TCP_FIN : 0) | (cwr ? TCP_CWR : 0));
+    const struct piece piece = {stream->send_next, bytes, flags, ect && bytes > 0};
     if (!segment_send(net, stream, shape, piece)) {
         if (stream->scoreboard->count == 0) {
             tcp_scoreboard_free(net, stream);
         }
         return false;
     }
+    stream->ecn_cwr = stream->ecn_cwr && !cwr;
     new_sent(net, stream, shape->mss, bytes, fin);
     return true;
 }
@@ -410,7 +422,7 @@ tcp_send_new(struct lp_net *net, struct tcp_stream *stream, uint32_t bytes)
 {
     const struct shape shape = shape_of(stream);
     return tcp_scoreboard_room(net, stream, 1) &&
-           new_frame(net, stream, &shape, LP_MIN(bytes, shape.mss));
+           new_frame(net, stream, &shape, LP_MIN(bytes, shape.mss), false);
 }
 
 /* Acknowledgements make room, in the scoreboard and in memory; without any to come, time has to. */
@@ -463,7 +475,7 @@ probe_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
         return true;
     }
     shape.mss = bytes;
-    if (!new_frame(net, stream, &shape, bytes)) {
+    if (!new_frame(net, stream, &shape, bytes, false)) {
         return false;
     }
     tcp_pmtu_probe_sent(stream, bytes, stream->send_next);
@@ -487,12 +499,15 @@ new_send(struct lp_net *net, struct tcp_stream *stream, struct share *share)
         if (allowed == 0 && unsent > 0) {
             break;
         }
-        const uint32_t bytes = LP_MIN(allowed, frame_payload_max(net, stream, &shape));
+        /* CWR is for one segment: no device has to know of it. */
+        const uint32_t most =
+            LP_UNLIKELY(stream->ecn_cwr) ? shape.mss : frame_payload_max(net, stream, &shape);
+        const uint32_t bytes = LP_MIN(allowed, most);
         if (!tcp_scoreboard_room(net, stream, bytes / shape.mss + 1)) {
             room_missing(net, stream);
             break;
         }
-        if (!new_frame(net, stream, &shape, bytes)) {
+        if (!new_frame(net, stream, &shape, bytes, stream->ecn_send)) {
             return false;
         }
         share->frames--;

@@ -23,13 +23,14 @@ undo_remember(const struct lp_net *net, struct tcp_stream *stream)
     board->undo_first = true;
 }
 
-/* RFC 5681 3.1 (4).  What a long recovery has let out is more than the window ever was. */
+/* RFC 5681 3.1 (4), RFC 3168 6.1.2.  What a long recovery has let out is more than the window ever
+ * was. */
 static void
-window_shrink(struct lp_net *net, struct tcp_stream *stream)
+window_shrink(struct lp_net *net, struct tcp_stream *stream, uint32_t flight)
 {
-    const uint32_t flight = LP_MIN(tcp_flight(stream), stream->cwnd);
     tcp_hystart_end(stream);
-    stream->ssthresh = tcp_congestion_of(net)->shrink(stream, flight);
+    stream->ssthresh = tcp_congestion_of(net)->shrink(stream, LP_MIN(flight, stream->cwnd));
+    tcp_ecn_reduced(stream);
     if (stream->scoreboard != NULL) {
         stream->scoreboard->reduced_ns = net->now_ns;
     }
@@ -42,7 +43,7 @@ recovery_begin(struct lp_net *net, struct tcp_stream *stream)
     net->counters.tcp_fast_recoveries++;
     undo_remember(net, stream);
     tcp_prr_begin(stream);
-    window_shrink(net, stream);
+    window_shrink(net, stream, tcp_flight(stream));
     stream->in_recovery = true;
     stream->recovery_end = stream->send_next;
     stream->scoreboard->forced = true;
@@ -124,7 +125,7 @@ grow(struct lp_net *net, struct tcp_stream *stream, const struct tcp_ack_news *n
      * was half used has.  What counts is how it was when the newest of these bytes left. */
     const struct tcp_scoreboard *board = stream->scoreboard;
     const uint32_t end = stream->cwnd < stream->ssthresh ? board->half_end : board->full_end;
-    if (news->acked == 0 || tcp_lt(end, stream->send_una)) {
+    if (news->acked == 0 || news->marked || tcp_lt(end, stream->send_una)) {
         return;
     }
     tcp_congestion_of(net)->grow(stream, news->acked, net->now_ns);
@@ -169,7 +170,7 @@ tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_
     if (stream->in_recovery && board->lost_again) {
         /* RFC 5681 4.3: the loss of a retransmission is congestion once more. */
         tcp_prr_begin(stream);
-        window_shrink(net, stream);
+        window_shrink(net, stream, tcp_flight(stream));
     }
     const bool safe = news->acked > 0 && !board->lost_news;
     board->lost_news = false;
@@ -191,7 +192,21 @@ tcp_recovery_at_once(struct lp_net *net, struct tcp_stream *stream)
         return;
     }
     stream->undo_cwnd = 0; /* of one before: this one was for something */
-    window_shrink(net, stream);
+    stream->recovery_end = stream->send_next;
+    window_shrink(net, stream, tcp_flight(stream));
+    stream->cwnd = LP_MIN(stream->cwnd, stream->ssthresh);
+}
+
+void
+tcp_recovery_marked(struct lp_net *net, struct tcp_stream *stream, uint32_t flight)
+{
+    if (stream->in_recovery || stream->rto_recovery || stream->ecn_reduced) {
+        return; /* RFC 3168 6.1.2: once a window, whatever it shrank for */
+    }
+    net->counters.tcp_ecn_reductions++;
+    stream->undo_cwnd = 0;
+    stream->recovery_end = stream->send_next;
+    window_shrink(net, stream, flight);
     stream->cwnd = LP_MIN(stream->cwnd, stream->ssthresh);
 }
 
@@ -226,7 +241,7 @@ tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream)
         /* RFC 5681 3.1: only the first time-out of a segment halves. */
         if (!stream->in_recovery) {
             undo_remember(net, stream);
-            window_shrink(net, stream);
+            window_shrink(net, stream, tcp_flight(stream));
         }
         stream->recovery_end = stream->send_next;
     }

@@ -100,7 +100,8 @@ struct tcp_ack_news {
     bool dsack;
     bool needless; /* tcp_recovery_needless() */
     bool window_changed;
-    bool plain; /* no data, no SYN, no FIN: it may be a duplicate */
+    bool marked; /* ECE: RFC 3168 6.1.2 */
+    bool plain;  /* no data, no SYN, no FIN: it may be a duplicate */
 };
 
 /* Room for `count` segments more; false: too many are in flight, or memory is gone. */
@@ -227,6 +228,8 @@ LP_MUST_CHECK bool tcp_tlp_acked(struct tcp_stream *stream, uint32_t ack,
 void tcp_recovery_step(struct lp_net *net, struct tcp_stream *stream, struct tcp_ack_news *news);
 /* A loss that is mended already, by a probe: the window shrinks and nothing is sent again. */
 void tcp_recovery_at_once(struct lp_net *net, struct tcp_stream *stream);
+/* Of `flight` bytes one was marked, or this is known already. */
+void tcp_recovery_marked(struct lp_net *net, struct tcp_stream *stream, uint32_t flight);
 /* A time-out: RFC 5681 3.1, RFC 8985 6.3. */
 void tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream);
 /* RFC 2883: these numbers arrived twice.  True: so did, by now, all that was sent again since the
@@ -234,6 +237,14 @@ void tcp_recovery_timeout(struct lp_net *net, struct tcp_stream *stream);
 LP_MUST_CHECK bool tcp_recovery_needless(struct tcp_stream *stream, const struct tcp_range *twice);
 /* The windows are what they were before it. */
 void tcp_recovery_undo(struct lp_net *net, struct tcp_stream *stream);
+
+/* ---- ecn.c ---- */
+/* What a SYN of ours asks with. */
+uint8_t tcp_ecn_syn_flags(const struct lp_net *net, const struct tcp_stream *stream);
+/* The window shrank, for a mark or another reason. */
+void tcp_ecn_reduced(struct tcp_stream *stream);
+/* An acknowledgement of what may have been marked: was it? */
+bool tcp_ecn_acked(struct tcp_stream *stream, const struct tcp_segment *segment);
 
 /* ---- frto.c ---- */
 /* A time-out; `first`: nothing was being recovered from. */

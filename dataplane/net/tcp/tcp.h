@@ -47,7 +47,12 @@ enum tcp_flag {
     TCP_PSH = 0x08,
     TCP_ACK = 0x10,
     TCP_URG = 0x20,
+    TCP_ECE = 0x40,
+    TCP_CWR = 0x80,
 };
+
+/* The flags that say what a segment is; the other two are ECN's (RFC 3168 6.1). */
+#define TCP_KIND 0x3fu
 
 #define TCP_SACK_BLOCKS_MAX  4u
 #define TCP_HEADER_BYTES     20u
@@ -188,6 +193,11 @@ struct tcp_stream {
     bool tlp_again : 1;    /* and it was a retransmission */
     bool reordering : 1;   /* RFC 8985: RACK.reordering_seen */
     bool dsack_due : 1;    /* RFC 2883: `dsack` goes first */
+    bool ecn : 1;          /* these five: ecn.c */
+    bool ecn_send : 1;
+    bool ecn_echo : 1;
+    bool ecn_cwr : 1;
+    bool ecn_reduced : 1;
 
     /* Sending: buffer.c, output.c, ack.c. */
     uint32_t send_una;    /* SND.UNA */

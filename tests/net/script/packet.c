@@ -67,12 +67,12 @@ ethernet_write(const struct script_ends *ends, struct lp_writer *writer, uint16_
 
 /* Link and network headers from the peer to us, for so many bytes behind them. */
 static void
-headers_write(const struct script_ends *ends, struct lp_writer *writer, uint8_t protocol,
-              uint32_t l4_bytes)
+marked_headers_write(const struct script_ends *ends, struct lp_writer *writer, uint8_t protocol,
+                     uint32_t l4_bytes, uint8_t codepoint)
 {
     if (ends->family == LP_ADDRESS_IPV6) {
         ethernet_write(ends, writer, IPV6);
-        lp_writer_u32be(writer, 0x60000000u);
+        lp_writer_u32be(writer, 0x60000000u | (uint32_t)codepoint << 20);
         lp_writer_u16be(writer, (uint16_t)l4_bytes);
         lp_writer_u8(writer, protocol);
         lp_writer_u8(writer, 255);
@@ -82,7 +82,7 @@ headers_write(const struct script_ends *ends, struct lp_writer *writer, uint8_t 
     }
     ethernet_write(ends, writer, IPV4);
     uint8_t *header = writer->at;
-    lp_writer_u16be(writer, 0x4500);
+    lp_writer_u16be(writer, 0x4500 | codepoint);
     lp_writer_u16be(writer, (uint16_t)(20 + l4_bytes));
     lp_writer_u32be(writer, 0x00004000); /* DF */
     lp_writer_u8(writer, 64);
@@ -93,6 +93,13 @@ headers_write(const struct script_ends *ends, struct lp_writer *writer, uint8_t 
     const uint16_t sum = (uint16_t)~sum_add(0, header, 20);
     header[10] = (uint8_t)(sum >> 8);
     header[11] = (uint8_t)sum;
+}
+
+static void
+headers_write(const struct script_ends *ends, struct lp_writer *writer, uint8_t protocol,
+              uint32_t l4_bytes)
+{
+    marked_headers_write(ends, writer, protocol, l4_bytes, 0);
 }
 
 static void
@@ -136,7 +143,8 @@ script_frame_make(const struct script_ends *ends, const struct script_segment *s
     const uint32_t payload = segment->length.want == SCRIPT_VALUE ? segment->length.value : 0;
     const uint32_t l4_bytes = 20 + option_bytes + payload;
     struct lp_writer writer = lp_writer_of(ret_frame, LP_NIC_FRAME_BYTES_MAX);
-    headers_write(ends, &writer, PROTOCOL_TCP, l4_bytes);
+    marked_headers_write(ends, &writer, PROTOCOL_TCP, l4_bytes,
+                         segment->ecn.want == SCRIPT_VALUE ? (uint8_t)segment->ecn.value : 0);
     uint8_t *l4 = writer.at;
     lp_writer_u16be(&writer, (uint16_t)(SCRIPT_PEER_PORT + segment->flow));
     lp_writer_u16be(&writer, segment->our_port != 0 ? segment->our_port : SCRIPT_OUR_PORT);
@@ -274,6 +282,8 @@ script_frame_read(const struct script_ends *ends, const uint8_t *frame, uint32_t
     const uint8_t offset = lp_reader_u8(&tcp) >> 4;
     ret_segment->flags = lp_reader_u8(&tcp);
     ret_segment->window = number_of(lp_reader_u16be(&tcp));
+    ret_segment->ecn =
+        number_of(ends->family == LP_ADDRESS_IPV6 ? frame[15] >> 4 & 3u : frame[15] & 3u);
     (void)lp_reader_u32be(&tcp);
     const uint8_t *options = offset < 5 ? NULL : lp_reader_take(&tcp, 4u * (offset - 5u));
     struct lp_reader option = lp_reader_of(options, 4u * (offset - 5u));

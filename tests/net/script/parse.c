@@ -36,11 +36,11 @@ wanted_read(const char *word, struct script_number *ret_number)
     return number_read(word, &ret_number->value);
 }
 
-/* "SA": the letters of RFC 9293; "-": none. */
+/* "SA": the letters of RFC 9293, E and W for ECE and CWR; "-": none. */
 static bool
 flags_read(const char *word, uint8_t *ret_flags)
 {
-    static const char letters[] = "FSRPAU";
+    static const char letters[] = "FSRPAUEW";
     *ret_flags = 0;
     for (const char *c = word; word != NULL && *c != '\0'; c++) {
         const char *found = strchr(letters, *c);
@@ -132,7 +132,8 @@ field_read(const char *name, struct words *words, struct script_segment *segment
         const char *name;
         struct script_number *number;
     } fields[] = {{"seq", &segment->seq},    {"ack", &segment->ack}, {"win", &segment->window},
-                  {"len", &segment->length}, {"mss", &segment->mss}, {"ws", &segment->shift}};
+                  {"len", &segment->length}, {"mss", &segment->mss}, {"ws", &segment->shift},
+                  {"ecn", &segment->ecn}};
     for (size_t i = 0; i < LP_COUNT_OF(fields); i++) {
         if (strcmp(name, fields[i].name) == 0) {
             return wanted_read(value, fields[i].number);

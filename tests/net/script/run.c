@@ -45,6 +45,12 @@ config_word(struct run *run, const struct script_line *line)
             strcmp(line->value, "newreno") == 0 ? LP_NET_NEWRENO : LP_NET_CUBIC;
         return true;
     }
+    if (strcmp(line->name, "ecn") == 0) {
+        run->config.net.ecn = strcmp(line->value, "active") == 0 ? LP_NET_ECN_ACTIVE
+                              : strcmp(line->value, "off") == 0  ? LP_NET_ECN_OFF
+                                                                 : LP_NET_ECN_PASSIVE;
+        return true;
+    }
     const bool on = strcmp(line->value, "on") == 0;
     if (strcmp(line->name, "fill") == 0) {
         run->config.fill = on;
@@ -112,7 +118,7 @@ number_describe(FILE *to, const char *name, const struct script_number *number)
 static void
 segment_describe(const struct script_segment *segment, char *ret_text)
 {
-    static const char letters[] = "FSRPAU";
+    static const char letters[] = "FSRPAUEW";
     FILE *to = fmemopen(ret_text, SCRIPT_WHY_BYTES / 2, "w");
     LP_ASSERT(to != NULL);
     if (segment->flow != 0) {
@@ -130,6 +136,7 @@ segment_describe(const struct script_segment *segment, char *ret_text)
     number_describe(to, "len", &segment->length);
     number_describe(to, "mss", &segment->mss);
     number_describe(to, "ws", &segment->shift);
+    number_describe(to, "ecn", &segment->ecn);
     (void)fprintf(to, "%s", segment->sack_permitted == SCRIPT_VALUE ? " sackok" : "");
     if (segment->stamp.want == SCRIPT_VALUE) {
         (void)fprintf(to, " ts %u:%u", segment->stamp.value, segment->echo.value);
@@ -218,8 +225,9 @@ segment_fits(const struct script_segment *want, const struct script_segment *see
            number_fits(&a->seq, &b->seq) && number_fits(&a->ack, &b->ack) &&
            number_fits(&a->window, &b->window) && number_fits(&a->length, &b->length) &&
            number_fits(&a->mss, &b->mss) && number_fits(&a->shift, &b->shift) &&
-           number_fits(&a->stamp, &b->stamp) && number_fits(&a->echo, &b->echo) &&
-           said_fits(a->sack_permitted, b->sack_permitted) && said_fits(a->sack, b->sack) &&
+           number_fits(&a->ecn, &b->ecn) && number_fits(&a->stamp, &b->stamp) &&
+           number_fits(&a->echo, &b->echo) && said_fits(a->sack_permitted, b->sack_permitted) &&
+           said_fits(a->sack, b->sack) &&
            (a->sack_count == 0 || (a->sack_count == b->sack_count &&
                                    memcmp(a->sack_range, b->sack_range, 8u * a->sack_count) == 0));
 }

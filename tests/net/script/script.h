@@ -49,6 +49,7 @@ struct script_segment {
     struct script_number shift;
     struct script_number stamp;
     struct script_number echo;
+    struct script_number ecn; /* the codepoint in the header of IP */
     enum script_want sack_permitted;
     enum script_want sack;
     uint32_t sack_count;

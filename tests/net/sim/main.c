@@ -62,11 +62,38 @@ static void
 net_config(struct sim_world *world, struct lp_net_config *net)
 {
     net->congestion = chance(world, 500) ? LP_NET_CUBIC : LP_NET_NEWRENO;
+    net->ecn = (enum lp_net_ecn)between(world, 0, 2);
     net->receive_bytes_max = chance(world, 300) ? between(world, 4096, 100000) : 0;
     net->receive_bytes_first = LP_MIN(net->receive_bytes_max, 65536u);
     net->send_bytes_max = chance(world, 300) ? between(world, 4096, 100000) : 0;
     net->keepalive_s = 30; /* whoever lost the other's reset finds out while we look */
     net->half_open_max = chance(world, 200) ? 2 : 0;
+}
+
+/* A router that marks packets which may be marked: RFC 3168 5, RFC 1624 3. */
+static bool
+router(void *context, uint32_t from, uint8_t *data, uint32_t bytes)
+{
+    struct sim_world *world = context;
+    (void)from;
+    if (world->mark == 0 || bytes < 34 || !chance(world, world->mark)) {
+        return true;
+    }
+    const bool ipv6 = data[12] == 0x86;
+    const uint8_t field = ipv6 ? 0x30 : 0x03;
+    const uint8_t was = data[15] & field;
+    if (was == 0 || (!ipv6 && data[12] != 0x08)) {
+        return true;
+    }
+    data[15] |= field;
+    if (!ipv6) {
+        uint32_t sum = (uint32_t)(uint16_t) ~(data[24] << 8 | data[25]);
+        sum += (uint32_t)field - was;
+        sum = (sum & 0xffffu) + (sum >> 16);
+        data[24] = (uint8_t)(~sum >> 8);
+        data[25] = (uint8_t)~sum;
+    }
+    return true;
 }
 
 static void
@@ -90,6 +117,8 @@ world_open(struct sim_world *world, uint64_t seed, uint8_t *ret_family)
         host[i].memory_bytes = world->small ? 4u << 20 : 32u << 20;
     }
     world->wire = lp_sim_wire_create(&wire);
+    world->mark = chance(world, 500) ? between(world, 1, 300) : 0;
+    lp_sim_wire_filter_set(world->wire, router, world);
     sim_host_open(world, 0, &host[0]);
     sim_host_open(world, 1, &host[1]);
     sim_talks_make(world, between(world, 1, 24), between(world, 3000, 300000));

@@ -69,6 +69,7 @@ struct sim_world {
     uint32_t talk_count;
     struct sim_talk *talk;
     uint64_t digest;
+    uint32_t mark;      /* of a thousand packets that may be marked (ECN) so many are */
     bool calm;          /* no faults any more, nobody aborts */
     bool small;         /* memory is short: evictions are allowed */
     const char *broken; /* the first rule that did not hold */

@@ -169,6 +169,7 @@ packet_devices_are_understood(void **state)
                                             "--net-memory-bytes=5000000000",
                                             "--net-exception=lepus9",
                                             "--net-congestion=newreno",
+                                            "--net-ecn=off",
                                             "--net-addresses-wait=true",
                                             "--net-listen=tcp:0.0.0.0:5672"};
     struct host_options options;
@@ -195,6 +196,7 @@ packet_devices_are_understood(void **state)
     assert_int_equal(net->route[0].gateway.ip[0], 10);
     assert_true(net->memory_bytes == 5000000000);
     assert_int_equal(net->congestion, LP_NET_NEWRENO);
+    assert_int_equal(net->ecn, LP_NET_ECN_OFF);
     assert_true(net->addresses_wait);
     assert_null(net->port[0].exception);
     assert_string_equal(net->port[1].exception, "lepus9");
@@ -225,6 +227,7 @@ an_argument_that_makes_no_sense_is_named(void **state)
         "--net-route=10.0.0.0/8,fe80::1",
         "--net-route=10.0.0.0/33,10.0.0.1",
         "--net-congestion=bbr",
+        "--net-ecn=on",
         "--net-addresses-wait=soon",
         "--net-other=1",
         "--pin=maybe",

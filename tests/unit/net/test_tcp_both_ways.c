@@ -372,11 +372,75 @@ every_byte_arrives_once_and_nothing_is_left(void **unused)
     }
 }
 
+/* --- ECN. ------------------------------------------------------------------------------------ */
+
+struct router {
+    struct random random;
+    uint32_t marked;
+};
+
+/* One of fifty packets that may be marked is (RFC 3168 5); IPv4's checksum with it. */
+static bool
+router_pass(void *context, uint32_t from, uint8_t *data, uint32_t bytes)
+{
+    struct router *router = context;
+    (void)from;
+    if (bytes < 34 || data[12] != 0x08 || data[13] != 0 || (data[15] & 3) == 0 ||
+        random_below(&router->random, 50) != 0) {
+        return true;
+    }
+    assert_int_equal(data[15] & 3, 2); /* ECT(0), of a segment with data */
+    assert_true(bytes > 14u + 20u + (data[46] >> 4) * 4u);
+    router->marked++;
+    data[15] |= 3;
+    data[24] = data[25] = 0;
+    const uint32_t sum = net_sum(data + 14, 20, 0);
+    data[24] = (uint8_t)(~sum >> 8);
+    data[25] = (uint8_t)~sum;
+    return true;
+}
+
+/* RFC 3168 6.1: marks instead of losses: the window shrinks, and nothing has to be sent again. */
+static void
+marks_shrink_windows_and_cost_nothing_else(void **unused)
+{
+    (void)unused;
+    for (uint32_t i = 0; i < 8; i++) {
+        const bool wanted = (i & 4) == 0;
+        struct router router = {.random = {.state = i}};
+        struct lp_sim_wire_config wire = lp_sim_wire_config_default(i);
+        for (uint32_t end = 0; end < 2; end++) {
+            wire.end[end].l4_fill = wire.end[end].tso = (i & 1) != 0;
+            wire.end[end].gro = (i & 2) != 0;
+        }
+        struct talk *talk = talk_make(&wire, LP_NET_CUBIC, i);
+        talk->side[0].net->config.ecn = wanted ? LP_NET_ECN_PASSIVE : LP_NET_ECN_OFF;
+        talk->side[1].net->config.ecn = LP_NET_ECN_ACTIVE;
+        lp_sim_wire_filter_set(talk->wire, router_pass, &router);
+        talk_connect(talk);
+        talk->side[0].to_send = talk->side[1].to_send = 1u << 20;
+        assert_true(talk_run(talk, talk_delivered, 60 * TALK_SECOND_NS));
+        talk_close(talk);
+        assert_true(talk_run(talk, talk_at_rest, 1200 * TALK_SECOND_NS));
+        uint64_t told = 0;
+        for (uint32_t side = 0; side < 2; side++) {
+            const struct lp_net_counters *counters = lp_net_counters_of(talk->side[side].net);
+            told += counters->tcp_ecn_ce_received;
+            assert_int_equal(counters->tcp_retransmitted, 0);
+            assert_int_equal(counters->tcp_ecn_reductions > 0, wanted);
+        }
+        assert_true(told == router.marked || (i & 2) != 0); /* a card joins marked ones, too */
+        assert_int_equal(told > 0, wanted);
+        talk_free(&talk);
+    }
+}
+
 int
 main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_arrives_once_and_nothing_is_left),
+        cmocka_unit_test(marks_shrink_windows_and_cost_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,7 +52,7 @@ fields_are_read(void **unused)
     assert_int_equal(segment.seq, 0x01020304);
     assert_int_equal(segment.ack, 0x05060708);
     assert_int_equal(segment.window, 0x1234);
-    assert_int_equal(segment.flags, TCP_ACK | TCP_PSH); /* without ECN's */
+    assert_int_equal(segment.flags, TCP_ACK | TCP_PSH | TCP_ECE | TCP_CWR);
     assert_int_equal(segment.payload_bytes, 3);
     assert_false(segment.has_timestamp);
     assert_int_equal(segment.sack_count, 0);
