@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * transport.h - the contract of a byte-stream transport: kernel sockets
- * (drivers/uring, drivers/epoll), our own TCP later, the simulator
- * (drivers/sim).  One instance belongs to one shard.
+ * (drivers/uring, drivers/epoll), our own TCP (dataplane/net), TLS around
+ * either (drivers/tls), the simulator (drivers/sim).  One instance belongs to one shard.
  *
  * Completion based.  Nothing here blocks but wait(); nothing calls back into
  * the shard: poll() fills an array of events.
