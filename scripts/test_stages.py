@@ -331,6 +331,7 @@ def stage_rabbitmq():
         return False
     good = python_test(os.path.join(ROOT, "tests/differential/run"),
                        ["--seed", "5000", "--count", "20", "--steps", "50"])
+    good = python_tests("tests/differential/test_*.py") and good
     semantics = os.path.join(ROOT, "tests/clients/test_semantics.py")
     return python_test(semantics, ["--external", "rabbitmq"]) and good
 

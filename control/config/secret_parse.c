@@ -82,6 +82,9 @@ character_next(struct source *source)
         value = value << 6 | (at[i] & 0x3fu);
     }
     source->at += 1 + more;
+    if (value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) {
+        return UINT32_MAX;
+    }
     return value;
 }
 
@@ -111,11 +114,16 @@ escape_next(struct source *source)
         const char *from = braces ? source->at + 2 : digits;
         const unsigned long value = strtoul(from, &end, 16);
         const bool good = braces ? end > from && *end == '}' : end == digits + 2;
+        if (!good || value > 0x10ffff) {
+            source->failed = true;
+            return 0;
+        }
         source->at = braces ? end + 1 : source->at + 3;
-        source->failed |= !good || value > 0x10ffff;
-        return source->failed ? 0 : (uint32_t)value;
+        return (uint32_t)value;
     }
-    return character_next(source); /* itself */
+    const uint32_t itself = character_next(source);
+    source->failed |= itself == 0 || itself == UINT32_MAX;
+    return itself;
 }
 
 /* Characters up to a closing quote, into `ret_text`; their number, or SIZE_MAX. */
@@ -308,6 +316,7 @@ term_parse(struct source *source, unsigned depth)
         sequence_parse(source, false, depth);
     } else if (accept(source, "$")) {
         const uint32_t value = character_next(source);
+        source->failed |= value == 0 || value == UINT32_MAX;
         put_integer(source, value == '\\' ? escape_next(source) : value);
     } else if (strchr("-0123456789", *source->at) != NULL && *source->at != '\0') {
         const long long value = strtoll(source->at, &end, 10);

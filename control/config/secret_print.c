@@ -27,6 +27,8 @@ character_print(FILE *out, uint8_t byte, char quote)
         (void)fprintf(out, "\\%c", letters[special - values]);
     } else if (byte == (uint8_t)quote || byte == '\\') {
         (void)fprintf(out, "\\%c", byte);
+    } else if (byte < 32 || byte == 127) {
+        (void)fprintf(out, "\\%03o", byte);
     } else {
         byte_print(out, byte);
     }
@@ -66,16 +68,27 @@ numbers_print(FILE *out, struct lp_bytes text, const char *open, const char *clo
     (void)fputs(close, out);
 }
 
+/* What is UTF-8 already, or nothing that JSON has. */
+static void
+json_print(FILE *out, struct lp_bytes text)
+{
+    (void)fputc('"', out);
+    for (uint32_t i = 0; i < text.size; i++) {
+        const uint8_t byte = text.data[i];
+        if (byte < 32) {
+            (void)fprintf(out, "\\u%04x", byte);
+        } else {
+            (void)fprintf(out, "%s%c", byte == '"' || byte == '\\' ? "\\" : "", byte);
+        }
+    }
+    (void)fputc('"', out);
+}
+
 static void
 binary_print(FILE *out, struct lp_bytes text, bool json)
 {
     if (json) {
-        (void)fputc('"', out); /* as it is: it is UTF-8 already, or nothing that JSON has */
-        for (uint32_t i = 0; i < text.size; i++) {
-            (void)fprintf(out, text.data[i] == '"' || text.data[i] == '\\' ? "\\%c" : "%c",
-                          text.data[i]);
-        }
-        (void)fputc('"', out);
+        json_print(out, text);
     } else if (is_printable(text)) {
         (void)fputs("<<", out);
         if (text.size > 0) {
@@ -87,6 +100,7 @@ binary_print(FILE *out, struct lp_bytes text, bool json)
     }
 }
 
+/* Its name is UTF-8. */
 static void
 atom_print(FILE *out, struct lp_bytes name, bool json)
 {
@@ -96,8 +110,19 @@ atom_print(FILE *out, struct lp_bytes name, bool json)
         plain = plain && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                           (c >= '0' && c <= '9') || c == '_' || c == '@');
     }
-    const char *quote = json ? "\"" : plain ? "" : "'";
-    (void)fprintf(out, "%s%.*s%s", quote, (int)name.size, (const char *)name.data, quote);
+    if (json) {
+        json_print(out, name);
+        return;
+    }
+    (void)fputs(plain ? "" : "'", out);
+    for (uint32_t i = 0; i < name.size; i++) {
+        if (name.data[i] < 0x80) {
+            character_print(out, name.data[i], '\'');
+        } else {
+            (void)fputc(name.data[i], out);
+        }
+    }
+    (void)fputs(plain ? "" : "'", out);
 }
 
 static void

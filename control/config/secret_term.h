@@ -48,7 +48,9 @@ secret_copy(struct lp_secret *secret, const void *data, size_t bytes)
     if (secret->data == NULL) {
         return false;
     }
-    memcpy(secret->data, data, bytes);
+    if (bytes > 0) {
+        memcpy(secret->data, data, bytes);
+    }
     secret->size = bytes;
     return true;
 }

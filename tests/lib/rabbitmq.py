@@ -60,7 +60,7 @@ class RabbitMQ:
     net = None
     has_ctl = True
 
-    def __init__(self, settings=()):
+    def __init__(self, settings=(), advanced=""):
         reason = missing()
         if reason:
             raise RuntimeError(reason)
@@ -68,6 +68,7 @@ class RabbitMQ:
         self.version = tuple(int(n) for n in re.findall(r"\d+", os.path.basename(self.home))[:2])
         self.flavour = "4.0" if self.version >= (4, 0) else "3.10"
         self.settings = list(settings)
+        self.advanced = advanced    # text of an advanced.config
         self.enter = ["chroot", root()] if root() else []
         self.work = tempfile.mkdtemp(prefix="lepus-rabbitmq-", dir=root() + "/tmp" if root() else None)
         self.inside = self.work[len(root()):]
@@ -96,6 +97,9 @@ class RabbitMQ:
         os.chmod(cookie, 0o400)
         with open(os.path.join(self.work, "plugins"), "w") as file:
             file.write("[].\n")
+        if self.advanced:
+            with open(os.path.join(self.work, "advanced.config"), "w") as file:
+                file.write(self.advanced)
         with open(os.path.join(self.work, "rabbitmq.conf"), "w") as file:
             # A full disk is not what is tested, and it would block every publisher.
             file.write("\n".join(["disk_free_limit.absolute = 1MB"] + [
@@ -116,7 +120,7 @@ class RabbitMQ:
             "RABBITMQ_LOGS": "-", "RABBITMQ_CONF_ENV_FILE": here("none"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": here("plugins"),
             "RABBITMQ_CONFIG_FILE": here("rabbitmq"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": here("none.config"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": here("advanced.config" if self.advanced else "none.config"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": local, "RABBITMQ_CTL_ERL_ARGS": local,
             # The script then becomes the node instead of waiting for it: one process id.
             "RUNNING_UNDER_SYSTEMD": "true",
