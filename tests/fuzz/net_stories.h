@@ -206,17 +206,24 @@ struct mutate_segment {
     uint32_t ack;
     uint16_t window;
     uint32_t payload;
+    uint8_t ecn; /* the codepoint of IP */
     bool sack;
     bool to_caller; /* we have connected to it: the port is filled in */
     uint8_t fix;    /* enum flag */
 };
+
+static bool
+mutate_vlan(const struct mutate *mutate)
+{
+    return mutate->bytes > 0 && (mutate->data[0] & WORLD_VLAN) != 0;
+}
 
 static uint8_t *
 mutate_network(const struct mutate *mutate, uint8_t *to, bool ip4)
 {
     to = lp_put_bytes(to, our_mac, 6);
     to = lp_put_bytes(to, peer_mac, 6);
-    if (mutate->bytes > 0 && (mutate->data[0] & WORLD_VLAN) != 0) {
+    if (mutate_vlan(mutate)) {
         to = lp_put_u32be(to, NET_TYPE_VLAN << 16 | 42u);
     }
     to = lp_put_u16be(to, ip4 ? NET_TYPE_IPV4 : NET_TYPE_IPV6);
@@ -244,6 +251,8 @@ mutate_segment_make(struct mutate *mutate, const struct mutate_segment *segment)
 {
     struct mutate_step step;
     uint8_t *to = mutate_network(mutate, step.data + STEP_HEAD, segment->port != 1002);
+    step.data[STEP_HEAD + (mutate_vlan(mutate) ? 19 : 15)] |=
+        (uint8_t)(segment->port != 1002 ? segment->ecn : segment->ecn << 4);
     to = lp_put_u16be(to, segment->port);
     to = lp_put_u16be(to, segment->to_caller ? 0 : 5672);
     to = lp_put_u32be(to, segment->seq);
@@ -298,6 +307,9 @@ mutate_segment_any(struct mutate *mutate)
     if (mutate_random(mutate, 4) == 0) {
         segment.window = mutate_window(mutate);
     }
+    segment.ecn = mutate_random(mutate, 3) == 0 ? (uint8_t)mutate_random(mutate, 4) : 0;
+    segment.flags |= mutate_random(mutate, 4) == 0 ? TCP_ECE : 0;
+    segment.flags |= mutate_random(mutate, 8) == 0 ? TCP_CWR : 0;
     segment.fix |= mutate_random(mutate, 8) == 0 ? FLAG_GOOD : 0;
     segment.fix |= mutate_random(mutate, 8) == 0 ? FLAG_SECOND : 0;
     segment.fix |= mutate_random(mutate, 4) == 0 ? FLAG_MORE : 0;
@@ -316,7 +328,7 @@ mutate_handshake(struct mutate *mutate, size_t at)
         .fix = FLAG_IP | FLAG_L4 | FLAG_RELATIVE,
     };
     const struct mutate_step ack = mutate_segment_make(mutate, &segment);
-    segment.flags = TCP_SYN;
+    segment.flags = mutate_random(mutate, 2) == 0 ? TCP_SYN : TCP_SYN | TCP_ECE | TCP_CWR;
     segment.payload = 0;
     const struct mutate_step syn = mutate_segment_make(mutate, &segment);
     mutate_replace(mutate, at, 0, &ack);
