@@ -6,52 +6,7 @@
  * Method: files are written to a temporary folder and read back; tables of
  * good and bad lines; one test walks the whole table of keys.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "control/config/config.h"
-#include "control/config/secret.h"
-
-#define WHY_BYTES 512
-
-/* Reads `text` as a file named /tmp/....conf; `why` has its path replaced by "F". */
-static enum lp_err
-read_text(const char *text, struct lp_config **ret_config, char *why)
-{
-    char path[] = "/tmp/lepus-test-XXXXXX";
-    char full[WHY_BYTES] = "";
-    const int fd = mkstemp(path);
-
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    assert_int_equal(close(fd), 0);
-    const enum lp_err err = lp_config_open(path, ret_config, full, sizeof(full));
-    assert_int_equal(unlink(path), 0);
-    const bool named = strncmp(full, path, strlen(path)) == 0;
-    (void)snprintf(why, WHY_BYTES, "%s%s", named ? "F" : "", named ? full + strlen(path) : full);
-    return err;
-}
-
-static struct lp_config *
-good_text(const char *text)
-{
-    struct lp_config *config = NULL;
-    char why[WHY_BYTES];
-    const enum lp_err err = read_text(text, &config, why);
-
-    if (err != LP_OK) {
-        fail_msg("%s: %s", text, why);
-    }
-    return config;
-}
+#include "config_rig.h"
 
 struct pairs {
     char text[512];
@@ -507,89 +462,6 @@ data_directory_follows_option_then_environment(void **unused)
     assert_string_equal(path, geteuid() == 0 ? "/var/lib/lepus" : "/state/lepus");
 }
 
-#define SECRET_TEXT "encrypted:F1cRSjOhbIpiJ1vC5gUIVX9EUV/EC6XvgYFiXIcXBp8omOt+t26FUn21dD6C/EDe"
-
-/* What rabbitmqctl 4.0.5 made of "secret" with the passphrase "pass". */
-static void
-an_encrypted_secret_is_what_it_says(void **unused)
-{
-    (void)unused;
-    char why[WHY_BYTES] = "";
-    struct lp_config *config =
-        good_text("default_pass = " SECRET_TEXT "\ndefault_users.app.password = " SECRET_TEXT
-                  "\ncluster_name = encrypted:abc\nssl_options.password = some:thing\n"
-                  "lepus.config_entry_decoder.passphrase = pass\n");
-    assert_int_equal(lp_config_decrypt(config, why, sizeof(why)), LP_OK);
-    assert_string_equal(lp_config_text(config, "default_pass"), "secret");
-    assert_string_equal(lp_config_text_named(config, "default_users.$name.password", "app"),
-                        "secret");
-    /* No secret; and a secret that only looks like one. */
-    assert_string_equal(lp_config_text(config, "cluster_name"), "encrypted:abc");
-    assert_string_equal(lp_config_text(config, "ssl_options.password"), "some:thing");
-    assert_string_equal(lp_config_text(config, "lepus.config_entry_decoder.passphrase"), "");
-    lp_config_close(&config);
-}
-
-static void
-an_encrypted_secret_that_cannot_be_read_is_refused_in_words(void **unused)
-{
-    (void)unused;
-    static const char *const cases[][2] = {
-        {"", "default_pass: it is encrypted, and neither lepus.config_entry_decoder.passphrase nor "
-             "passphrase_file says with what"},
-        {"lepus.config_entry_decoder.passphrase = other\n",
-         "default_pass: it cannot be decrypted: are passphrase, cipher, hash and iterations those "
-         "that it was encrypted with?"},
-        {"lepus.config_entry_decoder.passphrase = pass\n"
-         "lepus.config_entry_decoder.cipher = nonsense\n",
-         "default_pass: no such cipher as lepus.config_entry_decoder.cipher says; lepusctl "
-         "list_ciphers lists them"},
-        {"lepus.config_entry_decoder.passphrase_file = /nowhere/x\n",
-         "default_pass: /nowhere/x cannot be read: No such file or directory"},
-    };
-    for (size_t i = 0; i < LP_COUNT_OF(cases); i++) {
-        char text[WHY_BYTES];
-        char why[WHY_BYTES] = "";
-        (void)snprintf(text, sizeof(text), "default_pass = %s\n%s", SECRET_TEXT, cases[i][0]);
-        struct lp_config *config = good_text(text);
-        assert_int_equal(lp_config_decrypt(config, why, sizeof(why)), LP_ERR_BAD_CONFIG);
-        assert_string_equal(why, cases[i][1]);
-        lp_config_close(&config);
-    }
-}
-
-/* Any bytes are an answer, never more. */
-static void
-what_is_no_secret_is_refused(void **unused)
-{
-    (void)unused;
-    static const char *const texts[] = {"",
-                                        "AAAA",
-                                        "====",
-                                        "AAA",
-                                        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-                                        "\xff\xff\xff\xff",
-                                        "AA==",
-                                        "A==="};
-    struct lp_secret_how how = lp_secret_defaults;
-    struct lp_secret secret = {0};
-    how.passphrase = lp_bytes_of_text("pass");
-    for (size_t i = 0; i < LP_COUNT_OF(texts); i++) {
-        struct lp_secret bytes = {0};
-        const bool good =
-            lp_secret_decrypt(&how, lp_bytes_of_text(texts[i]), &secret) &&
-            lp_secret_term_bytes(lp_bytes_of(secret.data, (uint32_t)secret.size), &bytes);
-        assert_false(good);
-        lp_secret_fini(&secret);
-    }
-    static const char *const terms[] = {"",    "{",    "[1", "\"",   "<<",
-                                        "<<1", "{a,}", "'",  "$",    "\"\\x{1",
-                                        "-",   "1.5",  "A",  "{a}b", "[[[[[[[[[[[[[[[[[[[[[[[[[["};
-    for (size_t i = 0; i < LP_COUNT_OF(terms); i++) {
-        assert_false(lp_secret_term_parse(terms[i], &secret));
-    }
-}
-
 int
 main(void)
 {
@@ -611,9 +483,6 @@ main(void)
         cmocka_unit_test(a_missing_file_is_said_to_be_missing),
         cmocka_unit_test(distance_counts_edits),
         cmocka_unit_test(data_directory_follows_option_then_environment),
-        cmocka_unit_test(an_encrypted_secret_is_what_it_says),
-        cmocka_unit_test(an_encrypted_secret_that_cannot_be_read_is_refused_in_words),
-        cmocka_unit_test(what_is_no_secret_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
