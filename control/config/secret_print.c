@@ -12,8 +12,9 @@ static void term_print(struct lp_reader *reader, FILE *out, bool json, unsigned 
 static void
 byte_print(FILE *out, uint8_t byte)
 {
-    uint8_t utf8[4];
-    (void)fwrite(utf8, secret_utf8_write(byte, utf8), 1, out); /* of Latin 1 */
+    uint8_t utf8[4] = {0};
+    const size_t bytes = secret_utf8_write(byte, utf8); /* of Latin 1 */
+    (void)fwrite(utf8, bytes, 1, out);
 }
 
 /* Between quotes of Erlang's, or of JSON's. */
