@@ -41,6 +41,8 @@ admin_environment(struct admin_task *task)
 {
     const struct lp_config *config = task->control->options.settings.config;
     struct setting_lines lines = {.data = json_object()};
+    const uint32_t channel_max =
+        task->control->region->node.channel_max; /* plus 1, if it was set */
     for (size_t i = 0; config && i < lp_config_key_count(); i++) {
         struct lp_config_key_info info;
         lp_config_key_at(i, &info);
@@ -51,6 +53,10 @@ admin_environment(struct admin_task *task)
         lines.secret = strcmp(info.type, "secret") == 0;
         if (strchr(info.pattern, '$') != NULL) {
             lp_config_each(config, info.pattern, named_add, &lines);
+        } else if (channel_max > 0 && strcmp(info.pattern, "channel_max") == 0) {
+            char number[16];
+            (void)snprintf(number, sizeof(number), "%u", channel_max - 1);
+            setting_add(&lines, info.pattern, number);
         } else {
             setting_add(&lines, info.pattern, lp_config_text(config, info.pattern));
         }

@@ -153,7 +153,7 @@ json_t *
 admin_alarm_lines(const struct admin_task *task)
 {
     json_t *lines = json_array();
-    if (task->control->disk.low) {
+    if (control_disk_is_low(task->control)) {
         admin_append(lines, json_sprintf("Free disk space alarm on node %s", task->node));
     }
     if (control_memory_is_low(task->control)) {
@@ -178,7 +178,7 @@ json_t *
 admin_alarm_objects(const struct admin_task *task)
 {
     json_t *alarms = json_array();
-    if (task->control->disk.low) {
+    if (control_disk_is_low(task->control)) {
         admin_append(alarms, alarm_of(task, "disk"));
     }
     if (control_memory_is_low(task->control)) {

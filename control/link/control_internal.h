@@ -264,8 +264,13 @@ LP_MUST_CHECK enum lp_err control_catalog_load(struct lp_control *control);
 
 uint64_t control_watermark_bytes(const struct lp_control *control);
 uint64_t control_disk_limit_bytes(const struct lp_control *control);
-/* Do publishers of a shard wait for memory? */
+/* Do publishers of a shard wait for memory, or would they if it were as low as we were told? */
 bool control_memory_is_low(const struct lp_control *control);
+bool control_disk_is_low(const struct lp_control *control);
+/* Be alarmed whatever there is (`on`), or only by what there is. */
+void control_alarm_ask(struct lp_control *control, enum lp_alarm alarm, bool on);
+/* 0: no limit. */
+void control_channel_max_set(struct lp_control *control, uint32_t channel_max);
 /* After a change of region->node. */
 void control_watermark_changed(struct lp_control *control);
 void control_disk_limit_changed(struct lp_control *control);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* node.c - what publishers wait for: the watermark of memory, and the room on the disk. */
+/* node.c - what publishers wait for: the watermark of memory, and the room on the disk; and what
+ * administrators say about both and about channels. */
 #include "control/link/control_internal.h"
 
 /* How often the disk is looked at: more often when what is left could be gone soon, at a rate that
@@ -76,11 +77,20 @@ disk_look(struct lp_control *control, bool anew)
     }
 }
 
+bool
+control_disk_is_low(const struct lp_control *control)
+{
+    return control->disk.low || (control->region->node.alarms & LP_ALARM_DISK) != 0;
+}
+
 /* ---- memory: shards see to it themselves ---- */
 
 bool
 control_memory_is_low(const struct lp_control *control)
 {
+    if (control->region->node.alarms & LP_ALARM_MEMORY) {
+        return true;
+    }
     for (uint32_t i = 0; i < control->shard_count; i++) {
         const struct lp_stats_page *page = lp_control_region_stats(control->options.region, i);
         if (lp_load_relaxed(&page->memory_alarm) != 0) {
@@ -106,7 +116,8 @@ static void
 alarms_send(struct lp_control *control, uint32_t shard)
 {
     struct lp_writer w = control_writer(control);
-    lp_writer_u8(&w, control->disk.low ? LP_ALARM_DISK : 0);
+    const uint32_t asked = control->region->node.alarms;
+    lp_writer_u8(&w, (uint8_t)(asked | (control->disk.low ? LP_ALARM_DISK : 0)));
     control_send(control, shard, LP_CONTROL_ALARMS, 0, lp_writer_bytes(&w));
 }
 
@@ -150,6 +161,33 @@ control_disk_limit_changed(struct lp_control *control)
 
 /* ---- what shards are told ---- */
 
+void
+control_alarm_ask(struct lp_control *control, enum lp_alarm alarm, bool on)
+{
+    struct lp_control_node *node = &control->region->node;
+    node->alarms = on ? node->alarms | alarm : node->alarms & ~(uint32_t)alarm;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        alarms_send(control, i);
+    }
+}
+
+static void
+channel_max_send(struct lp_control *control, uint32_t shard)
+{
+    struct lp_writer w = control_writer(control);
+    lp_writer_u16le(&w, (uint16_t)(control->region->node.channel_max - 1));
+    control_send(control, shard, LP_CONTROL_CHANNEL_MAX, 0, lp_writer_bytes(&w));
+}
+
+void
+control_channel_max_set(struct lp_control *control, uint32_t channel_max)
+{
+    control->region->node.channel_max = channel_max + 1;
+    for (uint32_t i = 0; i < control->shard_count; i++) {
+        channel_max_send(control, i);
+    }
+}
+
 static void
 watermark_send(struct lp_control *control, uint32_t shard)
 {
@@ -181,6 +219,9 @@ control_node_attach(struct lp_control *control, uint32_t shard)
     if (control->region->node.watermark_set) {
         watermark_send(control, shard);
     }
+    if (control->region->node.channel_max > 0) {
+        channel_max_send(control, shard);
+    }
 }
 
 void
@@ -190,6 +231,9 @@ control_node_settings_forget(struct lp_control *control)
     if (node->watermark_set) {
         node->watermark_set = 0;
         control_watermark_changed(control);
+    }
+    if (node->alarms != 0) {
+        control_alarm_ask(control, node->alarms, false);
     }
     if (node->disk_limit_set) {
         node->disk_limit_set = 0;

@@ -252,6 +252,16 @@ admin_watermark(struct lp_shard *shard, struct lp_reader *reader)
     broker->limits.message_bytes_max = shard->limits.message_bytes_max;
 }
 
+static void
+admin_channel_max(struct lp_shard *shard, struct lp_reader *reader)
+{
+    const uint16_t channel_max = lp_reader_u16le(reader);
+    if (!reader->failed) {
+        shard->limits.channel_max = channel_max;
+        shard->broker.limits.channel_max = channel_max;
+    }
+}
+
 /* ---- ---- */
 
 void
@@ -282,6 +292,9 @@ shard_admin_record(struct lp_shard *shard, const struct lp_control_record *recor
         return;
     case LP_CONTROL_WATERMARK:
         admin_watermark(shard, &reader);
+        return;
+    case LP_CONTROL_CHANNEL_MAX:
+        admin_channel_max(shard, &reader);
         return;
     default:
         return; /* of a later version */

@@ -251,6 +251,8 @@ enum lp_control_type {
     LP_CONTROL_QUEUE_STAMPS = 89,
     /* sequence = query */
     LP_CONTROL_LIST_LATENCY = 90,
+    /* channel_max u16: what clients that log in from now on are offered; 0: no limit. */
+    LP_CONTROL_CHANNEL_MAX = 91,
 };
 
 /* What a connection's user may do beyond patterns (u8). */
@@ -261,7 +263,8 @@ enum lp_rights {
 };
 
 enum lp_alarm {
-    LP_ALARM_DISK = 2, /* memory is each shard's own to look at */
+    LP_ALARM_MEMORY = 1, /* asked for by an administrator: memory is each shard's own to look at */
+    LP_ALARM_DISK = 2,
 };
 
 enum lp_delete_verdict {

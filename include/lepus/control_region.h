@@ -35,7 +35,9 @@ struct lp_control_node {
     uint32_t watermark_set;        /* 1: these two say something */
     uint64_t disk_limit_bytes;     /* set by an administrator, if disk_limit_set */
     uint32_t disk_limit_set;
-    uint32_t log_level; /* set by an administrator, plus 1; 0: none was set */
+    uint32_t log_level;   /* set by an administrator, plus 1; 0: none was set */
+    uint32_t alarms;      /* asked for by an administrator (enum lp_alarm) */
+    uint32_t channel_max; /* set by an administrator, plus 1; 0: none was set */
 };
 
 struct lp_control_region {

@@ -264,7 +264,8 @@ protocol_gone(struct lp_connection *base)
 static struct lp_bytes
 held_reason(const struct lp_broker *broker)
 {
-    const bool memory = broker->pressed || lp_memory_pressed(broker->memory);
+    const bool memory = broker->pressed || lp_memory_pressed(broker->memory) ||
+                        (broker->alarms & LP_ALARM_MEMORY) != 0;
     const bool disk = (broker->alarms & LP_ALARM_DISK) != 0;
     return lp_bytes_of_text(memory && disk ? "low on memory & disk"
                             : disk         ? "low on disk"

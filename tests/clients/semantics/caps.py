@@ -138,6 +138,48 @@ class Blocked(Case):
         self.assertEqual([e.body for e in self.deliveries(taker, 1)], [b"held"])
         self.assertEqual(list(taker.connection.events[0]), [])
 
+    def alarm(self, verb, resource):
+        about = "{resource_limit, %s, node()}" % resource
+        form = {"set": "rabbit_alarm:set_alarm({%s, []}).", "clear": "rabbit_alarm:clear_alarm(%s)."}[verb]
+        self.assertEqual(self.broker.ctl("eval", form % about).stdout, "ok\n")
+
+    def test_C102_an_alarm_may_be_asked_for_as_test_suites_of_clients_do(self):
+        """Java's and others' evaluate these on the node."""
+        if not self.broker.has_ctl:
+            self.skipTest("needs rabbitmqctl")
+        if not self.broker.external:
+            self.own()
+        for resource in ("memory", "disk"):
+            self.addCleanup(self.alarm, "clear", resource)
+        channel, queue = self.confirming(), self.prefix + "q"
+        channel.call("queue.declare", queue=queue)
+        for resource in ("memory", "disk"):
+            self.alarm("set", resource)
+            channel.publish(b"held", routing_key=queue)
+            event = channel.connection.next(0)
+            self.assertEqual((event.name, event.reason), ("connection.blocked", "low on " + resource))
+            alarms = self.broker.ctl("status").stdout.partition("Alarms")[2].partition("Memory\n")[0]
+            self.assertIn(resource, alarms.lower())
+            self.assertEqual(self.count(self.channel(), queue), 0)
+            self.alarm("clear", resource)
+            self.assertEqual(channel.connection.next(0).name, "connection.unblocked")
+            channel.call("queue.purge", queue=queue)
+
+    def test_C21_channel_max_may_be_set_for_clients_to_come(self):
+        if not self.broker.has_ctl:
+            self.skipTest("needs rabbitmqctl")
+        if not self.broker.external:
+            self.own()
+        form = "application:set_env(rabbit, channel_max, %d)."
+        self.addCleanup(lambda: self.broker.ctl("eval", form % 2047))
+        before = self.channel()
+        for channel_max in (7, 0):
+            self.assertEqual(self.broker.ctl("eval", form % channel_max).stdout, "ok\n")
+            self.assertEqual(self.connect().tune.channel_max, channel_max)
+            if self.lepus:
+                self.assertIn("\nchannel_max = %d\n" % channel_max, self.broker.ctl("environment").stdout)
+        before.connection.channel(2047)
+
     def news(self, connection, seconds):
         """Take in what comes within a moment: nothing may come."""
         until = time.monotonic() + seconds

@@ -399,7 +399,7 @@ mistakes_on_the_command_line_ask_nobody(void **unused)
         {"list_users|-t|x|--bogus=1",
          "Error (argument validation): Invalid options for this command:\n-t : x\n--bogus : 1\n",
          64},
-        {"eval|1+1.", "Error:\neval is not for Lepus: there is no Erlang machine", 69},
+        {"eval_file|f", "Error:\neval_file is not for Lepus: there is no Erlang machine", 69},
         {"list_users|-p", "Error (argument validation): -p needs a value\n", 64},
         {"help|nosuch", "Error:\n\nCommand 'nosuch' not found.\n", 64},
         {"", "\nUsage\n\nrabbitmqctl [--node <node>]", 64},

@@ -102,6 +102,7 @@ struct fake_shard {
     uint32_t wakes;
     uint8_t alarms;
     uint64_t watermark_bytes;
+    uint16_t channel_max;
     bool running;
     uint32_t purges, transient_purges;
     uint64_t purge_kept; /* an order that was not answered yet, when `lazy` */
@@ -370,6 +371,9 @@ fake_shard_node(struct fake_shard *shard, uint16_t type, struct lp_reader *r)
         return;
     case LP_CONTROL_WATERMARK:
         shard->watermark_bytes = lp_reader_u64le(r);
+        return;
+    case LP_CONTROL_CHANNEL_MAX:
+        shard->channel_max = lp_reader_u16le(r);
         return;
     case LP_CONTROL_RUNNING:
         shard->running = lp_reader_u8(r) != 0;

@@ -117,6 +117,107 @@ a_limit_that_is_set_counts_at_once_and_anew(void **unused)
 }
 
 static void
+eval(struct world *world, const char *expression, const char *answer)
+{
+    char request[256];
+    (void)snprintf(request, sizeof(request), "{\"command\":\"eval\",\"args\":[\"%s\"]}",
+                   expression);
+    rig_expect(world, request, answer);
+}
+
+#define EVAL_OK "{\"ok\":true,\"text\":\"ok\",\"data\":\"ok\"}"
+
+static void
+alarms_that_are_asked_for_join_those_that_are_there(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    eval(world, "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).", EVAL_OK);
+    expect_alarms(world, LP_ALARM_MEMORY);
+    assert_true(control_memory_is_low(world->control));
+    eval(world, " rabbit_alarm : set_alarm({{resource_limit,'disk',node()},[]}) . % twice",
+         EVAL_OK);
+    expect_alarms(world, LP_ALARM_MEMORY | LP_ALARM_DISK);
+    eval(world, "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).", EVAL_OK);
+    expect_alarms(world, LP_ALARM_DISK);
+    /* The disk's own alarm stays when the other is cleared; both outlive the control process. */
+    world->disk_free_bytes = 1;
+    look(world);
+    world_control_kill(world);
+    world->shard[0].alarms = world->shard[1].alarms = 0;
+    world_control_start(world);
+    world_settle(world);
+    expect_alarms(world, LP_ALARM_DISK);
+    eval(world, "rabbit_alarm:clear_alarm({resource_limit, disk, node()}).", EVAL_OK);
+    expect_alarms(world, LP_ALARM_DISK);
+    world->disk_free_bytes = 100 * MB;
+    look(world);
+    expect_alarms(world, 0);
+    eval(world, "rabbit_alarm:set_alarm({{resource_limit, disk, node()}, []}).", EVAL_OK);
+    expect_alarms(world, LP_ALARM_DISK);
+    rig_expect(world, "{\"command\":\"stop_app\"}", "{\"ok\":true}");
+    rig_expect(world, "{\"command\":\"start_app\"}", "{\"ok\":true}");
+    expect_alarms(world, 0);
+    rig_close(world, store);
+}
+
+static void
+a_channel_max_that_is_set_is_told_to_every_shard(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    eval(world, "application:set_env(rabbit, channel_max, 4094).", EVAL_OK);
+    assert_int_equal(world->shard[0].channel_max, 4094);
+    assert_int_equal(world->shard[1].channel_max, 4094);
+    world_control_kill(world);
+    world->shard[1].channel_max = 7;
+    world_control_start(world);
+    world_settle(world);
+    assert_int_equal(world->shard[1].channel_max, 4094);
+    eval(world, "application:set_env(rabbit, channel_max, 0).", EVAL_OK);
+    assert_int_equal(world->shard[1].channel_max, 0);
+    rig_close(world, store);
+}
+
+static void
+other_expressions_are_refused(void **unused)
+{
+    (void)unused;
+    static const char *const others[] = {
+        "1+1.",
+        "node().",
+        "application:set_env(rabbit, channel_max, 65536).",
+        "application:set_env(rabbit, channel_max, -1).",
+        "application:set_env(rabbit, channel_max, 99999999999999999999).",
+        "application:set_env(rabbit, channel_max, ).",
+        "application:set_env(rabbit, channel_max, 1)",
+        "application:set_env(rabbit, channel_max, 1). .",
+        "application:set_env(rabbit, frame_max, 1).",
+        "rabbit_alarm:set_alarm({{resource_limit, 'memory, node()}, []}).",
+        "rabbit_alarm:set_alarm({resource_limit, memory, node()}).",
+        "rabbit_alarm:clear_alarm({resource_limit, '', node()}).",
+        "",
+        " ",
+        "%",
+        "'",
+    };
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    for (size_t i = 0; i < LP_COUNT_OF(others); i++) {
+        eval(world, others[i],
+             "{\"ok\":false,\"exit\":69,\"error\":\"eval is not for Lepus: there is no Erlang "
+             "machine "
+             "to evaluate anything in. Settings are shown by 'environment', state by 'status' and "
+             "the list_ commands (--formatter json for scripts), and changed by the set_ commands; "
+             "'help' lists them all.\"}");
+    }
+    expect_alarms(world, 0);
+    rig_close(world, store);
+}
+
+static void
 the_watermark_is_parted_among_the_shards(void **unused)
 {
     (void)unused;
@@ -323,6 +424,9 @@ main(void)
         cmocka_unit_test(little_room_on_the_disk_is_an_alarm_that_does_not_flicker),
         cmocka_unit_test(a_disk_that_cannot_be_read_changes_nothing),
         cmocka_unit_test(a_limit_that_is_set_counts_at_once_and_anew),
+        cmocka_unit_test(alarms_that_are_asked_for_join_those_that_are_there),
+        cmocka_unit_test(a_channel_max_that_is_set_is_told_to_every_shard),
+        cmocka_unit_test(other_expressions_are_refused),
         cmocka_unit_test(the_watermark_is_parted_among_the_shards),
         cmocka_unit_test(what_is_no_limit_is_refused_in_rabbitmqs_words),
         cmocka_unit_test(alarms_are_told_to_people_and_to_monitors),
