@@ -105,12 +105,16 @@ address_of(const struct lp_net_page_address *address)
     return json_sprintf("%s/%u", text, address->bits);
 }
 
+/* All of the configuration's; or those that other machines have. */
 static json_t *
-addresses_of(const struct lp_net_page_port *port)
+addresses_of(const struct lp_net_page_port *port, bool given_up_only)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < LP_MIN(port->address_count, LP_NET_PAGE_ADDRESSES); i++) {
-        (void)json_array_append_new(list, address_of(&port->address[i])); /* out of memory panics */
+        const struct lp_net_page_address *address = &port->address[i];
+        if (!given_up_only || lp_load_relaxed(&address->given_up) != 0) { /* as of link_up */
+            (void)json_array_append_new(list, address_of(address));       /* out of memory panics */
+        }
     }
     return list;
 }
@@ -175,7 +179,8 @@ port_object(const struct lp_control *control, const struct lp_net_page *page, ui
                                    strnlen(port->exception, LP_NET_EXCEPTION_NAME_BYTES)));
     admin_set(object, "queues", json_integer(queues));
     admin_set(object, "offloads", offloads_of(port->offloads));
-    admin_set(object, "addresses", addresses_of(port));
+    admin_set(object, "addresses", addresses_of(port, false));
+    admin_set(object, "given_up", addresses_of(port, true));
     admin_set(object, "received_frames", json_integer((json_int_t)sum.received_frames));
     admin_set(object, "received_bytes", json_integer((json_int_t)sum.received_bytes));
     admin_set(object, "sent_frames", json_integer((json_int_t)sum.sent_frames));
@@ -224,6 +229,12 @@ port_text(struct lp_bytebuf *text, const json_t *port)
                text_at(port, "link"), text_at(port, "mac"), number_at(port, "mtu"),
                number_at(port, "vlan"), number_at(port, "queues"));
     list_line(text, "addresses", json_object_get(port, "addresses"));
+    const json_t *given_up = json_object_get(port, "given_up");
+    if (json_array_size(given_up) > 0) {
+        list_line(text, "NOT OURS", given_up);
+        admin_line(text, "               another machine answers for it; it is asked for again "
+                         "every minute (arp_conflicts in tcp_stats)");
+    }
     list_line(text, "offloads", json_object_get(port, "offloads"));
     const char *exception = text_at(port, "exception");
     admin_line(text, "    exception  %s", *exception != '\0' ? exception : "none");

@@ -58,6 +58,7 @@ net_address_usable(const struct lp_net *net, const struct net_address *address)
     case NET_PREFERRED:
         return true;
     case NET_DUPLICATE:
+    case NET_RETRYING:
         break;
     }
     return false;

@@ -100,7 +100,7 @@ conflict_look(struct lp_net *net, const struct net_packet *packet, const struct 
     }
     /* Another probe for what we are probing ourselves. */
     address = net_address_find(net, packet->port, LP_ADDRESS_IPV4, arp->target);
-    if (address != NULL && address->state == NET_TENTATIVE && memcmp(arp->sender, nobody, 4) == 0) {
+    if (address != NULL && net_address_probed(address) && memcmp(arp->sender, nobody, 4) == 0) {
         dad_conflict(net, address);
     }
 }

@@ -4,7 +4,11 @@
  * 5.4 for IPv6; and telling everybody that it is ours.
  *
  *   TENTATIVE ──nobody objected──▶ PREFERRED (announced twice, defended)
- *        └──────somebody did─────▶ DUPLICATE (for good: the operator has to mend it)
+ *        └──────somebody did─────▶ DUPLICATE ◀──somebody does still──┐
+ *                                     └──10 s, later a minute──▶ RETRYING ──nobody──▶ PREFERRED
+ *
+ * What was forged, or another's only for a while, so heals by itself; while it
+ * is asked for again it is not used, since it most likely is another's.
  *
  * All shards run it, from the same packets, so that all of them know; the one
  * that answers is the one that asks.
@@ -20,6 +24,11 @@
 #define ARP_ANNOUNCE_NS  (2 * SECOND_NS) /* ANNOUNCE_WAIT and ANNOUNCE_INTERVAL */
 #define ANNOUNCES        2u
 #define DEFEND_NS        (10 * SECOND_NS)
+/* RFC 5227 1.1, 2.1.1: so many soon, then one a minute.  For IPv6 as well: RFC 4862 5.4.5 leaves it
+ * to an operator, who would not do it another way. */
+#define CONFLICTS_MAX      10u
+#define RETRY_NS           (10 * SECOND_NS)
+#define RATE_LIMIT_WAIT_NS (60 * SECOND_NS)
 /* RFC 4862 5.1, RFC 4861 10. */
 #define NDP_PROBES        1u
 #define NDP_RETRANSMIT_NS (1 * SECOND_NS)
@@ -78,9 +87,20 @@ probe_wait_ns(struct lp_net *net, const struct net_address *address)
 }
 
 static void
+probes_begin(struct lp_net *net, struct net_address *address, enum net_address_state state)
+{
+    address->state = (uint8_t)state;
+    address->probes = address->family == LP_ADDRESS_IPV4 ? ARP_PROBES : NDP_PROBES;
+    address->announces = ANNOUNCES;
+    /* RFC 5227 2.1.1, RFC 4862 5.4.2: not all machines of a room at once. */
+    arm(net, address, random_second_ns(net));
+}
+
+static void
 preferred(struct lp_net *net, struct net_address *address)
 {
     address->state = NET_PREFERRED;
+    address->conflicts = 0;
     /* RFC 3590 4: reports came from nobody until now, and some switches do not believe those. */
     if (address->family == LP_ADDRESS_IPV6 && net_ip6_link_local(address->ip) && net_answers(net)) {
         net_mld_report(net, address->port);
@@ -93,14 +113,17 @@ address_fire(void *context, struct lp_timer *timer, uint64_t now_ns)
     struct lp_net *net = context;
     struct net_address *address = LP_CONTAINER_OF(timer, struct net_address, timer);
     (void)now_ns;
-    LP_ASSERT(address->state != NET_DUPLICATE);
+    if (address->state == NET_DUPLICATE) {
+        probes_begin(net, address, NET_RETRYING);
+        return;
+    }
     if (address->probes > 0) {
         address->probes--;
         probe_send(net, address);
         arm(net, address, probe_wait_ns(net, address));
         return;
     }
-    if (address->state == NET_TENTATIVE) {
+    if (net_address_probed(address)) {
         preferred(net, address);
     }
     announce_send(net, address);
@@ -114,9 +137,11 @@ void
 dad_conflict(struct lp_net *net, struct net_address *address)
 {
     net->counters.arp_conflicts++;
-    if (address->state == NET_TENTATIVE) {
+    if (net_address_probed(address)) {
         address->state = NET_DUPLICATE;
+        address->conflicts = (uint8_t)LP_MIN(address->conflicts + 1u, CONFLICTS_MAX);
         lp_timer_disarm(&net->wheel, &address->timer);
+        arm(net, address, address->conflicts < CONFLICTS_MAX ? RETRY_NS : RATE_LIMIT_WAIT_NS);
         return;
     }
     /* RFC 5227 2.4 (c): a server goes on with its address, and says so every ten seconds at most.
@@ -134,16 +159,11 @@ address_add(struct lp_net *net, uint32_t port_index, const struct lp_net_prefix 
     struct net_port *port = &net->port[port_index];
     const bool ip4 = prefix->family == LP_ADDRESS_IPV4;
     struct net_address *address = &port->addresses[port->address_count++];
-    *address = (struct net_address){.family = prefix->family,
-                                    .bits = prefix->bits,
-                                    .state = NET_TENTATIVE,
-                                    .port = (uint8_t)port_index,
-                                    .probes = ip4 ? ARP_PROBES : NDP_PROBES,
-                                    .announces = ANNOUNCES};
+    *address = (struct net_address){
+        .family = prefix->family, .bits = prefix->bits, .port = (uint8_t)port_index};
     memcpy(address->ip, prefix->ip, net_ip_bytes(prefix->family));
     port->has_ip6 = port->has_ip6 || !ip4;
-    /* RFC 5227 2.1.1, RFC 4862 5.4.2: not all machines of a room at once. */
-    arm(net, address, random_second_ns(net));
+    probes_begin(net, address, NET_TENTATIVE);
 }
 
 /* RFC 4291 2.5.6 and appendix A: fe80::/64 and the MAC address as an EUI-64. */

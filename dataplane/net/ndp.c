@@ -247,7 +247,7 @@ solicitation_input(struct lp_net *net, const struct net_packet *packet, const st
     if (memcmp(packet->from, unspecified, 16) == 0) {
         /* RFC 4862 5.4.3: another one wants what we want; 5.4.4 is what tells it that it is ours.
          */
-        if (address->state == NET_TENTATIVE) {
+        if (net_address_probed(address)) {
             dad_conflict(net, address);
         } else if (address->state == NET_PREFERRED && net_answers(net)) {
             net_ndp_announce(net, address);

@@ -135,7 +135,8 @@ struct lp_net {
 enum net_address_state {
     NET_TENTATIVE, /* nobody has objected yet */
     NET_PREFERRED,
-    NET_DUPLICATE, /* somebody has: never used again */
+    NET_DUPLICATE, /* somebody has: not used, and asked for again later */
+    NET_RETRYING,  /* asked for again: not used before nobody has objected */
 };
 
 struct net_address {
@@ -145,6 +146,7 @@ struct net_address {
     uint8_t probes;    /* still to be sent */
     uint8_t announces; /* likewise */
     uint8_t port;
+    uint8_t conflicts; /* since it was ours; dad.c */
     uint8_t ip[16];
     uint64_t defended_ns; /* RFC 5227 2.4: when a conflict was last answered; 0: never */
     struct lp_timer timer;
@@ -154,7 +156,14 @@ struct net_address {
 static inline bool
 net_address_held(const struct net_address *address)
 {
-    return address != NULL && address->state != NET_DUPLICATE;
+    return address != NULL && (address->state == NET_TENTATIVE || address->state == NET_PREFERRED);
+}
+
+/* Whoever has it, or wants it, too, may have it. */
+static inline bool
+net_address_probed(const struct net_address *address)
+{
+    return address->state == NET_TENTATIVE || address->state == NET_RETRYING;
 }
 
 static inline uint32_t

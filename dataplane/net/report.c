@@ -45,6 +45,10 @@ port_store(const struct net_port *port, struct lp_net_page_port *page)
     const struct lp_nic *nic = &port->config.nic;
     nic->ops->counters(nic->self, &counters);
     numbers_store(&page->counters, &counters, sizeof(counters));
+    /* Those of the configuration come first. */
+    for (uint32_t i = 0; i < page->address_count; i++) {
+        lp_store_relaxed(&page->address[i].given_up, net_address_held(&port->addresses[i]) ? 0 : 1);
+    }
     lp_store_relaxed(&page->link_up, nic->ops->link_up(nic->self) ? 1 : 0);
 }
 

@@ -15,7 +15,7 @@
 #include <lepus/control_ring.h>
 
 #define LP_CONTROL_REGION_MAGIC        0x4c505247u
-#define LP_CONTROL_REGION_VERSION      5
+#define LP_CONTROL_REGION_VERSION      6
 #define LP_CONTROL_RING_CAPACITY_BYTES (1024u * 1024u)
 #define LP_SHARDS_MAX                  64u
 #define LP_STATS_PAGE_BYTES            16384u

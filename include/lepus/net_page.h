@@ -23,7 +23,8 @@
 #define LP_NET_EXCEPTION_NAME_BYTES 16u /* IFNAMSIZ */
 
 struct lp_net_page_address {
-    uint8_t family; /* LP_ADDRESS_IPV4 or LP_ADDRESS_IPV6 */
+    uint8_t family;   /* LP_ADDRESS_IPV4 or LP_ADDRESS_IPV6 */
+    uint8_t given_up; /* 1: another machine has it; it is asked for again every minute */
     uint8_t bits;
     uint8_t ip[16];
 };

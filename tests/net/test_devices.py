@@ -191,6 +191,21 @@ class Tap(Case):
         self.assertTrue(work(tap.subnet.ours, count=20))
         self.assertTrue(work(tap.subnet.ours6, count=20))
 
+    def test_an_address_that_another_machine_had_is_ours_when_it_has_gone(self):
+        tap = self.tap()
+        netns.ip("address", "add", tap.subnet.ours + "/29", "dev", tap.name)
+        target = self.start(tap, tap.device, shards=2)
+        self.until(target, "arp_conflicts", 1)
+        until = time.monotonic() + 20
+        while "NOT OURS   " + tap.subnet.ours not in target.ctl("list_ports").stdout:  # told some times a second
+            self.assertLess(time.monotonic(), until)
+        netns.ip("address", "del", tap.subnet.ours + "/29", "dev", tap.name)
+        until = time.monotonic() + 60
+        while not ping(tap.subnet.ours, count=1):
+            self.assertLess(time.monotonic(), until)
+        self.assertTrue(work(tap.subnet.ours, count=20))
+        self.assertNotIn("NOT OURS", target.ctl("list_ports").stdout)
+
     def test_the_kernel_and_we_serve_at_the_same_time(self):
         tap = self.tap()
         target = self.start(tap, tap.device, shards=2)

@@ -310,6 +310,70 @@ an_address_that_another_has_is_given_up(void **state)
     }
 }
 
+static uint8_t
+state_of(const struct rig *rig)
+{
+    return rig->net->port[0].addresses[0].state;
+}
+
+/* RFC 5227 2.1.1: what was forged, or another's for a while, is ours again without an operator. */
+static void
+an_address_that_was_given_up_is_asked_for_again(void **state)
+{
+    (void)state;
+    const struct frame_arp has = {2, peer_mac, our_ip4, nobody};
+    const struct frame_arp asks = {1, peer_mac, peer_ip4, our_ip4};
+    struct rig rig;
+    rig_init(&rig);
+    rig_open(&rig);
+    rig_pass(&rig, SECOND);
+    rig_say_arp(&rig, &has);
+    assert_int_equal(state_of(&rig), NET_DUPLICATE);
+    rig_drain(&rig);
+    rig_pass(&rig, 9 * SECOND);
+    assert_int_equal(count_arp(&rig, our_ip4), 0);
+    rig_pass(&rig, 3 * SECOND);
+    /* It is most likely another's still: asked for, and not used. */
+    assert_int_equal(state_of(&rig), NET_RETRYING);
+    rig_drain(&rig);
+    rig_say_arp(&rig, &asks);
+    assert_null(rig_hear(&rig));
+    assert_false(rig_send(&rig, LP_ADDRESS_IPV4, peer_ip4));
+    rig_pass(&rig, 10 * SECOND);
+    assert_int_equal(state_of(&rig), NET_PREFERRED);
+    rig_drain(&rig);
+    rig_say_arp(&rig, &asks);
+    assert_non_null(rig_hear(&rig));
+    assert_int_equal(rig.net->port[0].addresses[0].conflicts, 0);
+    rig_close(&rig);
+}
+
+/* RFC 5227 2.1.1, MAX_CONFLICTS and RATE_LIMIT_INTERVAL: the other one is not asked for ever
+ * faster. */
+static void
+an_address_that_stays_anothers_is_asked_for_once_a_minute(void **state)
+{
+    (void)state;
+    const struct frame_arp has = {2, peer_mac, our_ip4, nobody};
+    struct rig rig;
+    rig_init(&rig);
+    rig_open(&rig);
+    for (uint32_t conflicts = 1; conflicts <= 20; conflicts++) {
+        const uint64_t least_ns = (conflicts == 1 ? 0 : conflicts <= 10 ? 10 : 60) * SECOND;
+        const uint64_t before_ns = rig.clock.now_ns;
+        const uint64_t probes = rig.net->counters.arp_sent;
+        do {
+            rig_pass(&rig, SECOND / 4);
+            assert_true(rig.clock.now_ns - before_ns < least_ns + 4 * SECOND);
+        } while (rig.net->counters.arp_sent == probes);
+        assert_true(rig.clock.now_ns - before_ns >= least_ns);
+        rig_say_arp(&rig, &has);
+        assert_int_equal(state_of(&rig), NET_DUPLICATE);
+        assert_int_equal(rig.net->counters.arp_conflicts, conflicts);
+    }
+    rig_close(&rig);
+}
+
 static void
 our_own_probe_that_comes_back_is_no_conflict(void **state)
 {
@@ -375,6 +439,8 @@ main(void)
         cmocka_unit_test(an_address_that_waits_is_not_used_and_not_answered_for),
         cmocka_unit_test(an_address_that_does_not_wait_is_answered_for_at_once),
         cmocka_unit_test(an_address_that_another_has_is_given_up),
+        cmocka_unit_test(an_address_that_was_given_up_is_asked_for_again),
+        cmocka_unit_test(an_address_that_stays_anothers_is_asked_for_once_a_minute),
         cmocka_unit_test(our_own_probe_that_comes_back_is_no_conflict),
         cmocka_unit_test(an_address_that_is_ours_is_defended_once_in_ten_seconds),
         cmocka_unit_test(a_probe_for_our_address_is_answered),

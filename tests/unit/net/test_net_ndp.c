@@ -380,12 +380,18 @@ an_address_that_another_has_or_wants_is_given_up(void **state)
         said.from = i == 0 ? from : unspecified;
         ndp_say(&rig, i == 0 ? all_nodes_mac : our_group_mac, &said);
         assert_int_equal(rig.net->port[0].addresses[1].state, NET_DUPLICATE);
-        rig_pass(&rig, RIG_SETTLE_NS);
+        rig_pass(&rig, 8000 * MILLISECOND);
         rig_drain(&rig);
         ndp_say(&rig, our_group_mac, &asks);
         assert_null(hear_type(&rig, 136));
         /* The link's own address is another one. */
         assert_int_equal(rig.net->port[0].addresses[2].state, NET_PREFERRED);
+        /* And after a while nobody has it any more. */
+        rig_pass(&rig, 15000 * MILLISECOND);
+        assert_int_equal(rig.net->port[0].addresses[1].state, NET_PREFERRED);
+        rig_drain(&rig);
+        ndp_say(&rig, our_group_mac, &asks);
+        assert_non_null(hear_type(&rig, 136));
         rig_close(&rig);
     }
 }
