@@ -112,8 +112,9 @@ addresses_of(const struct lp_net_page_port *port, bool given_up_only)
     json_t *list = json_array();
     for (uint32_t i = 0; i < LP_MIN(port->address_count, LP_NET_PAGE_ADDRESSES); i++) {
         const struct lp_net_page_address *address = &port->address[i];
-        if (!given_up_only || lp_load_relaxed(&address->given_up) != 0) { /* as of link_up */
-            (void)json_array_append_new(list, address_of(address));       /* out of memory panics */
+        /* Statistics, like the counters. */
+        if (!given_up_only || lp_load_relaxed(&address->given_up) != 0) {
+            (void)json_array_append_new(list, address_of(address)); /* out of memory panics */
         }
     }
     return list;

@@ -45,7 +45,7 @@ port_store(const struct net_port *port, struct lp_net_page_port *page)
     const struct lp_nic *nic = &port->config.nic;
     nic->ops->counters(nic->self, &counters);
     numbers_store(&page->counters, &counters, sizeof(counters));
-    /* Those of the configuration come first. */
+    /* Statistics; those of the configuration come first. */
     for (uint32_t i = 0; i < page->address_count; i++) {
         lp_store_relaxed(&page->address[i].given_up, net_address_held(&port->addresses[i]) ? 0 : 1);
     }
