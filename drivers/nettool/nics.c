@@ -195,7 +195,9 @@ interface_print(const char *name)
     (void)snprintf(row.text[TEXT_NAME], TEXT_BYTES, "%.63s", name);
     (void)text_of(folder, "operstate", row.text[TEXT_STATE]);
     (void)text_of(folder, "mtu", row.text[TEXT_MTU]);
-    (void)text_of(folder, "speed", row.text[TEXT_SPEED]);
+    if (text_of(folder, "speed", row.text[TEXT_SPEED])[0] == '-') {
+        row.text[TEXT_SPEED][0] = '\0'; /* -1: it does not know */
+    }
     (void)text_of(device, "numa_node", row.text[TEXT_NODE]);
     (void)link_of(folder, "device", row.text[TEXT_DEVICE]);
     (void)link_of(device, "driver", row.text[TEXT_DRIVER]);
@@ -259,6 +261,30 @@ each(const char *where, void (*print)(const char *name))
     free(names);
 }
 
+/* What is no name of DPDK's, and what to write instead.  True: said. */
+static bool
+name_explain(const char *device)
+{
+    char path[PATH_BYTES];
+    if (strncmp(device, "tap:", 4) == 0) {
+        (void)fprintf(stderr,
+                      "lepus nic: %s is our own driver's, and no port of DPDK's; `lepus nic list` "
+                      "says what a tap does\n",
+                      device);
+        return true;
+    }
+    (void)snprintf(path, sizeof(path), "%s/sys/class/net/%.64s", root, device);
+    if (*device == '\0' || strchr(device, '/') != NULL || access(path, F_OK) != 0) {
+        return false;
+    }
+    (void)fprintf(stderr,
+                  "lepus nic: %s is an interface of the kernel's. With it as it is, DPDK knows "
+                  "net_af_xdp0,iface=%s,start_queue=0,queue_count=1; for the card itself write its "
+                  "PCI address, after `scripts/appliance bind ADDRESS` (`lepus nic list` has it)\n",
+                  device, device);
+    return true;
+}
+
 /* What a card can do, as DPDK tells; it is started for it. */
 static int
 offloads_print(const char *device)
@@ -268,9 +294,15 @@ offloads_print(const char *device)
     const struct lp_dpdk_port_options port = {.device = device, .queues = 1};
     struct lp_nic nic = {0};
     struct lp_nic_caps caps;
+    if (name_explain(device)) {
+        return 1;
+    }
     if (lp_dpdk_start_boot(&options, why) != LP_OK ||
         lp_dpdk_port_open_boot(&port, &nic, why) != LP_OK) {
-        (void)fprintf(stderr, "lepus nic: %s\n", why);
+        (void)fprintf(stderr,
+                      "lepus nic: %s\n`lepus nic list` lists cards; DPDK sees one when `scripts/"
+                      "appliance bind ADDRESS` has given it away\n",
+                      why);
         return 1;
     }
     nic.ops->caps(nic.self, &caps);
@@ -343,6 +375,10 @@ nics_run(int argc, char **argv)
         return offloads_print(argv[2]);
     }
     if (argc < 2 || strcmp(argv[1], "list") != 0) {
+        if (argc >= 2) {
+            (void)fprintf(stderr, "lepus nic: %s %s\n\n", argv[1],
+                          strcmp(argv[1], "show") == 0 ? "needs one device" : "is none of these");
+        }
         return usage(EX_USAGE);
     }
     for (int i = 2; i < argc; i++) {

@@ -158,6 +158,10 @@ class Words(unittest.TestCase):
     def test_help_and_mistakes(self):
         self.assertIn("pcapng", self.run_words("capture", "--help")[1])
         self.assertIn("lepus nic show", self.run_words("nic", "--help")[1])
+        self.assertIn("lists is none of these", self.run_words("nic", "lists")[2])
+        self.assertIn("show needs one device", self.run_words("nic", "show")[2])
+        self.assertIn("net_af_xdp0,iface=lo", self.run_words("nic", "show", "lo")[2])
+        self.assertIn("our own driver's", self.run_words("nic", "show", "tap:x")[2])
         for words in (["capture"], ["capture", "--port", "x", "f"], ["capture", "a", "b"], ["nic"], ["nic", "lists"]):
             self.assertEqual(self.run_words(*words)[0], 64, words)
         status, _, err = self.run_words("capture", "--data", "/nowhere/at/all", "/dev/null")
