@@ -120,7 +120,8 @@ engine_gets_go_on(struct lp_engine *engine)
     if (engine->ready_count > 0 && !engine_next_can_go(engine) && !engine_next_is_stuck(engine)) {
         return;
     }
-    /* Each once: one that has to wait again is behind those that are left. */
+    /* Each once: one that has to wait again is behind those that are left.  What engine_get() hands
+     * out may come here again, one level deep: it finds no list then. */
     lp_list_init(&waiting);
     while (!lp_list_empty(&engine->gets)) {
         lp_list_push_back(&waiting, lp_list_pop_front(&engine->gets));
