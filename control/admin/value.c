@@ -73,22 +73,6 @@ admin_words(struct lp_bytes words)
 
 #define TABLE_NESTING_MAX 8u
 
-static double
-real_of(const struct lp_field *field)
-{
-    struct lp_reader r = lp_reader_of_bytes(field->raw);
-    if (field->type == 'f') {
-        const uint32_t bits = lp_reader_u32be(&r);
-        float value;
-        memcpy(&value, &bits, sizeof(value));
-        return (double)value;
-    }
-    const uint64_t bits = lp_reader_u64be(&r);
-    double value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
 /* How deep it is already, and whether tables are objects or lists of [name, type, value]. */
 struct shape {
     unsigned depth;
@@ -121,7 +105,7 @@ value_of(const struct lp_field *field, struct shape shape)
         return admin_text(field->raw);
     case 'f':
     case 'd': {
-        json_t *real = json_real(real_of(field)); /* NULL for infinities, which JSON has not */
+        json_t *real = json_real(lp_field_float(field)); /* NULL: infinities, JSON has none */
         return real ? real : json_null();
     }
     case 'F':

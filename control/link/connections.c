@@ -2,6 +2,7 @@
 /* connections.c - the table of clients' connections. */
 #include <stdlib.h>
 
+#include "control/base/place.h"
 #include "control/link/control_internal.h"
 
 struct control_connection *
@@ -39,17 +40,6 @@ address_read(struct lp_reader *r, uint8_t *ret_family, uint16_t *ret_port, uint8
     }
 }
 
-static struct lp_bytes
-place(uint8_t **at, struct lp_bytes bytes)
-{
-    const struct lp_bytes placed = lp_bytes_of(*at, bytes.size);
-    if (bytes.size > 0) {
-        memcpy(*at, bytes.data, bytes.size);
-    }
-    *at += bytes.size;
-    return placed;
-}
-
 /* Every text that a connection has. */
 #define CONNECTION_TEXTS(X) \
     X(user)                 \
@@ -77,7 +67,7 @@ connection_copy(const struct control_connection *like)
     uint8_t *at = (uint8_t *)(copy + 1);
     *copy = *like;
     lp_chain_init(&copy->failed);
-#define X(text) copy->text = place(&at, like->text);
+#define X(text) copy->text = lp_place(&at, like->text);
     CONNECTION_TEXTS(X)
 #undef X
     return copy;

@@ -54,22 +54,6 @@ catalog_table_sort(struct lp_bytes table, struct lp_bytebuf *sorted)
     return !r.failed;
 }
 
-static double
-field_real(const struct lp_field *field)
-{
-    struct lp_reader r = lp_reader_of_bytes(field->raw);
-    if (field->type == 'f') {
-        const uint32_t bits = lp_reader_u32be(&r);
-        float value;
-        memcpy(&value, &bits, sizeof(value));
-        return (double)value;
-    }
-    const uint64_t bits = lp_reader_u64be(&r);
-    double value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
 void
 catalog_value_text(const struct lp_field *field, char *text, size_t bytes)
 {
@@ -82,7 +66,7 @@ catalog_value_text(const struct lp_field *field, char *text, size_t bytes)
         /* A long one is cut, as the fault's text would be. */
         (void)snprintf(text, bytes, "%.*s", (int)field->raw.size, (const char *)field->raw.data);
     } else if (field->type == 'f' || field->type == 'd') {
-        const double value = field_real(field);
+        const double value = lp_field_float(field);
         const bool whole = value > -1e15 && value < 1e15 && value == (double)(int64_t)value;
         (void)snprintf(text, bytes, whole ? "%.1f" : "%.17g", value); /* fits */
     } else {
@@ -99,8 +83,8 @@ value_equal(const struct lp_field *a, const struct lp_field *b)
         return lp_field_is_integer(b->type) && lp_field_integer(a) == lp_field_integer(b);
     }
     if (a_real && (b->type == 'f' || b->type == 'd')) {
-        const double x = field_real(a);
-        const double y = field_real(b);
+        const double x = lp_field_float(a);
+        const double y = lp_field_float(b);
         return !(x < y) && !(x > y);
     }
     const bool same_kind = a->type == b->type || ((a->type == 'S' || a->type == 'x') &&

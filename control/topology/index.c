@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "control/auth/permission.h"
+#include "control/base/place.h"
 #include "control/topology/policy.h"
 
 enum {
@@ -11,18 +12,6 @@ enum {
     SALT_BINDING = 3,
     SALT_SCOPED = 16, /* plus the vhost */
 };
-
-/* Copy bytes to `*at`, behind a struct, and go on behind them. */
-static struct lp_bytes
-place(uint8_t **at, struct lp_bytes bytes)
-{
-    const struct lp_bytes placed = lp_bytes_of(*at, bytes.size);
-    if (bytes.size > 0) {
-        memcpy(*at, bytes.data, bytes.size);
-    }
-    *at += bytes.size;
-    return placed;
-}
 
 static uint64_t
 hash_scoped(const struct lp_catalog *catalog, const struct lp_catalog_vhost *vhost,
@@ -39,7 +28,7 @@ catalog_vhost_insert(struct lp_catalog *catalog, uint32_t id, struct lp_bytes na
     struct lp_catalog_vhost *vhost = lp_heap_alloc(sizeof(*vhost) + name.size);
     uint8_t *at = (uint8_t *)(vhost + 1);
     vhost->id = id;
-    vhost->name = place(&at, name);
+    vhost->name = lp_place(&at, name);
     lp_chain_init(&vhost->exchanges);
     lp_chain_init(&vhost->queues);
     lp_chain_init(&vhost->policies);
@@ -79,8 +68,8 @@ catalog_vhost_texts_set(struct lp_catalog_vhost *vhost, struct lp_bytes descript
 {
     uint8_t *texts = lp_heap_alloc((size_t)description.size + tags.size + 1);
     uint8_t *at = texts;
-    vhost->description = place(&at, description);
-    vhost->tags = place(&at, tags);
+    vhost->description = lp_place(&at, description);
+    vhost->tags = lp_place(&at, tags);
     free(vhost->texts);
     vhost->texts = texts;
 }
@@ -124,8 +113,8 @@ catalog_exchange_insert(struct lp_catalog *catalog, const struct lp_catalog_exch
     exchange->vhost = like->vhost;
     exchange->kind = like->kind;
     exchange->flags = like->flags;
-    exchange->name = place(&at, like->name);
-    exchange->arguments = place(&at, like->arguments);
+    exchange->name = lp_place(&at, like->name);
+    exchange->arguments = lp_place(&at, like->arguments);
     lp_chain_init(&exchange->sources);
     lp_chain_init(&exchange->destinations);
     lp_chain_append(&like->vhost->exchanges, &exchange->in_vhost);
@@ -191,8 +180,8 @@ catalog_queue_insert(struct lp_catalog *catalog, const struct lp_catalog_queue *
     queue->home_shard = like->home_shard;
     queue->flags = like->flags;
     queue->owner = like->owner;
-    queue->name = place(&at, like->name);
-    queue->arguments = place(&at, like->arguments);
+    queue->name = lp_place(&at, like->name);
+    queue->arguments = lp_place(&at, like->arguments);
     queue->kind = (uint8_t)catalog_queue_kind_of(queue->arguments);
     lp_chain_init(&queue->destinations);
     lp_chain_append(&like->vhost->queues, &queue->in_vhost);
@@ -290,8 +279,8 @@ catalog_binding_insert(struct lp_catalog *catalog, const struct lp_catalog_bindi
     binding->source = like->source;
     binding->to_exchange = like->to_exchange;
     binding->to_queue = like->to_queue;
-    binding->key = place(&at, like->key);
-    binding->arguments = place(&at, like->arguments);
+    binding->key = lp_place(&at, like->key);
+    binding->arguments = lp_place(&at, like->arguments);
     lp_chain_append(&binding->source->sources, &binding->in_source);
     lp_chain_append(binding->to_queue ? &binding->to_queue->destinations
                                       : &binding->to_exchange->destinations,
@@ -320,9 +309,9 @@ catalog_user_insert(struct lp_catalog *catalog, const struct lp_catalog_user *li
         lp_heap_alloc(sizeof(*user) + like->name.size + like->hash.size + like->tags.size);
     uint8_t *at = (uint8_t *)(user + 1);
     *user = *like;
-    user->name = place(&at, like->name);
-    user->hash = place(&at, like->hash);
-    user->tags = place(&at, like->tags);
+    user->name = lp_place(&at, like->name);
+    user->hash = lp_place(&at, like->hash);
+    user->tags = lp_place(&at, like->tags);
     lp_chain_init(&user->permissions);
     lp_chain_init(&user->topic_permissions);
     lp_chain_append(&catalog->users, &user->in_catalog);
@@ -368,7 +357,7 @@ catalog_permission_insert(struct lp_catalog_user *user, uint32_t vhost_id,
     permission->user = user;
     permission->vhost_id = vhost_id;
     for (size_t i = 0; i < LP_CATALOG_RIGHTS; i++) {
-        permission->pattern[i] = place(&at, pattern[i]);
+        permission->pattern[i] = lp_place(&at, pattern[i]);
     }
     lp_chain_append(&user->permissions, &permission->in_user);
     return permission;
@@ -404,9 +393,9 @@ catalog_topic_permission_insert(const struct lp_catalog_topic_permission *like)
     uint8_t *at = (uint8_t *)(permission + 1);
     permission->user = like->user;
     permission->vhost_id = like->vhost_id;
-    permission->exchange = place(&at, like->exchange);
+    permission->exchange = lp_place(&at, like->exchange);
     for (size_t i = 0; i < LP_CATALOG_TOPIC_RIGHTS; i++) {
-        permission->pattern[i] = place(&at, like->pattern[i]);
+        permission->pattern[i] = lp_place(&at, like->pattern[i]);
     }
     lp_chain_append(&permission->user->topic_permissions, &permission->in_user);
     return permission;
@@ -444,9 +433,9 @@ catalog_parameter_insert(struct lp_catalog *catalog, const struct lp_catalog_par
         sizeof(*parameter) + like->component.size + like->name.size + like->value.size);
     uint8_t *at = (uint8_t *)(parameter + 1);
     parameter->vhost_id = like->vhost_id;
-    parameter->component = place(&at, like->component);
-    parameter->name = place(&at, like->name);
-    parameter->value = place(&at, like->value);
+    parameter->component = lp_place(&at, like->component);
+    parameter->name = lp_place(&at, like->name);
+    parameter->value = lp_place(&at, like->value);
     lp_chain_append(&catalog->parameters, &parameter->in_catalog);
     return parameter;
 }

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "control/base/place.h"
+
 const struct policy_key_info policy_keys[POLICY_KEY_COUNT] = {
 #define X(name, text, who, kinds) [POLICY_##name] = {text, who, kinds},
     POLICY_KEY_LIST(X)
@@ -85,17 +87,6 @@ kinds_of(const struct catalog_policy_values *values)
     return (uint8_t)kinds;
 }
 
-static struct lp_bytes
-place(uint8_t **at, struct lp_bytes bytes)
-{
-    const struct lp_bytes placed = lp_bytes_of(*at, bytes.size);
-    if (bytes.size > 0) {
-        memcpy(*at, bytes.data, bytes.size);
-    }
-    *at += bytes.size;
-    return placed;
-}
-
 static int
 names_compare(struct lp_bytes a, struct lp_bytes b)
 {
@@ -139,9 +130,9 @@ policy_insert(const struct lp_catalog_policy *like)
     policy->operator_policy = like->operator_policy;
     policy->target = like->target;
     policy->priority = like->priority;
-    policy->name = place(&at, like->name);
-    policy->pattern = place(&at, like->pattern);
-    policy->definition = place(&at, like->definition);
+    policy->name = lp_place(&at, like->name);
+    policy->pattern = lp_place(&at, like->pattern);
+    policy->definition = lp_place(&at, like->definition);
     policy->code = code;
     policy->values = values;
     policy->queue_kinds = kinds_of(values);

@@ -136,6 +136,23 @@ lp_field_integer(const struct lp_field *field)
     }
 }
 
+/* The value of an f or a d. */
+static inline double
+lp_field_float(const struct lp_field *field)
+{
+    struct lp_reader r = lp_reader_of_bytes(field->raw);
+    if (field->type == 'f') {
+        const uint32_t bits = lp_reader_u32be(&r);
+        float value = 0;
+        memcpy(&value, &bits, sizeof(value));
+        return (double)value;
+    }
+    const uint64_t bits = lp_reader_u64be(&r);
+    double value = 0;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
 /* "longstr", "signedint", ...: the names RabbitMQ prints. */
 static inline const char *
 lp_field_type_name(char type)

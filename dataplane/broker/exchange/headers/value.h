@@ -25,23 +25,6 @@ headers_is_text(char type)
     return type == 'S' || type == 'x';
 }
 
-/* The value of an f or a d. */
-static inline double
-headers_float(const struct lp_field *field)
-{
-    struct lp_reader reader = lp_reader_of_bytes(field->raw);
-    if (field->type == 'f') {
-        const uint32_t bits = lp_reader_u32be(&reader);
-        float value = 0;
-        memcpy(&value, &bits, sizeof(value));
-        return (double)value;
-    }
-    const uint64_t bits = lp_reader_u64be(&reader);
-    double value = 0;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
 /* Exactly equal: 2^53 + 1 is not equal to the double nearest to it. */
 static inline bool
 headers_integer_is_float(int64_t integer, double value)
@@ -70,13 +53,13 @@ headers_value_equal(const struct lp_field *a, const struct lp_field *b)
         return lp_field_integer(a) == lp_field_integer(b);
     }
     if (headers_is_float(a->type) && headers_is_float(b->type)) {
-        return headers_float_equal(headers_float(a), headers_float(b));
+        return headers_float_equal(lp_field_float(a), lp_field_float(b));
     }
     if (a_integer && headers_is_float(b->type)) {
-        return headers_integer_is_float(lp_field_integer(a), headers_float(b));
+        return headers_integer_is_float(lp_field_integer(a), lp_field_float(b));
     }
     if (b_integer && headers_is_float(a->type)) {
-        return headers_integer_is_float(lp_field_integer(b), headers_float(a));
+        return headers_integer_is_float(lp_field_integer(b), lp_field_float(a));
     }
     if (headers_is_text(a->type) && headers_is_text(b->type)) {
         return lp_bytes_equal(a->raw, b->raw);
