@@ -210,6 +210,16 @@ content_give_up(struct amqp091_channel *channel)
     channel->body_left = body_left;
 }
 
+/* What is confirmed already is said before the channel closes, not lost with it. */
+static void
+confirms_tell(struct amqp091_channel *channel)
+{
+    struct lp_session *session = channel->session;
+    if (session && session->confirming && !channel->session_closing) {
+        lp_session_confirms_tell(session);
+    }
+}
+
 enum amqp091_flow
 amqp091_channel_fault(struct amqp091_channel *channel, const struct lp_fault *fault,
                       uint32_t method_id)
@@ -226,6 +236,7 @@ amqp091_channel_fault(struct amqp091_channel *channel, const struct lp_fault *fa
         amqp091_channel_shut(channel);
         return AMQP091_NEXT;
     }
+    confirms_tell(channel);
     if (lp_fault_is_hard(fault->code)) {
         amqp091_connection_fault(connection, fault, method_id);
         return AMQP091_NEXT;
@@ -259,6 +270,7 @@ amqp091_channel_fault_text(struct amqp091_channel *channel, uint16_t code, const
 static void
 channel_close(struct amqp091_channel *channel)
 {
+    confirms_tell(channel);
     channel->state = AMQP091_CH_CLOSED_BY_PEER;
     amqp091_channel_shut(channel);
 }

@@ -116,6 +116,20 @@ class Confirms(Case):
             self.assertLessEqual(max(tags), 3)
         self.assertEqual(channel.pending(), [])
 
+    def test_C103_what_is_confirmed_is_said_before_the_channel_closes(self):
+        """As one write, so that what closes the channel is there before the first confirm is out."""
+        def publish(exchange):
+            return (amqp_raw.method_frame(1, "basic.publish", exchange=exchange, routing_key="")
+                    + amqp_raw.content_frames(1, b"x"))
+        for end, answer in ((publish(self.prefix + "no"), "channel.close"),
+                            (amqp_raw.method_frame(1, "channel.close", code=200), "channel.close-ok")):
+            channel = self.channel()
+            channel.call("confirm.select")
+            channel.connection.write(publish("") + end + publish(""))
+            ack = channel.next("basic.ack")
+            self.assertEqual(ack.delivery_tag, 1)
+            channel.next(answer)
+
     def test_C104_multiple_acks_cover_every_tag_once(self):
         channel = self.confirming()
         queues = [self.queue(str(n), channel=channel) for n in range(4)]
