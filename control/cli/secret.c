@@ -147,7 +147,7 @@ bytes_of(const struct lp_secret *secret)
 
 /* `conf`: as rabbitmq.conf takes it, else as advanced.config does. */
 static bool
-encrypt(const struct task *task, bool conf)
+value_encrypt(const struct task *task, bool conf)
 {
     FILE *out = task->io->out;
     struct lp_secret term = {0};
@@ -199,7 +199,7 @@ term_say(const struct task *task, struct lp_bytes term)
 }
 
 static bool
-decrypt(const struct task *task, bool conf)
+value_decrypt(const struct task *task, bool conf)
 {
     struct lp_secret term = {0};
     struct lp_secret clear = {0};
@@ -238,10 +238,10 @@ value_run(struct cli_request *request, const struct cli_io *io, bool decrypts, b
     const char *failure = NULL;
     if (!texts_read(&task)) {
         failure = "not_enough_args";
-    } else if (decrypts && !decrypt(&task, conf)) {
+    } else if (decrypts && !value_decrypt(&task, conf)) {
         failure = "Failed to decrypt the value. Things to check: is the passphrase correct? Are "
                   "the cipher and hash algorithms the same as those used for encryption?";
-    } else if (!decrypts && !encrypt(&task, conf)) {
+    } else if (!decrypts && !value_encrypt(&task, conf)) {
         failure = "Error during cipher operation";
     }
     explicit_bzero(&task, sizeof(task));

@@ -240,7 +240,7 @@ engine_run(struct engine *engine, const struct lp_secret_how *how, const uint8_t
         EVP_CipherUpdate(engine->context, at, &done, at, (int)text->size - start) == 1 &&
         EVP_CipherFinal_ex(engine->context, at + done, &last) == 1;
     explicit_bzero(key, sizeof(key));
-    return good && (size_t)(start + done + last) == text->size;
+    return good && (size_t)start + (size_t)done + (size_t)last == text->size;
 }
 
 /* ---- both ways ---- */
@@ -274,7 +274,7 @@ bool
 lp_secret_encrypt(const struct lp_secret_how *how, struct lp_bytes clear,
                   struct lp_secret *ret_base64)
 {
-    struct engine engine;
+    struct engine engine = {0};
     struct lp_secret text = {0};
     *ret_base64 = (struct lp_secret){0};
     bool good = clear.size <= BYTES_MAX && engine_open(&engine, how);
@@ -300,7 +300,7 @@ bool
 lp_secret_decrypt(const struct lp_secret_how *how, struct lp_bytes base64,
                   struct lp_secret *ret_clear)
 {
-    struct engine engine;
+    struct engine engine = {0};
     struct lp_secret text = {0};
     *ret_clear = (struct lp_secret){0};
     bool good = engine_open(&engine, how) && base64_read(base64, &text);

@@ -110,7 +110,8 @@ escape_next(struct source *source)
     }
     if (first == 'x') {
         const bool braces = source->at[1] == '{';
-        const char digits[3] = {source->at[1], source->at[1] != '\0' ? source->at[2] : '\0', '\0'};
+        char digits[3] = "";
+        memcpy(digits, source->at + 1, strnlen(source->at + 1, 2));
         const char *from = braces ? source->at + 2 : digits;
         const unsigned long value = strtoul(from, &end, 16);
         const bool good = braces ? end > from && *end == '}' : end == digits + 2;
