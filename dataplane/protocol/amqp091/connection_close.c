@@ -82,9 +82,9 @@ close_send(struct amqp091_connection *connection, const struct lp_fault *fault, 
     amqp091_out_send(connection, &out);
 }
 
-/* How long the peer may take to close the stream once it has its close-ok. */
+/* How long the peer may take for what is left to it: close-ok, or closing the stream. */
 static uint64_t
-answered_ns(const struct amqp091_connection *connection)
+last_word_ns(const struct amqp091_connection *connection)
 {
     const uint64_t beat_ns = (uint64_t)connection->heartbeat_s * 1000000000u;
     return beat_ns > 0 ? LP_MIN(beat_ns, AMQP091_CLOSE_OK_WAIT_NS) : AMQP091_CLOSE_OK_WAIT_NS;
@@ -99,7 +99,7 @@ step_act(struct amqp091_connection *connection, enum amqp091_conn_action action)
         amqp091_out_plain(connection, 0, AMQP091_CONNECTION_CLOSE_OK);
         connection->beat_send_ns = 0;
         connection->beat_check_ns = 0;
-        amqp091_timer_deadline(connection, answered_ns(connection));
+        amqp091_timer_deadline(connection, last_word_ns(connection));
         return;
     case AMQP091_DO_SEND_HEADER: /* it is written already */
     case AMQP091_DO_FINISH:
@@ -120,7 +120,7 @@ step_act(struct amqp091_connection *connection, enum amqp091_conn_action action)
         amqp091_connection_schedule(connection);
         return;
     case AMQP091_DO_SEND_CLOSE:
-        amqp091_timer_deadline(connection, AMQP091_CLOSE_OK_WAIT_NS);
+        amqp091_timer_deadline(connection, last_word_ns(connection));
         amqp091_connection_schedule(connection);
         return;
     case AMQP091_DO_RELEASE:

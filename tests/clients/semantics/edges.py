@@ -91,6 +91,16 @@ class Edges(Case):
         self.assertGreater(time.monotonic() - began, 1.5)
         self.assertFalse(connection.events[0])
 
+    def test_C6_a_client_that_does_not_answer_a_close_is_dropped_after_a_heartbeat(self):
+        connection = self.connect(heartbeat=2)
+        connection.channel().send("basic.recover", requeue=False)
+        self.assertEqual(connection.next(0).code, 540)
+        began = time.monotonic()
+        with self.assertRaises(EndOfStream):
+            while True:
+                connection.pump(began + 10)
+        self.assertGreater(time.monotonic() - began, 1.5)
+
     def test_C10_what_is_not_understood_is_told_of_1_0(self):
         other = b"AMQP\x03\x01\0\0" if self.v40 else b"AMQP\0\0\x09\x01"
         for header in (b"AMQP\0\0\x08\0", b"AMQP\x01\x01\0\x0a", b"HTTP/1.1", b"\0" * 8,
