@@ -63,6 +63,7 @@ sockets_find(int family, unsigned interface, int ret_fds[LP_DPDK_QUEUES_MAX])
     uint32_t count = 0;
     DIR *folder = opendir("/proc/self/fd");
     const struct dirent *entry;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone */
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
         const int fd = atoi(entry->d_name);
         if (entry->d_name[0] == '.' || !is_socket_of(fd, family, interface)) {
