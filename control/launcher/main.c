@@ -105,7 +105,8 @@ tool_run(const char *tool, char **argv)
     }
     char data[PATH_MAX];
     if (lp_config_data_dir(NULL, data, sizeof(data)) == LP_OK) {
-        (void)setenv("LEPUS_DATA", data, 1); /* they look nowhere else by themselves */
+        /* They look nowhere else by themselves. */
+        (void)setenv("LEPUS_DATA", data, 1); /* NOLINT(concurrency-mt-unsafe): one thread */
     }
     const size_t bytes = strlen(path);
     (void)snprintf(path + bytes, sizeof(path) - bytes, "/%s", tool);
