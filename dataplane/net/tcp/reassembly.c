@@ -74,6 +74,7 @@ queue_join(struct tcp_queue *to, struct tcp_queue *from)
     if (to->head == NULL) {
         to->head = from->head;
     } else {
+        LP_ASSERT(to->tail != NULL);
         to->tail->next = from->head;
     }
     to->tail = from->tail;

@@ -102,7 +102,6 @@ tcp_acknowledged(struct lp_net *net, struct tcp_stream *stream, uint32_t window)
     }
     stream->receive_edge = tcp_max(stream->receive_edge, stream->receive_next + window);
     stream->last_ack_sent = stream->receive_next;
-    stream->ack_pending = 0;
     stream->ack_ns = 0;
     stream->dsack_due = false;
 }
@@ -169,7 +168,6 @@ static void
 ack_owe(struct lp_net *net, struct tcp_stream *stream, bool at_once)
 {
     const uint32_t owed = stream->receive_next - stream->last_ack_sent;
-    stream->ack_pending = 1;
     if (at_once || stream->ack_quick > 0 || owed >= 2u * (uint32_t)stream->receive_mss) {
         stream->ack_quick = (uint8_t)(stream->ack_quick - (stream->ack_quick > 0 ? 1u : 0u));
         tcp_want(net, stream, TCP_WANT_ACK);

@@ -169,7 +169,6 @@ struct tcp_stream {
     uint32_t tune_seq;    /* receive.c: auto-tuning, a round trip's first number */
     uint32_t tune_ms;     /* once it is closed: since when (idle.c) */
     uint16_t receive_mss; /* the largest segment seen: two of them are acknowledged at once */
-    uint8_t ack_pending;  /* segments received and not acknowledged */
     uint8_t ack_quick;    /* acknowledge so many at once: the beginning of a connection */
     uint8_t receive_shift;
     uint8_t send_shift;

@@ -149,7 +149,6 @@ tcp_acknowledged(struct lp_net *net, struct tcp_stream *stream, uint32_t window)
 {
     (void)net;
     (void)window;
-    stream->ack_pending = 0;
     stream->dsack_due = false;
 }
 
