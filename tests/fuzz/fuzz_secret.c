@@ -56,8 +56,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         return 0;
     }
     term_use(lp_bytes_of(data, (uint32_t)bytes));
-    char *source = strndup((const char *)data, bytes);
+    char *source = calloc(1, bytes + 1);
     LP_ASSERT(source != NULL);
+    memcpy(source, data, bytes);
     if (lp_secret_term_parse(source, &term)) {
         const struct lp_bytes first = lp_bytes_of(term.data, (uint32_t)term.size);
         char *text = printed(first, false);
