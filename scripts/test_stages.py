@@ -272,6 +272,20 @@ def python_counts(output):
     return int(ran.group(1)) if ran else 1, sum(int(number) for number in bad)
 
 
+def failures_of(output, most=25):
+    """Each failure's line and what follows it, up to the next test's."""
+    lines, left = [], 0
+    for line in output.split("\n"):
+        if re.match(r"\s*(FAIL(ED|URE)?\b|(ERROR|FAIL): )", line):
+            left = most
+        elif re.match(r"\s*(ok|skip|#)\s", line):
+            left = 0
+        if left > 0:
+            lines.append(line)
+            left -= 1
+    return lines
+
+
 def python_test(script, words=(), env=None, what=""):
     """A program of tests, in Debian's python; each of its tests counts."""
     name = " ".join([os.path.relpath(script, ROOT)] + list(words)) + what
@@ -286,7 +300,7 @@ def python_test(script, words=(), env=None, what=""):
         count.add(index >= bad, name + ": " + said[index].strip() if index < len(said) else name)
     print("    %s: %d tests, %d failed, %.1f s" % (name, total, bad, time.monotonic() - began))
     if not ok:
-        print("\n".join("    " + line.strip() for line in said))
+        print("\n".join("    " + line for line in failures_of(output)))
         print(last_lines(output, 80))
     return ok
 
