@@ -20,6 +20,8 @@ one processor the former run beside the latter, as a niced process, and are repo
 """
 import atexit
 import concurrent.futures
+import contextlib
+import fcntl
 import glob
 import json
 import os
@@ -93,8 +95,24 @@ def last_lines(output, number=40):
 def compile_in(folder, options, compilers=None):
     """Configure (again: new test files are found then) and compile, once: sources do not change meanwhile."""
     if folder not in compiled:
-        compiled[folder] = compile_now(folder, options, compilers)
+        with alone_in(folder):
+            compiled[folder] = compile_now(folder, options, compilers)
     return compiled[folder]
+
+
+@contextlib.contextmanager
+def alone_in(folder):
+    """Stages beside each other want the same build: meson and ninja take turns in it."""
+    os.makedirs(BUILDS, exist_ok=True)
+    with open(folder.rstrip("/") + ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def programs_in(folder):
+    """scripts/build there: what it does not compile any more it puts into bin."""
+    with alone_in(folder):
+        return run(["scripts/build", folder], quiet=True)
 
 
 def compile_now(folder, options, compilers):
@@ -155,7 +173,7 @@ def stage_gcc():
 def build_release():
     if RELEASE in compiled or not compile_in(RELEASE, []):
         return compiled[RELEASE]
-    code, output = run(["scripts/build", RELEASE], quiet=True)
+    code, output = programs_in(RELEASE)
     if code != 0:
         print(last_lines(output))
     return code == 0
@@ -353,7 +371,7 @@ def stage_rabbitmq():
 def stage_sanitized():
     """client tests against the ASan + UBSan build and the TSan build, side by side: they mostly wait"""
     for folder, build in ((ASAN, build_asan), (TSAN, build_tsan)):
-        if not build() or run(["scripts/build", folder], quiet=True)[0] != 0:
+        if not build() or programs_in(folder)[0] != 0:
             return False
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         return all(list(pool.map(lambda folder: client_tests(folder, ["tutorials", "torture", "control_kill"], timing="0"),
