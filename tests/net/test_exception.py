@@ -182,6 +182,16 @@ class Case(unittest.TestCase):
         subnet.kernel_has(name)
         return subnet, target
 
+    def at_the_brokers(self, subnet, target):
+        """The kernel has the broker's own address."""
+        self.addresses_give(subnet.ours, subnet.ours6)
+        self.all_of_it(subnet, target, subnet.ours, subnet.ours6)
+
+    def at_another(self, subnet, target):
+        host, host6 = others(subnet)
+        self.addresses_give(host, host6)
+        self.all_of_it(subnet, target, host, host6)
+
     def all_of_it(self, subnet, target, host, host6):
         """Whatever a machine does with its card, with its kernel at `host` and the broker beside it."""
         with connection(subnet.ours) as link:
@@ -239,14 +249,11 @@ class AfPacket(Case):
     def test_the_kernel_has_the_brokers_address(self):
         for shards in (1, 2):
             subnet, target = self.over_af_packet(shards)
-            self.addresses_give(subnet.ours, subnet.ours6)
-            self.all_of_it(subnet, target, subnet.ours, subnet.ours6)
+            self.at_the_brokers(subnet, target)
 
     def test_the_kernel_has_another_address(self):
         subnet, target = self.over_af_packet(2)
-        host, host6 = others(subnet)
-        self.addresses_give(host, host6)
-        self.all_of_it(subnet, target, host, host6)
+        self.at_another(subnet, target)
 
     def test_without_addresses_the_kernel_is_not_reached(self):
         subnet, _ = self.over_af_packet()
@@ -262,28 +269,22 @@ class AfPacket(Case):
 class AfXdp(Case):
     def test_the_kernel_has_the_brokers_address(self):
         subnet, target = self.over_af_xdp()
-        self.addresses_give(subnet.ours, subnet.ours6)
-        self.all_of_it(subnet, target, subnet.ours, subnet.ours6)
+        self.at_the_brokers(subnet, target)
 
     def test_the_kernel_has_another_address(self):
         subnet, target = self.over_af_xdp()
-        host, host6 = others(subnet)
-        self.addresses_give(host, host6)
-        self.all_of_it(subnet, target, host, host6)
+        self.at_another(subnet, target)
 
 
 class DpdksTap(Case):
     def test_the_kernel_has_the_brokers_address(self):
         for shards in (1, 2):
             subnet, target = self.over_dpdks_tap(shards)
-            self.addresses_give(subnet.ours, subnet.ours6)
-            self.all_of_it(subnet, target, subnet.ours, subnet.ours6)
+            self.at_the_brokers(subnet, target)
 
     def test_the_kernel_has_another_address(self):
         subnet, target = self.over_dpdks_tap(2)
-        host, host6 = others(subnet)
-        self.addresses_give(host, host6)
-        self.all_of_it(subnet, target, host, host6)
+        self.at_another(subnet, target)
 
 
 class Tap(Case):
@@ -292,14 +293,11 @@ class Tap(Case):
     def test_the_kernel_has_the_brokers_address(self):
         for shards in (1, 2):
             subnet, target = self.over_tap(shards)
-            self.addresses_give(subnet.ours, subnet.ours6)
-            self.all_of_it(subnet, target, subnet.ours, subnet.ours6)
+            self.at_the_brokers(subnet, target)
 
     def test_the_kernel_has_another_address(self):
         subnet, target = self.over_tap(2)
-        host, host6 = others(subnet)
-        self.addresses_give(host, host6)
-        self.all_of_it(subnet, target, host, host6)
+        self.at_another(subnet, target)
 
     def test_an_interface_that_was_made_before_keeps_its_addresses(self):
         subnet = netns.Subnet()
