@@ -63,6 +63,7 @@ lp_bytes_start_with(struct lp_bytes a, const char *prefix)
     return a.size >= n && (n == 0 || memcmp(a.data, prefix, n) == 0);
 }
 
+/* One of zeros reads nothing, as one that lp_reader_of() made of nothing does. */
 struct lp_reader {
     const uint8_t *at;
     const uint8_t *end;
@@ -100,7 +101,7 @@ lp_reader_take(struct lp_reader *reader, size_t count)
         return NULL;
     }
     const uint8_t *at = reader->at;
-    reader->at += count;
+    reader->at = count > 0 ? at + count : at; /* not even nothing may be added to NULL */
     return at;
 }
 

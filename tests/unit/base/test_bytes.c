@@ -144,6 +144,13 @@ nothing_is_a_range_too(void **unused)
     assert_int_equal(lp_reader_u8(&reader), 0);
     assert_true(reader.failed);
 
+    struct lp_reader zeros = {0};
+    assert_int_equal(lp_reader_left(&zeros), 0);
+    assert_int_equal(lp_reader_bytes(&zeros, 0).size, 0);
+    assert_false(zeros.failed);
+    assert_int_equal(lp_reader_u8(&zeros), 0);
+    assert_true(zeros.failed);
+
     uint8_t untouched = 0x5a;
     struct lp_writer writer = lp_writer_of(&untouched, 0);
     lp_writer_copy(&writer, NULL, 0);
