@@ -15,7 +15,8 @@ one processor the former run beside the latter, as a niced process, and are repo
 
   LP_BUILDS      folder of the builds                  (this repository: build, build-clang, ...)
   LP_JOBS        compilers and tests at once           (number of processors)
-  LP_FUZZ_S      seconds of fresh fuzzing a target     (12)
+  LP_FUZZ_S      seconds of fuzzing a target           (12)
+  LP_FUZZ_SEED   what it tries; 0: something new       (1)
   LP_TIMES       how often its time a test may take    (1)
 """
 import atexit
@@ -37,12 +38,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILDS = os.environ.get("LP_BUILDS") or ROOT
 JOBS = os.environ.get("LP_JOBS") or str(os.cpu_count() or 2)
 FUZZ_S = int(os.environ.get("LP_FUZZ_S", "12"))
+FUZZ_SEED = int(os.environ.get("LP_FUZZ_SEED", "1"))
 TIMES = os.environ.get("LP_TIMES", "1")
 RELEASE = os.path.join(BUILDS, "build")
 CLANG = os.path.join(BUILDS, "build-clang")
 ASAN = os.path.join(BUILDS, "build-asan")
 TSAN = os.path.join(BUILDS, "build-tsan")
 PYTHON = "/usr/bin/python3"
+sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+import libfuzzer  # noqa: E402
 
 # A user's own python or compiler may come first in PATH; the tests use Debian's.
 ENV = dict(os.environ, PATH="/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", ""),
@@ -379,7 +383,7 @@ def stage_sanitized():
 
 
 def stage_fuzz():
-    """fresh fuzzing from the corpus, a few seconds a target"""
+    """fuzzing from the corpus with a fixed seed, a few seconds a target; tests/fuzz/long searches"""
     if not build_asan():
         return False
     names = [os.path.basename(source)[:-2]
@@ -392,27 +396,20 @@ def stage_fuzz():
             print("    %s: %s runs, %s edges" % (name, runs.group(1) if runs else "?", edges[-1] if edges else "?"))
             if code != 0:
                 print(last_lines(output))
-                print("    again with: %s %s/crash-..." % (fuzz_target(name), fuzz_found(name)))
+                print("    again with: %s/tests/fuzz/%s %s/fuzz-found/%s/crash-..." % (ASAN, name, ASAN, name))
             good = count.add(code == 0, name) and good
     return good
 
 
-def fuzz_target(name):
-    return os.path.join(ASAN, "tests", "fuzz", name)
-
-
-def fuzz_found(name):
-    return os.path.join(ASAN, "fuzz-found", name)
-
-
 def fuzz(name):
-    """(exit code, output) of one target."""
-    found = fuzz_found(name)
+    """(exit code, output) of one target: the same inputs each time, so that what passed once does not fail by luck."""
+    found = os.path.join(ASAN, "fuzz-found", name)
     os.makedirs(found, exist_ok=True)
-    corpus = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
-    return run([fuzz_target(name), "-max_total_time=%d" % FUZZ_S, "-timeout=10", "-rss_limit_mb=2048",
-                "-print_final_stats=1", "-artifact_prefix=%s/crash-" % found, found]
-               + ([corpus] if os.path.isdir(corpus) else []), timeout=FUZZ_S + 120, quiet=True)
+    log = os.path.join(found, "log")
+    with tempfile.TemporaryDirectory() as inputs:
+        code = libfuzzer.run(ASAN, name, FUZZ_S, inputs, os.path.join(found, "crash"), log, FUZZ_SEED)
+    with open(log, errors="replace") as file:
+        return code, file.read()
 
 
 def stage_gates():
