@@ -81,7 +81,8 @@ attach(struct host_shard *self, int fd)
     }
     capture->ring = ring;
     capture->snap_bytes = (uint32_t)LP_MIN(ring->snap_bytes, LP_CAPTURE_SNAP_MAX);
-    ring->wall_offset_ns = (int64_t)(host_wall_ns() - host_monotonic_ns());
+    const uint64_t now = host_monotonic_ns();
+    ring->wall_offset_ns = (int64_t)(host_wall_ns(&self->wall, now) - now);
     /* Pairs with the tool's acquire: the offset is there. */
     lp_store_release(&ring->attached, 1);
     const struct lp_net_capture hook = {.frame = frame_note, .context = capture};

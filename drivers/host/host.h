@@ -145,6 +145,12 @@ struct host_capture {
 
 struct host;
 
+/* How far wall time is ahead of the monotonic clock; zeros: not looked at yet. */
+struct host_wall {
+    uint64_t ahead_ns; /* modulo 2^64 */
+    uint64_t read_ns;
+};
+
 struct host_shard {
     struct host *host;
     struct lp_shard *shard;
@@ -161,6 +167,7 @@ struct host_shard {
     struct lp_disk disk;    /* ops NULL: there is none */
     struct host_entropy entropy;
     void *memory;
+    struct host_wall wall;
     pthread_t thread;
     uint32_t index;
     uint32_t patience; /* loop.c: of what it may spin before it sleeps */
@@ -291,11 +298,17 @@ bool host_recovery_look(struct host_shard *self);
 /* The first thread: until all are.  False: one is damaged. */
 LP_MUST_CHECK bool host_recovery_wait(struct host *host, char *ret_why);
 
-/* ---- loop.c ---- */
+/* ---- clock.c ---- */
 uint64_t host_monotonic_ns(void);
-uint64_t host_wall_ns(void);
+/*
+ * The time of day at that moment of the monotonic clock.  What is to be known after a start is kept
+ * by it: it is exact to microseconds, however long the thread was stopped since `now_ns`.
+ */
+uint64_t host_wall_ns(struct host_wall *wall, uint64_t now_ns);
 /* The same for what looks at a clock within a turn. */
 struct lp_clock host_clock_contract(void);
+
+/* ---- loop.c ---- */
 /* A shard's loop, until its graceful stop is complete; the argument is a struct host_shard. */
 void *host_shard_run(void *argument);
 

@@ -4,7 +4,6 @@
 #include <lepus/atomic.h>
 #include <sched.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Patience is in this many parts. */
@@ -12,49 +11,6 @@
 
 /* Pauses between two looks while relaxing; about 1 us on current processors. */
 #define RELAX_PAUSES 16
-
-static uint64_t
-clock_ns(clockid_t clock)
-{
-    struct timespec now;
-    const int failed = clock_gettime(clock, &now);
-    LP_ASSERT(failed == 0);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-uint64_t
-host_monotonic_ns(void)
-{
-    return clock_ns(CLOCK_MONOTONIC);
-}
-
-/* Wall time is for stamps of whole seconds: the tick's is exact enough, and cheaper. */
-uint64_t
-host_wall_ns(void)
-{
-    return clock_ns(CLOCK_REALTIME_COARSE);
-}
-
-static uint64_t
-clock_monotonic_ns(void *self)
-{
-    (void)self;
-    return host_monotonic_ns();
-}
-
-static uint64_t
-clock_wall_ns(void *self)
-{
-    (void)self;
-    return host_wall_ns();
-}
-
-struct lp_clock
-host_clock_contract(void)
-{
-    return (struct lp_clock){
-        .monotonic_ns = clock_monotonic_ns, .wall_ns = clock_wall_ns, .self = NULL};
-}
 
 static void
 processor_pause(void)
@@ -192,7 +148,8 @@ host_shard_run(void *argument)
     bool recovered = false;
     bool closing = false;
     for (;;) {
-        const struct lp_turn_result result = lp_shard_turn(self->shard, now, host_wall_ns());
+        const struct lp_turn_result result =
+            lp_shard_turn(self->shard, now, host_wall_ns(&self->wall, now));
         recovered = recovered || host_recovery_look(self);
         if (result.failed != LP_OK) {
             cannot_go_on(self, result.failed);

@@ -126,8 +126,9 @@ shard_make(struct host *host, uint32_t i, char *ret_why)
     if (i == 0) {
         message_limit_say(&config, &env);
     }
+    const uint64_t now = host_monotonic_ns();
     const enum lp_err err =
-        lp_shard_init_boot(&config, &env, host_monotonic_ns(), host_wall_ns(), &self->shard);
+        lp_shard_init_boot(&config, &env, now, host_wall_ns(&self->wall, now), &self->shard);
     if (err != LP_OK) {
         (void)snprintf(ret_why, HOST_WHY_BYTES, "shard %u with %llu MiB: %s", i,
                        (unsigned long long)(host->shard_bytes >> 20), lp_err_text(err));

@@ -17,7 +17,7 @@ import suite
 from semantics.base import Case
 
 QUEUES = 8
-WALL_DRIFT_S = 0.02     # what two runs may differ in of the time of day: WALL_DRIFT_NS of dataplane/broker/store/ops.c
+EARLY_S = 0.02           # a turn has the time of its beginning, and the machine may stop a thread in it
 
 
 class DataDirectory(Case):
@@ -179,7 +179,7 @@ class DataDirectory(Case):
             for name in names:
                 event = channel.call("basic.get", queue=name, no_ack=True)
                 if event.name == "basic.get-ok":
-                    self.assertGreaterEqual(time.monotonic() - began, 3.0 - WALL_DRIFT_S)
+                    self.assertGreaterEqual(time.monotonic() - began, 3.0 - EARLY_S)
                     self.assertFalse(event.redelivered)
                     got[name].append(event.body)
         for name in names:

@@ -9,7 +9,7 @@
 #define SLACK_FIRST 64u
 #define SLACK_MAX   65536u
 /* So far may wall time be off before it counts. */
-#define WALL_DRIFT_NS 20000000u
+#define WALL_DRIFT_NS 1000000u
 
 /* ---- noting ---- */
 

@@ -24,6 +24,7 @@
 #include <drivers/epoll/epoll.h>
 
 /* NOLINTBEGIN(bugprone-suspicious-include): the program has no library to link. */
+#include "drivers/host/clock.c"
 #include "drivers/host/entropy.c"
 #include "drivers/host/loop.c"
 #include "drivers/host/machine.c"
@@ -76,6 +77,37 @@ void
 host_disk_drain(const struct host_shard *self)
 {
     (void)self;
+}
+
+/* --- The time of day. ------------------------------------------------------------------------ */
+
+static void
+the_time_of_day_follows_the_monotonic_clock(void **state)
+{
+    (void)state;
+    struct host_wall wall = {0};
+    const uint64_t before = clock_ns(CLOCK_REALTIME);
+    const uint64_t now = host_monotonic_ns();
+    const uint64_t then = host_wall_ns(&wall, now);
+    const uint64_t after = clock_ns(CLOCK_REALTIME);
+    assert_true(then + 1000000u > before && then < after + 1000000u);
+
+    /* A moment that is over, however long ago it is looked at, and one to come. */
+    assert_true(host_wall_ns(&wall, wall.read_ns + 5) == then + (wall.read_ns + 5 - now));
+    assert_true(host_wall_ns(&wall, wall.read_ns + 7) == then + (wall.read_ns + 7 - now));
+}
+
+static void
+a_time_of_day_that_was_set_is_noticed_a_second_later(void **state)
+{
+    (void)state;
+    const uint64_t now = host_monotonic_ns();
+    struct host_wall wall = {.ahead_ns = 12345, .read_ns = now - WALL_AGE_NS};
+    assert_true(host_wall_ns(&wall, now) == now + 12345);
+    const uint64_t found = host_wall_ns(&wall, now + 1);
+    assert_true(found > now + 12346);
+    assert_true(found < clock_ns(CLOCK_REALTIME) + 1000000u);
+    assert_true(wall.read_ns >= now);
 }
 
 /* --- Arguments. ------------------------------------------------------------------------------ */
@@ -451,8 +483,9 @@ a_shard_is_turned_put_to_sleep_woken_and_stopped(void **state)
         const struct lp_shard_env env = {.transport = self->transport,
                                          .memory = calloc(1, sizeof(struct lp_shard)),
                                          .memory_bytes = sizeof(struct lp_shard)};
-        assert_int_equal(lp_shard_init_boot(&host->options.shard, &env, host_monotonic_ns(),
-                                            host_wall_ns(), &self->shard),
+        const uint64_t now = host_monotonic_ns();
+        assert_int_equal(lp_shard_init_boot(&host->options.shard, &env, now,
+                                            host_wall_ns(&self->wall, now), &self->shard),
                          LP_OK);
         assert_int_equal(pthread_create(&self->thread, NULL, host_shard_run, self), 0);
         const int fd = client_connect(&host->listeners);
@@ -516,6 +549,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_time_of_day_follows_the_monotonic_clock),
+        cmocka_unit_test(a_time_of_day_that_was_set_is_noticed_a_second_later),
         cmocka_unit_test(the_launchers_arguments_are_understood),
         cmocka_unit_test(packet_devices_are_understood),
         cmocka_unit_test(an_argument_that_makes_no_sense_is_named),
