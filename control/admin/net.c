@@ -13,15 +13,12 @@
 #include <lepus/transport.h>
 
 #include "control/admin/admin_internal.h"
+#include "control/admin/counters.h"
 #include "control/admin/report.h"
 #include "lepus/atomic.h"
 
-static const struct {
-    const char *name;
-    const char *text;
-    size_t offset;
-} counters[] = {
-#define X(name, text) {#name, text, offsetof(struct lp_net_counters, name)},
+static const struct admin_counter table[] = {
+#define X(name, text) ADMIN_COUNTER(struct lp_net_counters, name, text),
     LP_NET_COUNTERS(X)
 #undef X
 };
@@ -36,19 +33,12 @@ page_of(const struct lp_control *control, uint32_t shard, uint32_t *ret_ports)
     return *ret_ports == 0 ? NULL : page;
 }
 
-static uint64_t
-counter_sum(const struct lp_control *control, size_t which)
+static const void *
+counters_of(const struct lp_control *control, uint32_t shard)
 {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < control->shard_count; i++) {
-        uint32_t ports;
-        const struct lp_net_page *page = page_of(control, i, &ports);
-        if (page != NULL) {
-            const uint8_t *at = (const uint8_t *)&page->counters + counters[which].offset;
-            sum += lp_load_relaxed((const uint64_t *)(const void *)at);
-        }
-    }
-    return sum;
+    uint32_t ports;
+    const struct lp_net_page *page = page_of(control, shard, &ports);
+    return page == NULL ? NULL : &page->counters;
 }
 
 static const struct lp_net_page *
@@ -70,22 +60,11 @@ none_say(struct admin_task *task)
 void
 admin_tcp_stats(struct admin_task *task)
 {
-    const struct lp_control *control = task->control;
-    if (first_page(control) == NULL) {
+    if (first_page(task->control) == NULL) {
         none_say(task);
         return;
     }
-    struct lp_bytebuf text = {0};
-    json_t *data = json_object();
-    for (size_t i = 0; i < LP_COUNT_OF(counters); i++) {
-        const uint64_t sum = counter_sum(control, i);
-        admin_line(&text, "%-28s %16llu  %s", counters[i].name, (unsigned long long)sum,
-                   counters[i].text);
-        admin_set(data, counters[i].name, json_integer((json_int_t)sum));
-    }
-    json_t *words = admin_text_take(&text);
-    admin_say(task, data, "%s", json_string_value(words));
-    json_decref(words);
+    admin_counters_say(task, table, LP_COUNT_OF(table), counters_of);
 }
 
 /* ---- ports ---- */
