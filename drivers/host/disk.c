@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <drivers/common/folder.h>
 #include <drivers/common/measure.h>
 #include <drivers/file/file.h>
 #include <drivers/uring/uring.h>
@@ -43,21 +44,6 @@ shard_folder(const struct host *host, uint32_t shard, char *ret_path)
 }
 
 /* --- Folders. -------------------------------------------------------------------------------- */
-
-/* A name is on disk when its folder is. */
-static bool
-folder_sync(const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
-    }
-    const bool good = fsync(fd) == 0 || errno == EINVAL; /* a file system without such a thing */
-    const int error = errno;
-    (void)close(fd); /* only synced */
-    errno = error;
-    return good;
-}
 
 static bool
 folder_make(const char *path, char *ret_why)
@@ -94,7 +80,7 @@ folders_make(const struct host *host, char *ret_why)
         }
     }
     (void)snprintf(path, sizeof(path), "%s/log", data);
-    if (!folder_sync(path) || !folder_sync(data)) {
+    if (!lp_folder_sync(path) || !lp_folder_sync(data)) {
         return complain(ret_why, "cannot sync %s: %s; choose another --data DIR", path,
                         strerrordesc_np(errno));
     }

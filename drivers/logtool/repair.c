@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <drivers/common/folder.h>
+
 #define COPY_BYTES (1024u * 1024u)
 
 /* What is beyond the cut. */
@@ -55,17 +57,6 @@ write_all(int fd, const uint8_t *data, size_t bytes, off_t offset)
         done += wrote > 0 ? (size_t)wrote : 0;
     }
     return true;
-}
-
-static bool
-folder_sync(const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool good = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0) {
-        (void)close(fd); /* only synced */
-    }
-    return good;
 }
 
 /* The first lost-N that is not there yet. */
@@ -124,7 +115,7 @@ lost_copy(const struct logtool_folder *folder, const struct lp_log_end *end, cha
             return false;
         }
     }
-    return (folder_sync(ret_path) && folder_sync(folder->path)) || complain("sync", ret_path);
+    return (lp_folder_sync(ret_path) && lp_folder_sync(folder->path)) || complain("sync", ret_path);
 }
 
 static bool

@@ -28,6 +28,16 @@ const struct lp_exchange_type *exchange_type_of(uint8_t kind);
 /* The type of a name ("direct"), or NULL. */
 const struct lp_exchange_type *exchange_type_named(struct lp_bytes name);
 
+/* A new binding's entry goes into a node's list; gives what the binding's `state` is then. */
+static inline void *
+exchange_entry_add(struct exchange_entry *entry, struct lp_binding *binding, void *node,
+                   struct lp_list *entries)
+{
+    *entry = (struct exchange_entry){.binding = binding, .node = node};
+    lp_list_push_back(entries, &entry->in_node);
+    return entry;
+}
+
 /* Give a block back when the pointer to it is on its way out as well. */
 static inline void
 exchange_release(struct lp_memory *memory, void *block)

@@ -321,8 +321,10 @@ void amqp091_control_address(struct lp_writer *writer, const struct lp_address *
 /* Ask for a channel; PARK: asked, or there was no room and it will be run again. */
 enum amqp091_flow amqp091_control_ask(struct amqp091_channel *channel, uint16_t type,
                                       const struct lp_writer *writer, lp_link_reply_fn *reply);
-/* Whom a reply is for, when it still waits for it; else NULL. */
-struct amqp091_channel *amqp091_control_waiter(void *context, lp_handle owner);
+/* Who has what it asked for; NULL: nobody waits any more, or it is refused, which is the channel's
+ * fault now. */
+struct amqp091_channel *amqp091_control_granted(void *context, lp_handle owner,
+                                                const struct lp_link_reply *reply);
 /* NEXT: allowed; PARK: asked. */
 enum amqp091_flow amqp091_permit(struct amqp091_channel *channel, enum lp_permission permission,
                                  enum lp_resource resource, struct lp_bytes name);
@@ -337,8 +339,6 @@ enum amqp091_flow amqp091_permit_topic(struct amqp091_channel *channel, struct l
 enum amqp091_flow amqp091_permit_channel(struct amqp091_channel *channel);
 /* Tell the control process how many channels there are, if it does not know; false: later. */
 bool amqp091_channels_tell(struct amqp091_connection *connection);
-/* The refusal of a request, as the channel's fault. */
-void amqp091_control_refused(struct amqp091_channel *channel, const struct lp_link_reply *reply);
 
 /* ---- channel.c ---- */
 

@@ -42,8 +42,9 @@ amqp091_control_ask(struct amqp091_channel *channel, uint16_t type, const struct
     return AMQP091_PARK;
 }
 
-struct amqp091_channel *
-amqp091_control_waiter(void *context, lp_handle owner)
+/* Whom a reply is for, when it still waits for it; else NULL. */
+static struct amqp091_channel *
+control_waiter(void *context, lp_handle owner)
 {
     struct lp_broker *broker = context;
     struct amqp091_shard *shard = lp_broker_protocol_state(broker, &lp_protocol_amqp091);
@@ -54,25 +55,25 @@ amqp091_control_waiter(void *context, lp_handle owner)
     return channel;
 }
 
-void
-amqp091_control_refused(struct amqp091_channel *channel, const struct lp_link_reply *reply)
+struct amqp091_channel *
+amqp091_control_granted(void *context, lp_handle owner, const struct lp_link_reply *reply)
 {
-    LP_ASSERT(reply->code != 0);
+    struct amqp091_channel *channel = control_waiter(context, owner);
+    if (!channel || reply->code == 0) {
+        return channel;
+    }
     struct lp_fault fault;
     amqp091_text_begin(&fault, reply->code);
     amqp091_text_add_bytes(&fault, reply->text);
     (void)amqp091_channel_fault(channel, &fault, amqp091_channel_pending_id(channel));
+    return NULL;
 }
 
 static void
 permit_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
 {
-    struct amqp091_channel *channel = amqp091_control_waiter(context, owner);
+    struct amqp091_channel *channel = amqp091_control_granted(context, owner, reply);
     if (!channel) {
-        return;
-    }
-    if (reply->code != 0) {
-        amqp091_control_refused(channel, reply);
         return;
     }
     struct lp_reader reader = reply->more;
@@ -142,12 +143,8 @@ amqp091_rights_take(struct amqp091_connection *connection, struct lp_reader *rea
 static void
 rights_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
 {
-    struct amqp091_channel *channel = amqp091_control_waiter(context, owner);
+    struct amqp091_channel *channel = amqp091_control_granted(context, owner, reply);
     if (!channel) {
-        return;
-    }
-    if (reply->code != 0) {
-        amqp091_control_refused(channel, reply);
         return;
     }
     struct lp_reader reader = reply->more;
@@ -200,7 +197,7 @@ amqp091_permit_topic(struct amqp091_channel *channel, struct lp_bytes exchange,
 static void
 channel_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
 {
-    struct amqp091_channel *channel = amqp091_control_waiter(context, owner);
+    struct amqp091_channel *channel = control_waiter(context, owner);
     if (!channel) {
         return;
     }

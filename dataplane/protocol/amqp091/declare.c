@@ -112,12 +112,8 @@ pending_method(const struct amqp091_channel *channel)
 void
 amqp091_reply_ok(void *context, lp_handle owner, const struct lp_link_reply *reply)
 {
-    struct amqp091_channel *channel = amqp091_control_waiter(context, owner);
+    struct amqp091_channel *channel = amqp091_control_granted(context, owner, reply);
     if (!channel) {
-        return;
-    }
-    if (reply->code != 0) {
-        amqp091_control_refused(channel, reply);
         return;
     }
     const struct amqp091_method method = pending_method(channel);
@@ -305,12 +301,8 @@ declare_passive(struct amqp091_channel *channel, const struct amqp091_method *me
 static void
 declare_reply(void *context, lp_handle owner, const struct lp_link_reply *reply)
 {
-    struct amqp091_channel *channel = amqp091_control_waiter(context, owner);
+    struct amqp091_channel *channel = amqp091_control_granted(context, owner, reply);
     if (!channel) {
-        return;
-    }
-    if (reply->code != 0) {
-        amqp091_control_refused(channel, reply);
         return;
     }
     struct lp_reader more = reply->more;

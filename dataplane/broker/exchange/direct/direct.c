@@ -109,11 +109,7 @@ direct_bind(struct lp_memory *memory, void *state, struct lp_binding *binding)
         exchange_release(memory, entry);
         return false;
     }
-    memset(entry, 0, sizeof(*entry));
-    entry->binding = binding;
-    entry->node = node;
-    lp_list_push_back(&node->entries, &entry->in_node);
-    binding->state = entry;
+    binding->state = exchange_entry_add(entry, binding, node, &node->entries);
     return true;
 }
 
