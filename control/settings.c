@@ -8,13 +8,12 @@
 #include "control/auth/password.h"
 #include "control/base/heap.h"
 
-#define USERS_MAX    64u
 #define DEFAULTS_MAX 64u
 
 struct settings {
     struct lp_control_settings control;
     const struct lp_config *config;
-    const char *loopback_users[USERS_MAX];
+    const char *loopback_users[LP_LOOPBACK_USERS_MAX];
     struct lp_bytebuf tags;
     char cluster_name[256];
     char node_name[256];
@@ -29,7 +28,8 @@ static void
 loopback_user_add(void *context, const char *name, const char *value)
 {
     struct settings *settings = context;
-    if (strcmp(value, "true") == 0 && settings->control.loopback_user_count < USERS_MAX) {
+    if (strcmp(value, "true") == 0 &&
+        settings->control.loopback_user_count < LP_LOOPBACK_USERS_MAX) {
         settings->loopback_users[settings->control.loopback_user_count++] = name;
     }
 }

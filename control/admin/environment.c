@@ -36,6 +36,15 @@ named_add(void *context, const char *name, const char *value)
     setting_add(lines, key, value);
 }
 
+/* Who may come from this machine only, as it was configured or said since. */
+static void
+loopback_users_add(struct setting_lines *lines, const struct lp_control *control)
+{
+    for (size_t i = 0; i < control->loopback_user_count; i++) {
+        named_add(lines, control->loopback_users[i], "true");
+    }
+}
+
 void
 admin_environment(struct admin_task *task)
 {
@@ -51,7 +60,9 @@ admin_environment(struct admin_task *task)
         }
         lines.pattern = info.pattern;
         lines.secret = strcmp(info.type, "secret") == 0;
-        if (strchr(info.pattern, '$') != NULL) {
+        if (strcmp(info.pattern, "loopback_users.$user") == 0) {
+            loopback_users_add(&lines, task->control);
+        } else if (strchr(info.pattern, '$') != NULL) {
             lp_config_each(config, info.pattern, named_add, &lines);
         } else if (channel_max > 0 && strcmp(info.pattern, "channel_max") == 0) {
             char number[16];

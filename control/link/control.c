@@ -151,6 +151,7 @@ lp_control_open_boot(const struct lp_control_options *options, struct lp_control
         lp_control_close(&control);
         return err;
     }
+    control_loopback_open_boot(control);
     control_node_open_boot(control);
     attach_all(control);
     *ret_control = control;

@@ -31,6 +31,8 @@ struct lp_control;
 /* From the configuration; what a new store is filled with, and names for status. */
 struct lp_config;
 
+#define LP_LOOPBACK_USERS_MAX 64u
+
 struct lp_control_settings {
     const char *default_user;
     const char *default_password;

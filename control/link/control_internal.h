@@ -223,6 +223,9 @@ struct lp_control {
     struct control_disk disk;
     bool memory_low; /* as it was logged last */
     struct throttle login;
+    const char *loopback_names[LP_LOOPBACK_USERS_MAX]; /* in the region */
+    const char *const *loopback_users;                 /* those, or the configuration's */
+    size_t loopback_user_count;
     uint8_t *scratch; /* records in */
     uint8_t *payload; /* records out */
 };
@@ -372,6 +375,14 @@ void control_tallies_check(const struct lp_control *control);
 
 void control_hello_begin(struct lp_control *control, uint32_t shard);
 void control_hello_end(struct lp_control *control, uint32_t shard);
+
+/* ---- loopback.c ---- */
+
+void control_loopback_open_boot(struct lp_control *control);
+/* These may log in from this machine only, until the broker ends; false: they are too many, or too
+ * long. */
+LP_MUST_CHECK bool control_loopback_set(struct lp_control *control, const struct lp_bytes *names,
+                                        size_t count);
 
 /* ---- deletions.c ---- */
 

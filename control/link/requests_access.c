@@ -99,8 +99,8 @@ control_on_login(struct control_request *request)
 {
     struct lp_control *control = request->control;
     struct lp_auth_login login = {
-        .loopback_users = control->options.settings.loopback_users,
-        .loopback_user_count = control->options.settings.loopback_user_count,
+        .loopback_users = control->loopback_users,
+        .loopback_user_count = control->loopback_user_count,
     };
     const char *why = "malformed";
     (void)lp_reader_u64le(&request->fields); /* the connection: not in the table before OPEN */

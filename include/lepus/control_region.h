@@ -15,9 +15,10 @@
 #include <lepus/control_ring.h>
 
 #define LP_CONTROL_REGION_MAGIC        0x4c505247u
-#define LP_CONTROL_REGION_VERSION      6
+#define LP_CONTROL_REGION_VERSION      7
 #define LP_CONTROL_RING_CAPACITY_BYTES (1024u * 1024u)
 #define LP_SHARDS_MAX                  64u
+#define LP_LOOPBACK_NAMES_BYTES        1024u
 #define LP_STATS_PAGE_BYTES            16384u
 #define LP_TURN_HISTOGRAM_BUCKETS      256u
 
@@ -35,9 +36,11 @@ struct lp_control_node {
     uint32_t watermark_set;        /* 1: these two say something */
     uint64_t disk_limit_bytes;     /* set by an administrator, if disk_limit_set */
     uint32_t disk_limit_set;
-    uint32_t log_level;   /* set by an administrator, plus 1; 0: none was set */
-    uint32_t alarms;      /* asked for by an administrator (enum lp_alarm) */
-    uint32_t channel_max; /* set by an administrator, plus 1; 0: none was set */
+    uint32_t log_level;    /* set by an administrator, plus 1; 0: none was set */
+    uint32_t alarms;       /* asked for by an administrator (enum lp_alarm) */
+    uint32_t channel_max;  /* set by an administrator, plus 1; 0: none was set */
+    uint32_t loopback_set; /* 1: an administrator said who may come from this machine only */
+    char loopback_names[LP_LOOPBACK_NAMES_BYTES]; /* each with its 0, and one more 0 */
 };
 
 struct lp_control_region {

@@ -180,6 +180,24 @@ class Blocked(Case):
                 self.assertIn("\nchannel_max = %d\n" % channel_max, self.broker.ctl("environment").stdout)
         before.connection.channel(2047)
 
+    def test_C16_who_may_come_from_this_machine_only_may_be_set_for_logins_to_come(self):
+        """Java's evaluates these on the node, and puts back what it got, line feed and all."""
+        if not self.broker.has_ctl:
+            self.skipTest("needs rabbitmqctl")
+        if not self.broker.external:
+            self.own()
+        get = "application:get_env(rabbit, loopback_users)"
+        form = "application:set_env(rabbit, loopback_users, %s)."
+        before = self.broker.ctl("eval", "{ok, V} = %s, V." % get).stdout
+        self.addCleanup(lambda: self.broker.ctl("eval", form % before))
+        for users in ('[]', '[<<"ann">>,<<"guest">>]'):
+            self.assertEqual(self.broker.ctl("eval", form % users).stdout, "ok\n")
+            self.assertEqual(self.broker.ctl("eval", get + ".").stdout, "{ok,%s}\n" % users)
+        if self.lepus:
+            self.assertIn("\nloopback_users.ann = true\n", self.broker.ctl("environment").stdout)
+        self.assertEqual(self.broker.ctl("eval", form % before).stdout, "ok\n")
+        self.assertEqual(self.broker.ctl("eval", "{ok, Was} = %s, Was." % get).stdout, before)
+
     def news(self, connection, seconds):
         """Take in what comes within a moment: nothing may come."""
         until = time.monotonic() + seconds

@@ -181,6 +181,73 @@ a_channel_max_that_is_set_is_told_to_every_shard(void **unused)
     rig_close(world, store);
 }
 
+/* Admitted from elsewhere? */
+static bool
+remote_guest_enters(struct world *world)
+{
+    const struct fake_request *login = fake_login(&world->shard[0], "guest", "guest", false);
+    world_settle(world);
+    assert_true(login->answered);
+    return login->code == 0;
+}
+
+static void
+who_comes_from_this_machine_only_may_be_said_and_asked(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    const char *get = "application:get_env(rabbit, loopback_users).";
+    const char *set =
+        "application:set_env(rabbit, loopback_users, [<<\\\"ann\\\">>, <<\\\"gü\\\"/utf8>>]).";
+    eval(world, get,
+         "{\"ok\":true,\"text\":\"{ok,[<<\\\"guest\\\">>]}\",\"data\":\"{ok,[<<\\\"guest\\\">>]}"
+         "\"}");
+    assert_false(remote_guest_enters(world));
+    eval(world, set, EVAL_OK);
+    assert_true(remote_guest_enters(world));
+    /* It outlives the control process. */
+    world_control_kill(world);
+    world_control_start(world);
+    world_settle(world);
+    assert_true(remote_guest_enters(world));
+    eval(world, "{ok, V} = application:get_env(rabbit, loopback_users), V.",
+         "{\"ok\":true,\"text\":\"[<<\\\"ann\\\">>,<<\\\"gü\\\"/utf8>>]\","
+         "\"data\":\"[<<\\\"ann\\\">>,<<\\\"gü\\\"/utf8>>]\"}");
+    eval(world, "application:set_env(rabbit, loopback_users, [<<\\\"guest\\\">>]).", EVAL_OK);
+    assert_false(remote_guest_enters(world));
+    eval(world, "application:set_env(rabbit,loopback_users,[]).", EVAL_OK);
+    assert_true(remote_guest_enters(world));
+    eval(world, get, "{\"ok\":true,\"text\":\"{ok,[]}\",\"data\":\"{ok,[]}\"}");
+    rig_close(world, store);
+}
+
+static void
+more_names_than_there_is_room_for_change_nothing(void **unused)
+{
+    (void)unused;
+    static uint8_t letters[LP_LOOPBACK_NAMES_BYTES];
+    struct lp_bytes names[LP_LOOPBACK_USERS_MAX + 1];
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    memset(letters, 'a', sizeof(letters));
+    for (size_t i = 0; i < LP_COUNT_OF(names); i++) {
+        names[i] = lp_bytes_of(letters, 1);
+    }
+    assert_false(control_loopback_set(world->control, names, LP_LOOPBACK_USERS_MAX + 1));
+    assert_true(control_loopback_set(world->control, names, LP_LOOPBACK_USERS_MAX));
+    names[0] = lp_bytes_of(letters, LP_LOOPBACK_NAMES_BYTES - 1);
+    assert_false(control_loopback_set(world->control, names, 1));
+    assert_int_equal(world->control->loopback_user_count, LP_LOOPBACK_USERS_MAX);
+    names[0].size--;
+    assert_true(control_loopback_set(world->control, names, 1));
+    assert_int_equal(world->control->loopback_user_count, 1);
+    assert_int_equal(strlen(world->control->loopback_users[0]), LP_LOOPBACK_NAMES_BYTES - 2);
+    names[0].size = 0;
+    assert_false(control_loopback_set(world->control, names, 1));
+    rig_close(world, store);
+}
+
 static void
 other_expressions_are_refused(void **unused)
 {
@@ -195,6 +262,19 @@ other_expressions_are_refused(void **unused)
         "application:set_env(rabbit, channel_max, 1)",
         "application:set_env(rabbit, channel_max, 1). .",
         "application:set_env(rabbit, frame_max, 1).",
+        "application:set_env(rabbit, loopback_users, none).",
+        "application:set_env(rabbit, loopback_users, [guest]).",
+        "application:set_env(rabbit, loopback_users, [<<>>]).",
+        "application:set_env(rabbit, loopback_users, [<<\\\"\\\">>]).",
+        "application:set_env(rabbit, loopback_users, [<<\\\"a\\\">>,]).",
+        "application:set_env(rabbit, loopback_users, [<<\\\"a\\\">>).",
+        "application:set_env(rabbit, loopback_users, [<<\\\"a>>]).",
+        "application:set_env(rabbit, loopback_users, [< <\\\"a\\\">>]).",
+        "application:set_env(rabbit, loopback_users, [<<\\\"a\\\\b\\\">>]).",
+        "application:set_env(rabbit, loopback_users, [<<\\\"ü\\\">>]).",
+        "application:set_env(rabbit, loopback_users, [<<\\\"a\\\"/utf16>>]).",
+        "{ok, V} = application:get_env(rabbit, loopback_users), W.",
+        "{ok, v} = application:get_env(rabbit, loopback_users), v.",
         "rabbit_alarm:set_alarm({{resource_limit, 'memory, node()}, []}).",
         "rabbit_alarm:set_alarm({resource_limit, memory, node()}).",
         "rabbit_alarm:clear_alarm({resource_limit, '', node()}).",
@@ -426,6 +506,8 @@ main(void)
         cmocka_unit_test(a_limit_that_is_set_counts_at_once_and_anew),
         cmocka_unit_test(alarms_that_are_asked_for_join_those_that_are_there),
         cmocka_unit_test(a_channel_max_that_is_set_is_told_to_every_shard),
+        cmocka_unit_test(who_comes_from_this_machine_only_may_be_said_and_asked),
+        cmocka_unit_test(more_names_than_there_is_room_for_change_nothing),
         cmocka_unit_test(other_expressions_are_refused),
         cmocka_unit_test(the_watermark_is_parted_among_the_shards),
         cmocka_unit_test(what_is_no_limit_is_refused_in_rabbitmqs_words),
