@@ -190,8 +190,10 @@ struct lp_session {
     bool confirming;           /* confirm mode */
     bool closing;
     bool settling_many; /* a method that settles many is under way */
-    bool gave_back;   /* our own ring holds, or held, what this session gave back to a near queue */
-    bool starved;     /* a delivery waits for memory: tried again with room() */
+    bool gave_back; /* our own ring holds, or held, what this session gave back to a near queue */
+    bool acked;     /* ... up to `acked_end`: what it acknowledged */
+    bool starved;   /* a delivery waits for memory: tried again with room() */
+    uint32_t acked_end;
     uint32_t getting; /* the queue that a get is under way to; 0: none */
     uint64_t
         settle_upto; /* what "all" meant when settling all found no room; 0: nothing under way */
@@ -201,6 +203,7 @@ struct lp_session {
     /* Settlements of one subscription and outcome that share a record. */
     struct lp_settle_batch {
         lp_handle subscription;
+        uint32_t queue_id;
         uint32_t home_shard;
         uint8_t outcome; /* enum lp_settle */
         bool many;       /* of one method */

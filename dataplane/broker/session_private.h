@@ -55,6 +55,18 @@ void session_confirm_answer(struct lp_session *session, uint64_t number, bool na
 
 /* Send the open settle record; false: no room. */
 bool session_settles_send(struct lp_session *session);
+/* Like _send(), but acknowledgements for a near queue are handed to it by a call, as what is
+ * published behind them is. */
+bool session_settles_hand(struct lp_session *session);
+
+/* May queues of this shard be called for it?  Not before what our own ring still has for them. */
+bool session_is_near_still(struct lp_session *session);
+
+static inline bool
+session_is_near(struct lp_session *session)
+{
+    return LP_LIKELY(!session->gave_back && !session->acked) || session_is_near_still(session);
+}
 
 /* Settle one open delivery; false: no room. */
 bool session_settle_one(struct lp_session *session, uint64_t number, const struct lp_unacked *slot,

@@ -145,14 +145,17 @@ publish_on(struct lp_session *session, struct lp_publish *publish, struct lp_mes
     return result;
 }
 
-/* May queues of this shard have it by a call?  Not before what our own ring still has for them. */
-static inline bool
-publish_is_near(struct lp_session *session)
+/* It was routed: does it go to this queue? */
+static bool
+publish_goes_to(const struct lp_session *session, uint32_t queue_id)
 {
-    if (LP_UNLIKELY(session->gave_back)) {
-        session->gave_back = !lp_mesh_own_empty(&session->broker->mesh);
+    const struct lp_topology *topology = &session->broker->topology;
+    for (uint32_t i = 0; i < topology->route_count; i++) {
+        if (topology->route[i]->id == queue_id) {
+            return true;
+        }
     }
-    return !session->gave_back;
+    return false;
 }
 
 enum lp_result
@@ -175,9 +178,17 @@ lp_session_publish(struct lp_session *session, struct lp_publish *publish)
         session_wait(session);
         return LP_WAIT;
     }
-    outgoing->near = publish_is_near(session);
+    outgoing->near = session_is_near(session);
     if ((traced && !lp_own_room(&broker->own)) ||
         !session_publish_route(session, publish, message)) {
+        session_wait(session);
+        return LP_WAIT;
+    }
+    /* A queue hears of the channel's acknowledgements before it has what was published behind them
+     * (C48): they make room for it at a consumer, perhaps at the only one.  Other queues need not
+     * care, and most channels publish to others. */
+    if (LP_UNLIKELY(session->settles.count > 0) &&
+        publish_goes_to(session, session->settles.queue_id) && !session_settles_hand(session)) {
         session_wait(session);
         return LP_WAIT;
     }

@@ -2,15 +2,13 @@
 /*
  * session_settle.c - acknowledging, rejecting and requeueing by delivery number.
  */
+#include "dataplane/broker/queue.h"
 #include "dataplane/broker/session_private.h"
 
-bool
-session_settles_send(struct lp_session *session)
+static struct lp_mesh_record
+settles_record(const struct lp_session *session)
 {
-    struct lp_settle_batch *batch = &session->settles;
-    if (batch->count == 0) {
-        return true;
-    }
+    const struct lp_settle_batch *batch = &session->settles;
     struct lp_mesh_record record = {
         .op = LP_MESH_SETTLE,
         .flags = (uint8_t)(batch->outcome | (batch->many ? LP_MESH_MANY : 0) |
@@ -19,6 +17,24 @@ session_settles_send(struct lp_session *session)
         .w = {batch->subscription},
     };
     memcpy(&record.w[1], batch->entry, batch->count * sizeof(batch->entry[0]));
+    return record;
+}
+
+static void
+settles_sent(struct lp_session *session)
+{
+    session->settles.count = 0;
+    lp_list_remove(&session->in_settles);
+}
+
+bool
+session_settles_send(struct lp_session *session)
+{
+    struct lp_settle_batch *batch = &session->settles;
+    if (batch->count == 0) {
+        return true;
+    }
+    struct lp_mesh_record record = settles_record(session);
     if (record.flags & LP_MESH_STAGED) {
         LP_ASSERT(batch->count < LP_MESH_SETTLES_MAX);
         record.w[LP_MESH_SETTLES_MAX] = session->self;
@@ -26,10 +42,37 @@ session_settles_send(struct lp_session *session)
     if (!lp_mesh_news(&session->broker->mesh, batch->home_shard, &record)) {
         return false;
     }
-    session->gave_back |=
-        batch->outcome != LP_SETTLE_ACK && batch->home_shard == session->broker->shard;
-    batch->count = 0;
-    lp_list_remove(&session->in_settles);
+    if (batch->home_shard == session->broker->shard) {
+        session->gave_back |= batch->outcome != LP_SETTLE_ACK;
+        session->acked = true;
+        session->acked_end = lp_mesh_own_end(&session->broker->mesh);
+    }
+    settles_sent(session);
+    return true;
+}
+
+bool
+session_is_near_still(struct lp_session *session)
+{
+    const struct lp_mesh *mesh = &session->broker->mesh;
+    session->gave_back = session->gave_back && !lp_mesh_own_empty(mesh);
+    session->acked = session->acked && !lp_mesh_own_taken(mesh, session->acked_end);
+    return !session->gave_back && !session->acked;
+}
+
+bool
+session_settles_hand(struct lp_session *session)
+{
+    struct lp_broker *broker = session->broker;
+    const struct lp_settle_batch *batch = &session->settles;
+    if (batch->outcome != LP_SETTLE_ACK || batch->home_shard != broker->shard ||
+        session_tx_flags(session) != 0 || !session_is_near(session)) {
+        return session_settles_send(session);
+    }
+    const struct lp_mesh_record record = settles_record(session);
+    settles_sent(session);
+    const bool known = lp_queue_record(broker, broker->shard, &record);
+    LP_ASSERT(known);
     return true;
 }
 
@@ -45,10 +88,11 @@ settle_add(struct lp_session *session, const struct lp_consumer *consumer, lp_ha
                        batch->home_shard != consumer->home_shard ||
                        batch->outcome != (uint8_t)outcome || batch->many != session->settling_many;
     const uint32_t most = LP_MESH_SETTLES_MAX - ((session_tx_flags(session) & LP_MESH_STAGED) != 0);
-    if (batch->count > 0 && (other || batch->count >= most) && !session_settles_send(session)) {
+    if (batch->count > 0 && (other || batch->count >= most) && !session_settles_hand(session)) {
         return false;
     }
     batch->subscription = consumer->subscription;
+    batch->queue_id = consumer->queue_id;
     batch->home_shard = consumer->home_shard;
     batch->outcome = (uint8_t)outcome;
     batch->many = session->settling_many;

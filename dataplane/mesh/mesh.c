@@ -104,6 +104,18 @@ lp_mesh_own_empty(const struct lp_mesh *mesh)
     return !lp_mesh_staged(mesh, mesh->self) && !lp_ring_waiting(mesh->port[mesh->self].in);
 }
 
+uint32_t
+lp_mesh_own_end(const struct lp_mesh *mesh)
+{
+    return mesh->port[mesh->self].out->staged;
+}
+
+bool
+lp_mesh_own_taken(const struct lp_mesh *mesh, uint32_t end)
+{
+    return (int32_t)(mesh->port[mesh->self].in->taken - end) >= 0;
+}
+
 bool
 lp_mesh_waiting(const struct lp_mesh *mesh)
 {

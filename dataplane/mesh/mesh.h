@@ -136,5 +136,8 @@ bool lp_mesh_staged(const struct lp_mesh *mesh, uint32_t to);
 bool lp_mesh_publish(struct lp_mesh *mesh, uint32_t to);
 /* Has all been taken that was staged for ourselves? */
 bool lp_mesh_own_empty(const struct lp_mesh *mesh);
+/* Where our own ring ends now, and whether all up to there was taken. */
+uint32_t lp_mesh_own_end(const struct lp_mesh *mesh);
+bool lp_mesh_own_taken(const struct lp_mesh *mesh, uint32_t end);
 /* Anything to take from any peer?  After the sleeper's fence. */
 bool lp_mesh_waiting(const struct lp_mesh *mesh);
