@@ -164,6 +164,9 @@ launcher_start_dataplane(struct launcher_child *child, const struct launcher_pla
         argument_add(&arguments, "--%s=%lld", numbers[i].option,
                      (long long)lp_config_integer(config, numbers[i].key));
     }
+    const int64_t consumers_max = lp_config_integer(config, "consumer_max_per_channel");
+    argument_add(&arguments, "--consumer-max=%lld",
+                 consumers_max == INT64_MAX ? 0 : (long long)consumers_max); /* 0: infinity */
     argument_add(&arguments, "--log-segment-bytes=%llu", (unsigned long long)plan->segment_bytes);
     argument_add(&arguments, "--log-first-segment-bytes=%llu",
                  (unsigned long long)plan->first_segment_bytes);

@@ -219,6 +219,7 @@ lp_shard_init_boot(const struct lp_shard_config *config, const struct lp_shard_e
         .mechanisms = config->mechanisms != 0 ? config->mechanisms
                                               : LP_MECHANISM_PLAIN | LP_MECHANISM_AMQPLAIN,
         .handshake_timeout_ms = config->handshake_timeout_ms,
+        .consumers_max = config->consumers_max,
         .message_bytes_max = lp_shard_message_bytes_max(config->message_bytes_max,
                                                         env->memory_bytes, env->watermark_bytes),
     };

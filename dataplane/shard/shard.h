@@ -38,6 +38,7 @@ struct lp_shard_config {
     uint16_t channel_max;          /* 2047 */
     uint16_t heartbeat_s;          /* 60 */
     uint32_t handshake_timeout_ms; /* 10000 */
+    uint32_t consumers_max;        /* of a channel; 0: any number */
     uint32_t
         control_timeout_ms; /* how long a login or declare waits for the control process: 30000 */
     uint64_t message_bytes_max;       /* 16 MiB */

@@ -190,6 +190,7 @@ number_take(struct host_options *options, const char *name, const char *value)
         {"heartbeat-s", UINT16_MAX, FIELD(shard.heartbeat_s)},
         {"frame-max", UINT32_MAX, FIELD(shard.frame_max_bytes)},
         {"channel-max", UINT16_MAX, FIELD(shard.channel_max)},
+        {"consumer-max", UINT32_MAX, FIELD(shard.consumers_max)},
         {"max-message-size", UINT64_MAX, FIELD(shard.message_bytes_max)},
         {"handshake-timeout-ms", UINT32_MAX, FIELD(shard.handshake_timeout_ms)},
         {"control-timeout-ms", UINT32_MAX, FIELD(shard.control_timeout_ms)},

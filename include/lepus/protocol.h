@@ -38,6 +38,7 @@ struct lp_protocol_limits {
     uint16_t heartbeat_s;
     uint8_t mechanisms; /* enum lp_mechanism bits */
     uint32_t handshake_timeout_ms;
+    uint32_t consumers_max; /* of a channel; 0: any number */
     uint64_t message_bytes_max;
     char cluster_name[128];
 };

@@ -61,6 +61,29 @@ class Settings(Own):
             "NOT_ALLOWED - number of channels opened on node 'lepus@") and text.endswith(
                 "' has reached the maximum allowed limit of (2)"))
 
+    def test_a_channel_has_a_limit_of_consumers(self):
+        """The one that waits for answers is not counted, but there has to be room for one."""
+        self.begin("consumer_max_per_channel=2")
+        connection = self.connect()
+        channel = connection.channel(1)
+        channel.call("queue.declare", queue="q")
+        channel.call("basic.consume", queue="amq.rabbitmq.reply-to", no_ack=True)
+        for tag in ("a", "b"):
+            channel.call("basic.consume", queue="q", consumer_tag=tag)
+        text = "NOT_ALLOWED - reached maximum (2) of consumers per channel"
+        other = connection.channel(2)
+        other.call("basic.consume", queue="q", consumer_tag="a")
+        channel.call("basic.cancel", consumer_tag="b")
+        channel.call("basic.consume", queue="q", consumer_tag="c")
+        channel.send("basic.consume", queue="q", consumer_tag="d")
+        self.connection_error(connection, 530, "basic.consume", text)
+        connection = self.connect()
+        channel = connection.channel(1)
+        for _ in range(2):
+            channel.call("basic.consume", queue="q")
+        channel.send("basic.consume", queue="amq.rabbitmq.reply-to", no_ack=True)
+        self.connection_error(connection, 530, "basic.consume", text)
+
     def test_new_virtual_hosts_get_what_is_configured(self):
         self.begin("default_users.app.password=secret", "default_users.app.vhost_pattern=^team",
                    "default_users.app.configure=^app", "default_users.app.tags=monitoring",

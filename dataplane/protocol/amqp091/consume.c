@@ -307,6 +307,24 @@ reply_consume(struct amqp091_channel *channel, const struct amqp091_method *meth
     return consume_start(channel, NULL, method);
 }
 
+/* The reply consumer is none of those that are counted, and not exempt either. */
+static bool
+consumers_full(const struct amqp091_channel *channel)
+{
+    const uint32_t most = channel->connection->shard->broker->limits.consumers_max;
+    return most > 0 && channel->consumer_count - (channel->reply ? 1u : 0u) >= most;
+}
+
+static enum amqp091_flow
+consumers_full_fault(struct amqp091_channel *channel, uint32_t method_id)
+{
+    struct lp_fault fault;
+    amqp091_text_make(&fault, LP_FAULT_NOT_ALLOWED, "reached maximum (");
+    amqp091_text_add_number(&fault, channel->connection->shard->broker->limits.consumers_max);
+    amqp091_text_add(&fault, ") of consumers per channel");
+    return amqp091_channel_fault(channel, &fault, method_id);
+}
+
 enum amqp091_flow
 amqp091_basic_consume(struct amqp091_channel *channel, const struct amqp091_method *method)
 {
@@ -318,6 +336,9 @@ amqp091_basic_consume(struct amqp091_channel *channel, const struct amqp091_meth
         amqp091_text_add_bytes(&fault, tag);
         amqp091_text_add(&fault, "'");
         return amqp091_channel_fault(channel, &fault, method->id);
+    }
+    if (LP_UNLIKELY(consumers_full(channel))) {
+        return consumers_full_fault(channel, method->id);
     }
     if (lp_bytes_equal_text(method->name[0], LP_REPLY_NAME)) {
         return reply_consume(channel, method);
