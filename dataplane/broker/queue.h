@@ -80,8 +80,8 @@ enum lp_entry_flag {
     LP_ENTRY_PART = 128,   /* delayed: its body is still that of the message it was made from */
 };
 
-/* lp_entry.delivered counts in units of 2^30 ns: a little more than a second. */
-#define LP_ENTRY_DELIVERED_SHIFT 30u
+/* lp_entry.delivered counts in units of 2^28 ns: a little more than a quarter of a second. */
+#define LP_ENTRY_DELIVERED_SHIFT 28u
 
 /* A message in a queue: one loan, or the place of a message on disk. */
 struct lp_entry {
