@@ -171,6 +171,26 @@ match_is_valid(const struct lp_catalog_exchange *source, struct lp_bytes argumen
                         value);
 }
 
+/* What an x-local-random exchange takes. */
+static bool
+local_random_is_valid(const struct ends *ends, struct lp_bytes key, struct lp_fault *ret_fault)
+{
+    if (catalog_exchange_matches_as(ends->source) != LP_EXCHANGE_LOCAL_RANDOM) {
+        return true;
+    }
+    if (key.size > 0) {
+        return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
+                            "Non empty binding '%.*s' key not permitted", (int)key.size,
+                            (const char *)key.data);
+    }
+    if (!ends->to_queue) {
+        return lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED, "Destination not found");
+    }
+    return ends->to_queue->kind == LP_QUEUE_CLASSIC ||
+           lp_fault_set(ret_fault, LP_FAULT_PRECONDITION_FAILED,
+                        "Queue type rabbit_quorum_queue not valid for this exchange type");
+}
+
 static struct lp_catalog_binding
 binding_like(const struct ends *ends, const struct lp_bind *request,
              const struct lp_bytebuf *sorted)
@@ -211,6 +231,7 @@ lp_catalog_bind(struct lp_catalog *catalog, const struct lp_catalog_actor *actor
     /* A binding's identity includes its arguments, whatever their order. */
     struct lp_bytebuf sorted = {0};
     bool good = match_is_valid(ends.source, request->arguments, ret_fault) &&
+                local_random_is_valid(&ends, request->key, ret_fault) &&
                 exclusive_permitted(ends.to_queue, actor, ret_fault);
     if (good && (request->arguments.size > LP_CATALOG_ARGUMENTS_MAX_BYTES ||
                  !catalog_table_sort(request->arguments, &sorted))) {

@@ -327,8 +327,9 @@ lp_catalog_permission_delete(struct lp_catalog *catalog, struct lp_catalog_user 
 const char *
 lp_exchange_kind_name(uint8_t kind)
 {
-    static const char *const names[] = {"direct", "fanout", "topic", "headers",
-                                        "x-delayed-message"};
+    static const char *const names[] = {
+        "direct", "fanout", "topic", "headers", "x-delayed-message", "x-local-random"};
+    LP_STATIC_ASSERT(LP_COUNT_OF(names) == LP_EXCHANGE_KINDS, "each has a name");
     return kind < LP_COUNT_OF(names) ? names[kind] : "unknown";
 }
 

@@ -13,7 +13,7 @@ not_default(struct lp_bytes name, struct lp_fault *ret_fault)
 static bool
 kind_of(struct lp_bytes name, uint8_t *ret_kind, struct lp_fault *ret_fault)
 {
-    for (unsigned kind = LP_EXCHANGE_DIRECT; kind <= LP_EXCHANGE_DELAYED; kind++) {
+    for (unsigned kind = LP_EXCHANGE_DIRECT; kind < LP_EXCHANGE_KINDS; kind++) {
         if (lp_bytes_equal_text(name, lp_exchange_kind_name((uint8_t)kind))) {
             *ret_kind = (uint8_t)kind;
             return true;

@@ -214,7 +214,7 @@ load_exchange(struct lp_catalog *catalog, uint32_t id, struct lp_reader *r)
     like.flags = lp_reader_u8(r);
     like.name = lp_reader_short(r);
     like.arguments = lp_reader_long_le(r);
-    if (r->failed || !like.vhost || like.kind > LP_EXCHANGE_DELAYED) {
+    if (r->failed || !like.vhost || like.kind >= LP_EXCHANGE_KINDS) {
         return false;
     }
     (void)catalog_exchange_insert(catalog, &like); /* found through the maps */

@@ -58,7 +58,9 @@ enum lp_exchange_kind {
     LP_EXCHANGE_FANOUT = 1,
     LP_EXCHANGE_TOPIC = 2,
     LP_EXCHANGE_HEADERS = 3,
-    LP_EXCHANGE_DELAYED = 4, /* x-delayed-message: its argument x-delayed-type names one of those */
+    LP_EXCHANGE_DELAYED = 4, /* x-delayed-message: its argument x-delayed-type names one of these */
+    LP_EXCHANGE_LOCAL_RANDOM = 5,
+    LP_EXCHANGE_KINDS,
 };
 
 /* Which right (u8 bit). */

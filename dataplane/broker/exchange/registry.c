@@ -3,11 +3,12 @@
 
 /* One line here, one in ../meson.build and one folder beside this file: that is an exchange type.
  */
-#define EXCHANGE_TYPE_LIST(X)  \
-    X(lp_exchange_type_direct) \
-    X(lp_exchange_type_fanout) \
-    X(lp_exchange_type_topic)  \
-    X(lp_exchange_type_headers)
+#define EXCHANGE_TYPE_LIST(X)   \
+    X(lp_exchange_type_direct)  \
+    X(lp_exchange_type_fanout)  \
+    X(lp_exchange_type_topic)   \
+    X(lp_exchange_type_headers) \
+    X(lp_exchange_type_local_random)
 
 #define X(name) extern const struct lp_exchange_type(name);
 EXCHANGE_TYPE_LIST(X)

@@ -361,7 +361,9 @@ the_list_of_types_has_each_kind_once(void **state)
         assert_string_equal(type->name, names[kind]);
         assert_true(type->open && type->close && type->bind && type->unbind && type->route);
     }
-    assert_null(exchange_type_of(LP_COUNT_OF(names)));
+    assert_null(exchange_type_of(LP_EXCHANGE_DELAYED)); /* it is one of the others */
+    assert_string_equal(exchange_type_of(LP_EXCHANGE_LOCAL_RANDOM)->name, "x-local-random");
+    assert_null(exchange_type_of(LP_EXCHANGE_KINDS));
 }
 
 /* Route by a key and others, which are separated by blanks; the names of the queues. */
