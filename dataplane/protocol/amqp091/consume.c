@@ -258,6 +258,34 @@ priority_read(struct amqp091_channel *channel, const struct amqp091_method *meth
     return true;
 }
 
+/* Streams' arguments are nobody else's.  False: a fault was raised. */
+static bool
+no_stream_arguments(struct amqp091_channel *channel, const struct amqp091_method *method,
+                    const struct lp_queue_ref *queue)
+{
+    static const char *const names[] = {"x-stream-offset", "x-stream-filter",
+                                        "x-stream-match-unfiltered"};
+    struct lp_field field;
+    for (size_t i = 0; i < LP_COUNT_OF(names); i++) {
+        if (!lp_field_find(method->table, names[i], &field)) {
+            continue;
+        }
+        const bool quorum = lp_field_find(lp_queue_ref_arguments(queue), "x-queue-type", &field) &&
+                            lp_bytes_equal_text(field.raw, "quorum");
+        struct lp_fault fault;
+        amqp091_text_make(&fault, LP_FAULT_PRECONDITION_FAILED, "invalid arg '");
+        amqp091_text_add(&fault, names[i]);
+        amqp091_text_add(&fault, "' for ");
+        amqp091_text_add_resource(&fault, "queue", lp_queue_ref_name(queue),
+                                  amqp091_vhost_name(channel->connection));
+        amqp091_text_add(&fault, quorum ? " of queue type rabbit_quorum_queue"
+                                        : " of queue type rabbit_classic_queue");
+        (void)amqp091_channel_fault(channel, &fault, method->id);
+        return false;
+    }
+    return true;
+}
+
 /* `consume` NULL: wait for answers. */
 static enum amqp091_flow
 consume_start(struct amqp091_channel *channel, struct lp_consume *consume,
@@ -357,7 +385,8 @@ amqp091_basic_consume(struct amqp091_channel *channel, const struct amqp091_meth
         .prefetch = channel->prefetch,
     };
     if (!amqp091_queue_find(channel, name, method->id, &consume.queue) ||
-        !priority_read(channel, method, name, &consume.priority)) {
+        !priority_read(channel, method, name, &consume.priority) ||
+        !no_stream_arguments(channel, method, consume.queue)) {
         return AMQP091_NEXT;
     }
     return consume_start(channel, &consume, method);

@@ -73,6 +73,20 @@ class Arguments(Case):
                              "invalid arg '%s' for %%s of queue type rabbit_%s_queue"
                              % (list(arguments)[0], kind), durable=True)
 
+    def test_consumers_of_queues_have_no_arguments_of_streams_406(self):
+        if not self.v40:
+            self.skipTest("3.10 does not look at them")
+        for kind in ("classic", "quorum"):
+            queue = self.queue(kind, channel=self.channel(), durable=True,
+                               arguments={"x-queue-type": kind})
+            for name, value in (("x-stream-offset", "last"), ("x-stream-filter", "f"),
+                                ("x-stream-match-unfiltered", True)):
+                channel = self.channel()
+                channel.send("basic.consume", queue=queue, arguments={"x-priority": 1, name: value})
+                self.channel_error(channel, 406, "basic.consume", "PRECONDITION_FAILED - invalid arg "
+                                   "'%s' for queue '%s' in vhost '/' of queue type rabbit_%s_queue"
+                                   % (name, queue, kind))
+
     def test_C76_properties_that_a_type_does_not_have_406(self):
         channel = self.channel()
         for kind in ("quorum", "stream"):
