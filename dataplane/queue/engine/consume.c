@@ -79,7 +79,9 @@ engine_cancel(struct lp_engine *engine, uint32_t from, const struct lp_mesh_reco
               struct lp_subscription *subscription)
 {
     struct lp_queue *queue = &engine->base;
-    engine_hand_out(engine); /* what acks before this made room for was due before it */
+    if (!engine->rules->cancels_early) {
+        engine_hand_out(engine); /* what acks before this made room for was due before it */
+    }
     if (engine_consumer_stop(engine, subscription)) {
         /* cancel-ok only when the auto-delete queue is gone for everyone. */
         queue->cancel_waits = true;

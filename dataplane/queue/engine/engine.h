@@ -68,6 +68,7 @@ struct lp_engine_rules {
     bool no_exclusive;      /* the exclusive flag of consumers means nothing (C119) */
     bool no_shared;         /* no consumers of channels with a shared prefetch (C123) */
     bool no_use_by_declare; /* declaring it again is no use of it (C73) */
+    bool cancels_early;     /* a cancel comes before what could be delivered until then */
     bool trims_late;        /* what comes back may be taken before there is too much */
     bool refuses_late;      /* reject-publish begins when there is too much, and ends well below */
     uint32_t prefetch_max;  /* of consumers without one; 0: they have none */

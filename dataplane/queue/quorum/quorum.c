@@ -161,6 +161,7 @@ static const struct lp_engine_rules quorum_rules = {
     .no_exclusive = true,
     .no_shared = true,
     .no_use_by_declare = true,
+    .cancels_early = true,
     .trims_late = true,
     .refuses_late = true,
     .prefetch_max = PREFETCH_MAX,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quorum queues where they differ from classic ones: C68, C119, C120, C123, C130, C132, C133, C148, C159."""
+from amqp_raw import method_frame
 from semantics.base import Case
 
 LIMIT = "x-delivery-limit"
@@ -36,6 +37,21 @@ class Quorum(Case):
         first, second = self.channel(), self.channel()
         first.call("basic.consume", queue=queue, consumer_tag="a", exclusive=True)
         second.call("basic.consume", queue=queue, consumer_tag="b", exclusive=True)
+
+    def test_what_comes_back_before_a_cancel_stays_there(self):
+        """RabbitMQ's channel gives back what a cancelled consumer is still sent."""
+        queue = self.quorum()
+        self.ch.publish(b"x", routing_key=queue)
+        channel = self.channel()
+        channel.call("basic.consume", queue=queue, consumer_tag="c")
+        tag = channel.next("basic.deliver").delivery_tag
+        channel.connection.write(
+            method_frame(channel.number, "basic.reject", delivery_tag=tag, requeue=True) +
+            method_frame(channel.number, "basic.cancel", consumer_tag="c"))
+        channel.next("basic.cancel-ok")
+        self.settled(channel, queue, 1)
+        event = self.take(queue)
+        self.assertEqual((event.body, event.redelivered), (b"x", True))
 
     def test_C123_a_shared_prefetch_is_refused(self):
         queue = self.quorum()
