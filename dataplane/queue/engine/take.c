@@ -253,10 +253,10 @@ lp_engine_purge(struct lp_queue *queue, bool transient)
     struct lp_engine *engine = engine_of(queue);
     (void)engine_look(engine);
     const uint64_t before = engine->ready_count;
-    if (transient) {
-        engine_drop_transient(engine);
-    } else {
+    if (!transient) {
         engine_drop_ready(engine);
+    } else if (!engine->rules->keeps_all) {
+        engine_drop_transient(engine);
     }
     engine_emptied(engine);
     return before - engine->ready_count;

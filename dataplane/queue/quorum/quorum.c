@@ -189,6 +189,7 @@ const struct lp_queue_type lp_queue_type_quorum = {
     .handle = lp_engine_handle,
     .dispatch = lp_engine_dispatch,
     .counts = lp_engine_counts,
+    .purge = lp_engine_purge,
     .check = lp_engine_check,
     .audit = lp_engine_audit,
     .visit = lp_engine_visit,

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import unittest
 
+import pika
+
 import broker as broker_module
 from ctl.base import CtlTest
 from ctl.checks import RUNS, STOPPED
@@ -67,6 +69,21 @@ class Life(CtlTest):
         ])
         self.says("check_running -q", RUNS + "\n", program="rabbitmq-diagnostics")
         self.connect().close()
+
+    def test_messages_of_quorum_queues_outlive_the_application(self):
+        connection = self.connect()
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for kind in ("classic", "quorum"):
+            channel.queue_declare(kind, durable=True, arguments={"x-queue-type": kind})
+            for mode in (1, 2):
+                channel.basic_publish("", kind, b"x", pika.BasicProperties(delivery_mode=mode))
+        connection.close()
+        self.does("stop_app")
+        self.does("start_app")
+        channel = self.connect().channel()
+        self.assertEqual([channel.queue_declare(kind, passive=True).method.message_count
+                          for kind in ("classic", "quorum")], [1, 2])
 
     def test_the_port_is_closed_while_the_application_is_stopped(self):
         for _ in range(3):

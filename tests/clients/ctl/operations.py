@@ -32,6 +32,14 @@ class Queues(CtlTest):
         self.assertEqual(self.channel.queue_declare("q1", passive=True).method.message_count, 0)
         self.misused("purge_queue", "not enough arguments.", "purge_queue <queue> [--timeout <timeout>]")
 
+    def test_a_quorum_queue_is_purged(self):
+        self.channel.queue_declare("q1", durable=True, arguments={"x-queue-type": "quorum"})
+        self.channel.confirm_delivery()
+        for _ in range(3):
+            self.channel.basic_publish("", "q1", b"x")
+        self.says("purge_queue -p v1 q1", "Purging queue 'q1' in vhost 'v1' ...\n")
+        self.assertEqual(self.channel.queue_declare("q1", passive=True).method.message_count, 0)
+
     def test_a_queue_is_deleted_if_it_may_be(self):
         self.fill("q1", 2)
         self.fill("q2", 0)

@@ -359,6 +359,24 @@ declaring_it_again_is_no_use_of_it(void **unused)
     queue_rig_close(&rig);
 }
 
+/* An administrator's: what all types have. */
+static void
+a_purge_drops_what_is_ready_and_one_of_transient_messages_nothing(void **unused)
+{
+    (void)unused;
+    struct queue_rig rig;
+    quorum_open(&rig);
+    queue_rig_send(&rig, 1, 5);
+    assert_int_equal(queue_rig_get(&rig, false), 1);
+    struct lp_queue *queue = queue_rig_queue(&rig);
+    assert_int_equal(queue->type->purge(queue, true), 0); /* it keeps all that it has */
+    assert_int_equal(queue_rig_counts(&rig).ready, 4);
+    assert_int_equal(queue->type->purge(queue, false), 4);
+    assert_int_equal(queue_rig_counts(&rig).ready, 0);
+    assert_int_equal(queue_rig_counts(&rig).unacked, 1);
+    queue_rig_close(&rig);
+}
+
 int
 main(void)
 {
@@ -377,6 +395,7 @@ main(void)
         cmocka_unit_test(a_full_queue_drops_what_is_next_after_a_consumer_had_its_chance),
         cmocka_unit_test(what_expires_is_what_is_next),
         cmocka_unit_test(declaring_it_again_is_no_use_of_it),
+        cmocka_unit_test(a_purge_drops_what_is_ready_and_one_of_transient_messages_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
