@@ -123,6 +123,7 @@ tcp_cookie_check(struct lp_net *net, const struct tcp_segment *segment,
         .timestamp = segment->timestamp,
         .mss_bytes = mss_of[mss],
         .timestamps = segment->has_timestamp,
+        .cookie = true,
     };
     if (segment->has_timestamp) {
         const uint8_t shift = segment->echo & SHIFT_MASK;

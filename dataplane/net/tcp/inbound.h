@@ -158,6 +158,7 @@ struct tcp_agreed {
     bool timestamps;
     bool sack;
     bool ecn;
+    bool cookie; /* and that is all that was known of it */
 };
 /* What a SYN offers, but for ECN. */
 struct tcp_agreed tcp_agreed_of(const struct lp_net *net, const struct tcp_segment *segment);
@@ -203,13 +204,16 @@ void tcp_time_wait_fini(struct lp_net *net);
 void tcp_time_wait_check(const struct lp_net *net);
 /* Both FINs are acknowledged; the caller ends the connection. */
 void tcp_time_wait_begin(struct lp_net *net, const struct tcp_stream *stream);
-/*
- * True: a segment of a connection that is over, and it was answered.  False:
- * it is not, or a SYN that may follow it (RFC 6191): `*ret_isn_above`, when not
- * 0, is what our number has to be above.
- */
-bool tcp_time_wait_input(struct lp_net *net, const struct tcp_segment *segment,
-                         uint32_t *ret_isn_above);
+/* One that began with a cookie ends in another way: the cookie does not make it once more. */
+void tcp_time_wait_bar(struct lp_net *net, const struct tcp_stream *stream);
+enum tcp_waits {
+    TCP_WAITS_NOT,     /* of no such connection, or a SYN that may follow it (RFC 6191) */
+    TCP_WAITS,         /* of one that is over; answered */
+    TCP_WAITS_REFUSES, /* of one whose cookie was used: to be refused with RST */
+};
+/* `*ret_isn_above`, when not 0, is what our number has to be above in the answer to a SYN. */
+enum tcp_waits tcp_time_wait_input(struct lp_net *net, const struct tcp_segment *segment,
+                                   uint32_t *ret_isn_above);
 bool tcp_time_wait_has(const struct lp_net *net, const struct net_path *path, uint16_t local_port,
                        uint16_t remote_port);
 

@@ -364,6 +364,7 @@ handshake_done(struct lp_net *net, struct tcp_segment *segment, const struct tcp
         return false;
     }
     stream->passive = true;
+    stream->cookie = agreed->cookie;
     stream->listener = agreed->listener;
     tcp_agreed_apply(net, stream, agreed);
     tcp_established(net, stream, segment, agreed->rtt_us);
@@ -482,8 +483,9 @@ tcp_listen_input(struct lp_net *net, struct tcp_segment *segment)
         return entry_input(net, entry, segment);
     }
     uint32_t isn_above = 0;
-    if (tcp_time_wait_input(net, segment, &isn_above)) {
-        return true;
+    const enum tcp_waits waits = tcp_time_wait_input(net, segment, &isn_above);
+    if (waits != TCP_WAITS_NOT) {
+        return waits == TCP_WAITS;
     }
     const uint32_t listener = listener_find(net, &path, segment->to_port);
     const bool listens = listener < net->config.listener_count;

@@ -116,6 +116,9 @@ stream_end(struct lp_net *net, struct tcp_stream *stream)
 {
     LP_ASSERT(stream->state != TCP_CLOSED);
     tcp_remove(net, stream);
+    if (stream->cookie) {
+        tcp_time_wait_bar(net, stream);
+    }
     tcp_ledger_leave(net, stream);
     stream->idle_ns = 0;
     tcp_send_end(net, stream);

@@ -186,6 +186,7 @@ struct tcp_stream {
     bool sack : 1;
     bool ready_linked : 1;
     bool passive : 1;
+    bool cookie : 1;       /* it began with one */
     bool in_recovery : 1;  /* RFC 6675 5: until `recovery_end` is acknowledged */
     bool rto_recovery : 1; /* likewise after a time-out */
     bool tlp_sent : 1;     /* RFC 8985 7: until `tlp_end_seq` is acknowledged */

@@ -7,6 +7,11 @@
  * An entry knows its flow by a secret's hash of 64 bits. All wait equally long,
  * so the oldest is the head of a queue; one whose time began anew (the peer's
  * FIN came again), or that is over early (RFC 6191), is found out there.
+ *
+ * A connection that began with a cookie has an entry however it ends: as long
+ * as the cookie is believed, a late segment of its beginning would make the
+ * connection, and what it said, once more. Such an entry refuses as if there
+ * were none, and any SYN may follow it.
  */
 #include "inbound.h"
 
@@ -14,6 +19,7 @@
 #define BLOCKS_MAX      64u
 #define FIRES_A_TURN    256u
 #define MEMORY_FRACTION 1024u /* an entry for so many bytes of the reservation */
+#define NEXT_MASK       0x1fffffffu
 
 struct time_wait {
     uint64_t flow;
@@ -22,9 +28,10 @@ struct time_wait {
     uint32_t timestamp; /* TS.Recent */
     uint32_t expires_ms;
     uint32_t chain; /* index + 1; 0: none */
-    uint32_t next : 30;
+    uint32_t next : 29;
     uint32_t timestamps : 1;
-    uint32_t dead : 1; /* only in the queue any more */
+    uint32_t refuses : 1; /* it is no TIME-WAIT: a cookie that was used */
+    uint32_t dead : 1;    /* only in the queue any more */
 };
 LP_STATIC_ASSERT(sizeof(struct time_wait) == 32, "TIME-WAIT is 32 bytes");
 
@@ -156,7 +163,7 @@ queue_push(struct tcp_time_wait *table, uint32_t link)
     if (table->tail == 0) {
         table->head = link;
     } else {
-        entry_at(table, table->tail)->next = link & 0x3fffffffu;
+        entry_at(table, table->tail)->next = link & NEXT_MASK;
     }
     table->tail = link;
 }
@@ -177,7 +184,7 @@ entry_free(struct tcp_time_wait *table, uint32_t link)
 {
     struct time_wait *entry = entry_at(table, link);
     LP_ASSERT(entry->dead == 1);
-    entry->next = table->free_head & 0x3fffffffu;
+    entry->next = table->free_head & NEXT_MASK;
     table->free_head = link;
 }
 
@@ -267,30 +274,31 @@ answer(struct lp_net *net, const struct net_path *path, const uint16_t ports[2],
     tcp_reply_send(net, &reply);
 }
 
-void
-tcp_time_wait_begin(struct lp_net *net, const struct tcp_stream *stream)
+static struct time_wait
+entry_of(const struct lp_net *net, const struct tcp_stream *stream)
 {
-    struct tcp_time_wait *table = net->tcp->time_wait;
     const uint16_t ports[2] = {stream->local_port, stream->remote_port};
-    const uint64_t flow = flow_of(net, &stream->path, ports);
-    struct time_wait made = {
-        .flow = flow,
+    return (struct time_wait){
+        .flow = flow_of(net, &stream->path, ports),
         .send_next = stream->send_next,
         .receive_next = stream->receive_next,
         .timestamp = stream->timestamp_recent,
         .timestamps = stream->timestamps,
         .expires_ms = tcp_now_ms(net) + net->config.time_wait_ms,
     };
-    if ((stream->want & TCP_WANT_ACK) != 0) {
-        answer(net, &stream->path, ports, &made); /* the connection will not any more */
-    }
+}
+
+static void
+entry_add(struct lp_net *net, struct time_wait made)
+{
+    struct tcp_time_wait *table = net->tcp->time_wait;
     const uint32_t link = entry_alloc(net, table);
     if (link == 0) {
         net->counters.tcp_time_wait_full++;
         return;
     }
-    LP_ASSERT(entry_find(table, flow) == NULL);
-    uint32_t *bucket = bucket_of(table, flow);
+    LP_ASSERT(entry_find(table, made.flow) == NULL);
+    uint32_t *bucket = bucket_of(table, made.flow);
     made.chain = *bucket;
     *bucket = link;
     *entry_at(table, link) = made;
@@ -299,11 +307,35 @@ tcp_time_wait_begin(struct lp_net *net, const struct tcp_stream *stream)
     timer_arm(net, table);
 }
 
+void
+tcp_time_wait_begin(struct lp_net *net, const struct tcp_stream *stream)
+{
+    const struct time_wait made = entry_of(net, stream);
+    if ((stream->want & TCP_WANT_ACK) != 0) {
+        const uint16_t ports[2] = {stream->local_port, stream->remote_port};
+        answer(net, &stream->path, ports, &made); /* the connection will not any more */
+    }
+    entry_add(net, made);
+}
+
+void
+tcp_time_wait_bar(struct lp_net *net, const struct tcp_stream *stream)
+{
+    struct time_wait made = entry_of(net, stream);
+    if (entry_find(net->tcp->time_wait, made.flow) == NULL) {
+        made.refuses = 1;
+        entry_add(net, made);
+    }
+}
+
 /* RFC 6191 2: may this SYN follow? */
 static bool
 may_follow(const struct time_wait *entry, const struct tcp_segment *segment)
 {
     const bool higher = tcp_lt(entry->receive_next, segment->seq);
+    if (entry->refuses == 1) {
+        return true;
+    }
     if (!segment->has_timestamp) {
         return higher;
     }
@@ -314,31 +346,34 @@ may_follow(const struct time_wait *entry, const struct tcp_segment *segment)
            (entry->timestamp == segment->timestamp && higher);
 }
 
-bool
+enum tcp_waits
 tcp_time_wait_input(struct lp_net *net, const struct tcp_segment *segment, uint32_t *ret_isn_above)
 {
     struct tcp_time_wait *table = net->tcp->time_wait;
     if (table->live == 0) {
-        return false;
+        return TCP_WAITS_NOT;
     }
     struct net_path path = tcp_path_of(segment->packet);
     const uint16_t ports[2] = {segment->to_port, segment->from_port};
     struct time_wait *entry = entry_find(table, flow_of(net, &path, ports));
     if (entry == NULL) {
-        return false;
+        return TCP_WAITS_NOT;
     }
     if ((segment->flags & TCP_RST) != 0) {
         net->counters.tcp_unacceptable++;
-        return true; /* RFC 1337: nobody assassinates it */
+        return TCP_WAITS; /* RFC 1337: nobody assassinates it */
     }
     if ((segment->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && may_follow(entry, segment)) {
         *ret_isn_above = LP_MAX(entry->send_next, 1u);
         net->counters.tcp_time_wait_reused++;
         entry_kill(table, entry);
-        return false;
+        return TCP_WAITS_NOT;
+    }
+    if (entry->refuses == 1) {
+        return TCP_WAITS_REFUSES;
     }
     if (tcp_segment_length(segment) == 0 || !net_path_back(net, segment->packet, &path)) {
-        return true; /* an acknowledgement is not answered with another */
+        return TCP_WAITS; /* an acknowledgement is not answered with another */
     }
     /* RFC 9293 3.10.7.4, eighth: its FIN again, so our acknowledgement was lost. */
     if ((segment->flags & TCP_FIN) != 0 &&
@@ -346,7 +381,7 @@ tcp_time_wait_input(struct lp_net *net, const struct tcp_segment *segment, uint3
         entry->expires_ms = tcp_now_ms(net) + net->config.time_wait_ms;
     }
     answer(net, &path, ports, entry);
-    return true;
+    return TCP_WAITS;
 }
 
 bool
