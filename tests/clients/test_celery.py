@@ -374,6 +374,48 @@ class Kombu(Case):
         self.assertEqual(got, [2, 3, 4])
         self.assertIsNone(bound.get(no_ack=True))
 
+    def test_a_delay_is_a_way_through_queues(self):
+        """What newer Celery does with a countdown: a topic exchange and a queue for each bit of it. A set bit's
+        word of the routing key leads into the queue, whose time to live is the bit's; a clear one's past it."""
+        levels, tick_ms, stem = 4, 40, uuid.uuid4().hex[:8]
+        channel = self.connect().default_channel
+        exchanges = [kombu.Exchange("bit%d.%s" % (bit, stem), "topic", durable=True)(channel)
+                     for bit in range(levels)]
+        due = kombu.Exchange("due." + stem, "topic", durable=True)(channel)
+        after = [due, *exchanges]
+        for one in (due, *exchanges):
+            one.declare()
+            self.addCleanup(one.delete)
+        for bit in range(levels):
+            skipped = "*." * (levels - 1 - bit)
+            queue = kombu.Queue("bit%d.%s" % (bit, stem), exchanges[bit], routing_key=skipped + "1.#",
+                                queue_arguments={"x-message-ttl": tick_ms << bit, "x-overflow": "reject-publish",
+                                                 "x-dead-letter-exchange": after[bit].name})(channel)
+            queue.declare()
+            self.addCleanup(queue.delete)
+            after[bit].bind_to(exchanges[bit], routing_key=skipped + "0.#")
+        work = kombu.Queue("work." + stem, due, routing_key="#.work",
+                           queue_arguments={"x-queue-type": "quorum"})(channel)
+        work.declare()
+        self.addCleanup(work.delete)
+        got = {}
+
+        def take(body, message):
+            got[body["ticks"]] = (time.time() - body["sent"], message)
+            message.ack()
+
+        producer = kombu.Producer(channel, exchange=exchanges[-1])
+        for ticks in range(1 << levels):
+            producer.publish({"ticks": ticks, "sent": time.time()},
+                             routing_key=".".join(format(ticks, "0%db" % levels)) + ".work")
+        with kombu.Consumer(channel, [work], callbacks=[take]):
+            while len(got) < 1 << levels:
+                channel.connection.client.drain_events(timeout=DEADLINE_S)
+        for ticks, (took, message) in got.items():
+            self.assertGreaterEqual(took * 1000, ticks * tick_ms - 1)
+            self.assertEqual([death["queue"] for death in message.headers.get("x-death", [])],
+                             ["bit%d.%s" % (bit, stem) for bit in range(levels) if ticks >> bit & 1])
+
 
 if __name__ == "__main__":
     sys.exit(suite.main([sys.modules["__main__"]]))
