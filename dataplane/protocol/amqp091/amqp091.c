@@ -176,8 +176,9 @@ protocol_input(struct lp_connection *base, const uint8_t *data, uint32_t bytes)
         }
         return 0;
     }
+    /* Who is not open yet has no queue to call: what the turn hands out is not its concern. */
     while (budget > 0 && bytes - left.size < AMQP091_BYTES_PER_INPUT &&
-           base->broker->near_left > 0) {
+           (base->broker->near_left > 0 || connection->state != AMQP091_CONN_OPEN)) {
         if (is_deaf(connection)) {
             return bytes;
         }

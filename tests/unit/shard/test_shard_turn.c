@@ -22,6 +22,7 @@
 #define FLOOD_BYTES  (48u * 1024u)
 /* Turns that somebody may have to wait: the flood has one, and the answer takes one. */
 #define TURNS_MAX 4u
+#define FLOODS    5u
 
 struct crowd {
     struct rig *rig;
@@ -126,12 +127,42 @@ who_publishes_to_many_queues_has_its_turn_too(void **unused)
     crowd_close(&crowd);
 }
 
+/* A handshake calls no queue: it does not stand in line behind those who use up every turn. */
+static void
+a_newcomer_is_greeted_at_once_however_many_publish(void **unused)
+{
+    (void)unused;
+    static const uint8_t header[] = {'A', 'M', 'Q', 'P', 0, 0, 9, 1};
+    static struct crowd crowd;
+    struct rig_client *floods[FLOODS];
+    crowd_open(&crowd);
+    for (uint32_t i = 0; i < FLOODS; i++) {
+        floods[i] = rig_connect(crowd.rig, 0);
+        rig_open_channel(floods[i]);
+    }
+    for (uint32_t i = 0; i < FLOODS; i++) {
+        rig_feed(floods[i], lp_bytes_of(crowd.bytes, crowd.said));
+    }
+    struct rig_client *newcomer = rig_connect(crowd.rig, 0);
+    (void)rig_turn(crowd.rig);
+    rig_feed(newcomer, lp_bytes_of(header, sizeof(header)));
+    (void)rig_turn(crowd.rig);
+    assert_int_equal(rig_shard(crowd.rig, 0)->broker.near_left, 0);
+    assert_true(newcomer->sent > 0);
+    for (uint32_t i = 0; i < FLOODS; i++) {
+        rig_hang_up(floods[i]);
+    }
+    rig_hang_up(newcomer);
+    crowd_close(&crowd);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_publisher_to_many_queues_does_not_keep_others_waiting),
         cmocka_unit_test(who_publishes_to_many_queues_has_its_turn_too),
+        cmocka_unit_test(a_newcomer_is_greeted_at_once_however_many_publish),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
