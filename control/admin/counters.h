@@ -10,12 +10,6 @@ struct admin_counter {
     size_t offset;    /* of a uint64_t in the shard's counters */
 };
 
-/* A line of a table, from a list of X(name, text). */
-#define ADMIN_COUNTER(type, name, text)   \
-    {                                     \
-#name, text, offsetof(type, name) \
-    }
-
 /* A shard's counters, or NULL when it has none. */
 typedef const void *admin_counters_fn(const struct lp_control *control, uint32_t shard);
 

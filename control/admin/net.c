@@ -18,7 +18,7 @@
 #include "lepus/atomic.h"
 
 static const struct admin_counter table[] = {
-#define X(name, text) ADMIN_COUNTER(struct lp_net_counters, name, text),
+#define X(name, text) {#name, text, offsetof(struct lp_net_counters, name)},
     LP_NET_COUNTERS(X)
 #undef X
 };

@@ -7,7 +7,7 @@
 #include "control/admin/report.h"
 
 static const struct admin_counter table[] = {
-#define X(name, text) ADMIN_COUNTER(struct lp_tls_counters, name, text),
+#define X(name, text) {#name, text, offsetof(struct lp_tls_counters, name)},
     LP_TLS_COUNTERS(X)
 #undef X
 };

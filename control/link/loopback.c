@@ -3,12 +3,15 @@
  * has said since the broker started. */
 #include "control/link/control_internal.h"
 
+/* The data plane can write there, too: no name goes beyond the end. */
 static void
 names_use(struct lp_control *control)
 {
-    const char *at = control->region->node.loopback_names;
+    char *at = control->region->node.loopback_names;
+    const char *last = at + LP_LOOPBACK_NAMES_BYTES - 1;
     size_t count = 0;
-    for (; *at != '\0' && count < LP_LOOPBACK_USERS_MAX; at += strlen(at) + 1) {
+    at[LP_LOOPBACK_NAMES_BYTES - 1] = '\0';
+    for (; at < last && *at != '\0' && count < LP_LOOPBACK_USERS_MAX; at += strlen(at) + 1) {
         control->loopback_names[count++] = at;
     }
     control->loopback_users = control->loopback_names;

@@ -249,6 +249,22 @@ more_names_than_there_is_room_for_change_nothing(void **unused)
 }
 
 static void
+names_without_an_end_are_read_to_the_end_of_their_room(void **unused)
+{
+    (void)unused;
+    struct lp_store_memory *store;
+    struct world *world = disk_world(&store);
+    world_control_kill(world);
+    memset(world->region_node->loopback_names, 'x', LP_LOOPBACK_NAMES_BYTES);
+    world->region_node->loopback_set = 1;
+    world_control_start(world);
+    world_settle(world);
+    assert_int_equal(world->control->loopback_user_count, 1);
+    assert_int_equal(strlen(world->control->loopback_users[0]), LP_LOOPBACK_NAMES_BYTES - 1);
+    rig_close(world, store);
+}
+
+static void
 other_expressions_are_refused(void **unused)
 {
     (void)unused;
@@ -508,6 +524,7 @@ main(void)
         cmocka_unit_test(a_channel_max_that_is_set_is_told_to_every_shard),
         cmocka_unit_test(who_comes_from_this_machine_only_may_be_said_and_asked),
         cmocka_unit_test(more_names_than_there_is_room_for_change_nothing),
+        cmocka_unit_test(names_without_an_end_are_read_to_the_end_of_their_room),
         cmocka_unit_test(other_expressions_are_refused),
         cmocka_unit_test(the_watermark_is_parted_among_the_shards),
         cmocka_unit_test(what_is_no_limit_is_refused_in_rabbitmqs_words),
